@@ -1,0 +1,6 @@
+"""`python -m interlock` is the `interlock` command."""
+
+from interlock.cli.main import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,115 @@
+"""Holds one file against the catalogue.
+
+Cost follows what could possibly match: a search of the bytes decides which hazards concern a file, and the tree is walked only if
+one does. Every file is parsed all the same, because a file that cannot be read must be reported.
+"""
+
+from __future__ import annotations
+
+import io
+import tokenize
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interlock.check.suppressions import Suppressions
+from interlock.source.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from interlock.core.finding import Finding
+    from interlock.hazards.hazard import Hazard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that kept a file, or a part of it, from being checked: the answer for it is unknown."""
+
+    path: str
+    line: int  # 0 if it concerns the whole file
+    message: str
+    is_ours: bool = False  # a fault of interlock itself
+
+    def __str__(self) -> str:
+        """`path:line: what is wrong`."""
+        return f"{self.path}:{self.line}: {self.message}" if self.line else f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was seen in one file."""
+
+    findings: list[Finding] = field(default_factory=list)
+    suppressed: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def inspect(path: str, content: bytes, hazards: Iterable[Hazard]) -> Inspection:
+    """Every finding of these hazards in one file. Never raises for what the file contains."""
+    concerned = [hazard for hazard in hazards if hazard.concerns(content)]
+    try:
+        module = Module(path, decoded(content))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
+    if not concerned or module.is_test:
+        return Inspection()
+    return _held_against(module, concerned)
+
+
+def decoded(content: bytes) -> str:
+    """The text of a Python file, by the encoding that it declares (PEP 263).
+
+    Raises SyntaxError or ValueError, which say what is wrong, if it has none that fits.
+    """
+    if b"\0" in content:
+        message = f"a NUL byte at offset {content.index(bytes(1))}; this is not Python source"
+        raise ValueError(message)
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    return content.decode(encoding)
+
+
+def _held_against(module: Module, hazards: list[Hazard]) -> Inspection:
+    seen = Inspection()
+    suppressions = Suppressions(module)
+    for hazard in hazards:
+        try:
+            found = list(_found(module, hazard))
+        except Exception:  # noqa: BLE001 - one broken detector must not hide what the others see; it is reported as ours.
+            problem = f"the detector of {hazard.name} failed:\n{traceback.format_exc()}"
+            seen.problems.append(Problem(path=module.path, line=0, message=problem, is_ours=True))
+            continue
+        for finding in found:
+            (seen.suppressed if suppressions.cover(finding) else seen.findings).append(finding)
+    seen.problems.extend(Problem(path=module.path, line=line, message=message) for line, message in suppressions.problems())
+    return seen
+
+
+def _found(module: Module, hazard: Hazard) -> Iterator[Finding]:
+    """What a hazard's detectors yield, each place once."""
+    places = set()
+    for types, detector in hazard.detectors:
+        for node in module.nodes(*types):
+            for finding in detector(node, module):
+                if finding.location not in places:
+                    places.add(finding.location)
+                    yield finding
+
+
+def _unreadable(error: BaseException) -> str:
+    """Why a file could not be read, in words."""
+    match error:
+        case SyntaxError(msg=message):
+            return f"cannot be parsed by this Python ({_version()}): {message}"
+        case UnicodeDecodeError(encoding=encoding, start=start):
+            return f"is not {encoding} text (byte {start}), and declares no other encoding"
+        case RecursionError() | MemoryError():
+            return "is nested too deeply to be parsed"
+        case _:
+            return f"cannot be parsed: {error}"
+
+
+def _version() -> str:
+    from platform import python_version  # noqa: PLC0415 - needed for the message alone.
+
+    return python_version()

@@ -1,0 +1,1 @@
+"""Failures that nobody hears of."""

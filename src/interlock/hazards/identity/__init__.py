@@ -1,0 +1,1 @@
+"""One thing is taken for another: ids, idempotency keys, deduplication."""

@@ -1,0 +1,1 @@
+"""What a stranger can make the code do."""

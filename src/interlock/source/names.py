@@ -1,0 +1,365 @@
+"""What a name means: an import, a parameter, a value that was assigned, a definition.
+
+Bindings are collected once per scope. `reaching` answers the question that value origins ask: which of a name's bindings can
+a given use see? It reads the nesting of statements instead of a control-flow graph: an assignment in a block around the use
+ends the search, one in a branch beside it is a possibility.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from interlock.source.module import FUNCTIONS, LOOPS, SCOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.source.module import Function, Module, Scope
+
+_BUILTINS = frozenset(dir(builtins))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binding:
+    """One way in which a name gets its meaning."""
+
+    node: ast.AST  # the statement or parameter that binds
+    value: ast.expr | None = None  # what is assigned; None where it cannot be told (loop variables, unpacking)
+    dotted: str = ""  # the full name, for an import
+    annotation: ast.expr | None = None
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether the caller gives the value."""
+        return isinstance(self.node, ast.arg)
+
+
+class Names:
+    """The names of one module."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._scopes: dict[Scope, dict[str, list[Binding]]] = {}
+        for node in module.nodes(*_BINDERS):
+            for name, binding in _bindings_of(node, module):
+                self._add(self._binding_scope(node, name), name, binding)
+        for bindings in self._scopes.values():
+            for found in bindings.values():
+                found.sort(key=lambda binding: _position(binding.node))
+
+    def _add(self, scope: Scope, name: str, binding: Binding) -> None:
+        self._scopes.setdefault(scope, {}).setdefault(name, []).append(binding)
+
+    def _binding_scope(self, node: ast.AST, name: str) -> Scope:
+        if isinstance(node, ast.arg):
+            return next(around for around in self._module.ancestors(node) if isinstance(around, SCOPES))
+        scope = self._module.scope(node)
+        return self._module.tree if name in self._globals.get(scope, ()) else scope
+
+    @cached_property
+    def _globals(self) -> dict[Scope, list[str]]:
+        """The names that each scope declares `global`."""
+        declared: dict[Scope, list[str]] = {}
+        for node in self._module.nodes(ast.Global):
+            declared.setdefault(self._module.scope(node), []).extend(node.names)
+        return declared
+
+    def own(self, scope: Scope) -> dict[str, list[Binding]]:
+        """The bindings made in one scope itself, by name, in source order."""
+        return self._scopes.get(scope, {})
+
+    def lookup(self, name: str, at: ast.AST) -> list[Binding]:
+        """All bindings of a name in the scope that a use of it sees; empty for builtins and unknown names."""
+        scope = self._module.scope(at)
+        bindings = self.own(scope)
+        while name not in bindings and not isinstance(scope, ast.Module):
+            scope = self._module.scope(scope)
+            bindings = {} if isinstance(scope, ast.ClassDef) else self.own(scope)
+        return bindings.get(name, [])
+
+    def reaching(self, name: str, at: ast.AST) -> list[Binding]:
+        """The bindings of a name that a use at this node can see, nearest first."""
+        bindings = self.lookup(name, at)
+        if not bindings or not self._same_run(bindings[0], at):
+            return list(reversed(bindings))
+        here = _position(at)
+        seen: list[Binding] = []
+        for binding in reversed([found for found in bindings if _position(found.node) < here and not self._within(at, found)]):
+            if not self._excludes(binding.node, at):
+                seen.append(binding)
+            if binding.is_parameter or self._dominates(binding.node, at):
+                return seen
+        return seen + [found for found in bindings if found not in seen and self._shares_loop(found.node, at)]
+
+    def _same_run(self, binding: Binding, at: ast.AST) -> bool:
+        owner = binding.node if isinstance(binding.node, ast.arg) else None
+        scope = self._binding_scope(owner, "") if owner else self._module.scope(binding.node)
+        return scope is self._module.scope(at)
+
+    def _within(self, at: ast.AST, binding: Binding) -> bool:
+        """Whether the use is part of the binding's own right-hand side."""
+        return binding.value is not None and (at is binding.value or binding.value in self._module.ancestors(at))
+
+    def _dominates(self, binder: ast.AST, at: ast.AST) -> bool:
+        """Whether every way to the use passes the binding: its block is around the use."""
+        statement = self._module.statement(binder)
+        if statement is None:
+            return False
+        around = {self._module.tree, *self._module.ancestors(at)}
+        block = self._module.parent(statement)
+        while block not in around and isinstance(block, ast.stmt) and self._always_runs(block, statement):
+            statement, block = block, self._module.parent(block)
+        return block in around and self._same_arm(block, statement, at)
+
+    def _always_runs(self, block: ast.stmt, statement: ast.stmt) -> bool:
+        """Whether whoever comes out below the block has run the statement in it: `with`, and `try` whose handlers leave."""
+        if isinstance(block, ast.Try):
+            return statement in block.body and all(leaves(handler.body) for handler in block.handlers)
+        return isinstance(block, (ast.With, ast.AsyncWith))
+
+    def _same_arm(self, block: ast.AST | None, statement: ast.stmt, at: ast.AST) -> bool:
+        """Whether the statement is in the same arm (body, orelse, handler) of the block as the use."""
+        if block is None or isinstance(block, SCOPES):
+            return True
+        arm = self.arm(block, statement)
+        used = self.arm(block, at)
+        return arm == used or (isinstance(block, ast.Try) and arm == "body" and used in {"orelse", "finalbody"})
+
+    def arm(self, block: ast.AST, node: ast.AST) -> str:
+        """The field of a compound statement in which a node below it stands, for example `orelse`."""
+        below = node
+        for around in self._module.ancestors(node):
+            if around is block:
+                break
+            below = around
+        for field, value in ast.iter_fields(block):
+            if below is value or (isinstance(value, list) and below in value):
+                return field
+        return ""
+
+    def _excludes(self, binder: ast.AST, at: ast.AST) -> bool:
+        """Whether the binding and the use stand in the two arms of one `if`, so that one run takes only one of them."""
+        uses = set(self._module.ancestors(at))
+        for around in self._module.ancestors(binder):
+            if isinstance(around, ast.If) and around in uses:
+                return self.arm(around, binder) != self.arm(around, at) != "test"
+        return False
+
+    def _shares_loop(self, binder: ast.AST, at: ast.AST) -> bool:
+        """Whether a binding further down reaches the use on the next turn of a loop around both."""
+        loops = {around for around in self._module.ancestors(at) if isinstance(around, LOOPS)}
+        return not loops.isdisjoint(self._module.ancestors(binder))
+
+    def dotted(self, expr: ast.AST) -> str:
+        """The full name of an expression through imports and aliases; empty if it has none.
+
+        `uuid4` after `from uuid import uuid4` is `uuid.uuid4`. What the module defines itself begins with a dot.
+        """
+        match expr:
+            case ast.Name():
+                return self._dotted_name(expr)
+            case ast.Attribute():
+                base = self.dotted(expr.value)
+                return f"{base}.{expr.attr}" if base else ""
+            case _:
+                return ""
+
+    def _dotted_name(self, expr: ast.Name) -> str:
+        bindings = self.lookup(expr.id, expr)
+        if not bindings:
+            return expr.id if expr.id in _BUILTINS else ""
+        for binding in bindings:
+            if binding.dotted:
+                return binding.dotted
+        first = bindings[0]
+        if isinstance(first.node, (*FUNCTIONS, ast.ClassDef)):
+            return "." + self._module.symbol(first.node)
+        if len(bindings) == 1 and isinstance(first.value, (ast.Name, ast.Attribute)) and not self._within(expr, first):
+            return self.dotted(first.value)
+        return ""
+
+    def definition(self, call: ast.Call) -> Function | None:
+        """The function of this module that a call runs: a plain name, or `self.method` looked up through local bases."""
+        match call.func:
+            case ast.Name(id=name):
+                found = [binding.node for binding in self.lookup(name, call)]
+                return found[-1] if found and isinstance(found[-1], FUNCTIONS) else None
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+                owner = self._module.enclosing(call, ast.ClassDef)
+                return self.method(owner, name) if owner else None
+            case ast.Attribute(value=ast.Name(id=owner_name), attr=name):
+                owners = [binding.node for binding in self.lookup(owner_name, call)]
+                return self.method(owners[-1], name) if owners and isinstance(owners[-1], ast.ClassDef) else None
+            case _:
+                return None
+
+    def method(self, owner: ast.ClassDef, name: str) -> Function | None:
+        """A method of a class of this module, or of the bases that are in this module too."""
+        for cls in self.lineage(owner):
+            found = [binding.node for binding in self.own(cls).get(name, [])]
+            if found and isinstance(found[-1], FUNCTIONS):
+                return found[-1]
+        return None
+
+    def attributes(self, owner: ast.ClassDef) -> dict[str, list[ast.expr]]:
+        """What the methods of a class and its local bases assign to attributes of `self`, by attribute, in source order."""
+        found: dict[str, list[ast.expr]] = {}
+        for cls in self.lineage(owner):
+            for attr, value in self._attributes.get(cls, ()):
+                found.setdefault(attr, []).append(value)
+        return found
+
+    @cached_property
+    def _attributes(self) -> dict[ast.ClassDef, list[tuple[str, ast.expr]]]:
+        found: dict[ast.ClassDef, list[tuple[str, ast.expr]]] = {}
+        for node in self._module.nodes(ast.Assign, ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                match target:
+                    case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr) if node.value is not None:
+                        owner = self._module.enclosing(node, ast.ClassDef)
+                        if owner is not None:
+                            found.setdefault(owner, []).append((attr, node.value))
+                    case _:
+                        pass
+        return found
+
+    def returns(self, function: Function) -> list[ast.Return]:
+        """The return statements of a function itself, without those of functions inside it."""
+        return self._returns.get(function, [])
+
+    @cached_property
+    def _returns(self) -> dict[Scope, list[ast.Return]]:
+        found: dict[Scope, list[ast.Return]] = {}
+        for node in self._module.nodes(ast.Return):
+            found.setdefault(self._module.scope(node), []).append(node)
+        return found
+
+    def lineage(self, owner: ast.ClassDef) -> Iterator[ast.ClassDef]:
+        """A class and those of its bases that this module defines, nearest first."""
+        seen: set[ast.ClassDef] = set()
+        waiting = [owner]
+        while waiting:
+            cls = waiting.pop(0)
+            if cls in seen:
+                continue
+            seen.add(cls)
+            yield cls
+            for base in cls.bases:
+                bindings = self.lookup(base.id, cls) if isinstance(base, ast.Name) else []
+                waiting += [binding.node for binding in bindings if isinstance(binding.node, ast.ClassDef)]
+
+    def ancestry(self, owner: ast.ClassDef) -> set[str]:
+        """The full names of all bases of a class that can be seen from this module."""
+        return {name for cls in self.lineage(owner) for base in cls.bases if (name := self.dotted(_bare(base)))}
+
+    def decorators(self, definition: Function | ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+        """The full name and the expression of each decorator of a definition."""
+        for decorator in definition.decorator_list:
+            yield self.dotted(decorator.func if isinstance(decorator, ast.Call) else decorator), decorator
+
+
+def leaves(body: list[ast.stmt]) -> bool:
+    """Whether control never comes out below these statements, as far as the last of them tells."""
+    match body[-1] if body else None:
+        case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
+            return True
+        case ast.If(body=then, orelse=otherwise):
+            return leaves(then) and leaves(otherwise)
+        case ast.With(body=inner) | ast.AsyncWith(body=inner):
+            return leaves(inner)
+        case _:
+            return False
+
+
+def _bare(base: ast.expr) -> ast.expr:
+    """A base class without its type arguments."""
+    return base.value if isinstance(base, ast.Subscript) else base
+
+
+def _position(node: ast.AST) -> tuple[int, int]:
+    return getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+
+
+_BINDERS: tuple[type[ast.AST], ...] = (
+    ast.Import,
+    ast.ImportFrom,
+    ast.arg,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Assign,
+    ast.AnnAssign,
+    ast.AugAssign,
+    ast.NamedExpr,
+    ast.For,
+    ast.AsyncFor,
+    ast.comprehension,
+    ast.withitem,
+    ast.ExceptHandler,
+)
+
+
+def _bindings_of(node: ast.AST, module: Module) -> Iterator[tuple[str, Binding]]:
+    """The names that one node binds."""
+    match node:
+        case ast.Import():
+            for alias in node.names:
+                root = alias.name.partition(".")[0]
+                yield alias.asname or root, Binding(node, dotted=alias.name if alias.asname else root)
+        case ast.ImportFrom():
+            source = "." * node.level + (node.module or "")
+            for alias in node.names:
+                joined = source + alias.name if source.endswith(".") else f"{source}.{alias.name}"
+                yield alias.asname or alias.name, Binding(node, dotted=joined)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, Binding(node)
+        case ast.arg():
+            yield node.arg, Binding(node, annotation=node.annotation)
+        case ast.ExceptHandler(name=str(name)):
+            yield name, Binding(node)
+        case _:
+            yield from _assigned_names(node)
+
+
+def _assigned_names(node: ast.AST) -> Iterator[tuple[str, Binding]]:
+    match node:
+        case ast.Assign():
+            for target in node.targets:
+                yield from _unpacked(target, Binding(node, value=node.value))
+        case ast.AnnAssign() if node.value is not None:
+            yield from _unpacked(node.target, Binding(node, value=node.value, annotation=node.annotation))
+        case ast.AnnAssign():
+            yield from _unpacked(node.target, Binding(node, annotation=node.annotation))
+        case ast.NamedExpr():
+            yield node.target.id, Binding(node, value=node.value)
+        case ast.AugAssign(target=ast.Name(id=name)):
+            yield name, Binding(node)
+        case ast.For() | ast.AsyncFor() | ast.comprehension():
+            yield from _unpacked(node.target, Binding(node.target))
+        case ast.withitem(optional_vars=ast.expr() as target):
+            yield from _unpacked(target, Binding(target, value=node.context_expr))
+        case _:
+            pass
+
+
+def _unpacked(target: ast.expr, binding: Binding) -> Iterator[tuple[str, Binding]]:
+    """The names in an assignment's target. Elements of a tuple on both sides are matched one to one."""
+    match target, binding.value:
+        case ast.Name(id=name), _:
+            yield name, binding
+        case ast.Starred(value=inner), _:
+            yield from _unpacked(inner, Binding(binding.node))
+        case (ast.Tuple(elts=targets) | ast.List(elts=targets)), (ast.Tuple(elts=values) | ast.List(elts=values)) if len(
+            targets
+        ) == len(values):
+            for inner, value in zip(targets, values, strict=True):
+                yield from _unpacked(inner, Binding(binding.node, value=value))
+        case (ast.Tuple(elts=targets) | ast.List(elts=targets)), _:
+            for inner in targets:
+                yield from _unpacked(inner, Binding(binding.node))
+        case _:
+            pass
