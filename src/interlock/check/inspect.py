@@ -6,9 +6,6 @@ one does. Every file is parsed all the same, because a file that cannot be read 
 
 from __future__ import annotations
 
-import io
-import tokenize
-import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,8 +62,17 @@ def decoded(content: bytes) -> str:
     if b"\0" in content:
         message = f"a NUL byte at offset {content.index(bytes(1))}; this is not Python source"
         raise ValueError(message)
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-    return content.decode(encoding)
+    return content.decode(_encoding(content))
+
+
+def _encoding(content: bytes) -> str:
+    """The declared encoding. Most files declare none, and need no tokenizer to say so."""
+    if not content.startswith(b"\xef\xbb\xbf") and b"coding" not in b"".join(content.split(b"\n", 2)[:2]):
+        return "utf-8"
+    from io import BytesIO  # noqa: PLC0415 - rarely needed.
+    from tokenize import detect_encoding  # noqa: PLC0415 - rarely needed.
+
+    return detect_encoding(BytesIO(content).readline)[0]
 
 
 def _held_against(module: Module, hazards: list[Hazard]) -> Inspection:
@@ -75,9 +81,8 @@ def _held_against(module: Module, hazards: list[Hazard]) -> Inspection:
     for hazard in hazards:
         try:
             found = list(_found(module, hazard))
-        except Exception:  # noqa: BLE001 - one broken detector must not hide what the others see; it is reported as ours.
-            problem = f"the detector of {hazard.name} failed:\n{traceback.format_exc()}"
-            seen.problems.append(Problem(path=module.path, line=0, message=problem, is_ours=True))
+        except Exception as error:  # noqa: BLE001 - one broken detector must not hide what the others see.
+            seen.problems.append(_ours(module, hazard, error))
             continue
         for finding in found:
             (seen.suppressed if suppressions.cover(finding) else seen.findings).append(finding)
@@ -94,6 +99,14 @@ def _found(module: Module, hazard: Hazard) -> Iterator[Finding]:
                 if finding.location not in places:
                     places.add(finding.location)
                     yield finding
+
+
+def _ours(module: Module, hazard: Hazard, error: Exception) -> Problem:
+    """A detector that failed: a fault of interlock itself, with all that a report of it needs."""
+    from traceback import format_exception  # noqa: PLC0415 - not needed until there is a fault.
+
+    message = f"the detector of {hazard.name} failed, please report it:\n{''.join(format_exception(error))}"
+    return Problem(path=module.path, line=0, message=message, is_ours=True)
 
 
 def _unreadable(error: BaseException) -> str:

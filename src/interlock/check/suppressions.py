@@ -8,9 +8,7 @@ silenced without a word is no gate.
 
 from __future__ import annotations
 
-import io
 import re
-import tokenize
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +60,9 @@ class Suppressions:
 
 
 def _written(module: Module) -> Iterator[Suppression]:
+    import io  # noqa: PLC0415 - needed only where there is a comment of ours.
+    import tokenize  # noqa: PLC0415 - likewise.
+
     for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
         if token.type == tokenize.COMMENT and _MARK in token.string:
             form = _FORM.search(token.string)

@@ -9,7 +9,6 @@ Anything else that escapes is our own fault (exit 70). Every message says what w
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ class WorldError(InterlockError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown word: the nearest right one, or all of them."""
+    from difflib import get_close_matches  # noqa: PLC0415 - needed for the message alone.
+
     words = sorted(known)
     close = get_close_matches(word, words, n=1)
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(words)}"

@@ -36,7 +36,7 @@ class Module:
     """
 
     def __init__(self, path: str, text: str) -> None:
-        self.path = path
+        self.path = path  # relative to where the run started, or absolute if it is not below
         self.text = text.replace("\r\n", "\n").replace("\r", "\n")
         self.tree = ast.parse(text)
 
@@ -147,8 +147,9 @@ class Module:
     def is_test(self) -> bool:
         """Whether this file is test code, by the places where test runners look. Test code does not reach production."""
         path = PurePosixPath(self.path)
+        folders = () if path.is_absolute() else path.parts[:-1]
         named = path.name.startswith("test_") or path.name.endswith("_test.py") or path.name in {"conftest.py", "tests.py"}
-        return named or not {"tests", "test", "testing"}.isdisjoint(path.parts[:-1])
+        return named or not {"tests", "test", "testing"}.isdisjoint(folders)
 
     def offset(self, line: int, column: int) -> int:
         """The index in `text` of a place as the parser gives it: lines from 1, columns in UTF-8 bytes from 0."""

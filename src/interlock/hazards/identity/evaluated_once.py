@@ -22,6 +22,7 @@ process could sign up, and $10k lost.
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Severity
@@ -84,11 +85,9 @@ def detect_attribute(statement: ast.AnnAssign | ast.Assign, module: Module) -> I
     owner = module.scope(statement)
     if not isinstance(owner, ast.ClassDef) or statement.value is None or not module.at_import(statement):
         return
-    name = _target_name(statement)
-    is_field = isinstance(statement, ast.AnnAssign) and _is_data_class(owner, module) and "ClassVar" not in ast.unparse(statement.annotation)
-    made = _made_at_import(statement.value, module) if is_field or _is_own_id(owner, name, module) else None
-    if made is not None:
-        yield HAZARD.finding(module, statement.value, _message(f"the field `{owner.name}.{name}`", made))
+    made = _made_at_import(statement.value, module)
+    if made is not None and (_is_field(statement, owner, module) or _is_own_id(statement, owner, module)):
+        yield HAZARD.finding(module, statement.value, _message(f"the field `{owner.name}.{_target_name(statement)}`", made))
 
 
 def _makes_field(call: ast.Call, module: Module) -> bool:
@@ -107,7 +106,14 @@ def _given_defaults(call: ast.Call, module: Module) -> Iterator[ast.expr]:
 def _made_at_import(value: ast.expr, module: Module) -> Part | None:
     """The clock or randomness in a value, if it is really read while the module is imported."""
     made = module.origins.of(value).always(Kind.CLOCK, Kind.RANDOM)
-    return next((part for part in made if module.at_import(part.site)), None)
+    return next((part for part in made if module.at_import(part.site) and not _means_import(value, part, module)), None)
+
+
+def _means_import(value: ast.expr, made: Part, module: Module) -> bool:
+    """Whether the name says that the time of the import is what is wanted: `started_at`, `boot_time`."""
+    statement = module.statement(value)
+    name = _target_name(statement) if isinstance(statement, (ast.Assign, ast.AnnAssign)) else ""
+    return made.kind is Kind.CLOCK and re.search(r"start(up|ed)|boot|launch|uptime|(im|re)?load", name, re.IGNORECASE) is not None
 
 
 def _arguments_with_defaults(function: Function) -> Iterator[tuple[ast.arg, ast.expr]]:
@@ -131,13 +137,21 @@ def _is_data_class(owner: ast.ClassDef, module: Module) -> bool:
     return decorated or not bases.isdisjoint(_DATA_BASES)
 
 
-def _is_own_id(owner: ast.ClassDef, name: str, module: Module) -> bool:
+def _is_field(statement: ast.AnnAssign | ast.Assign, owner: ast.ClassDef, module: Module) -> bool:
+    """Whether a class attribute is a field, of which each object has its own."""
+    annotated = isinstance(statement, ast.AnnAssign) and "ClassVar" not in ast.unparse(statement.annotation)
+    return annotated and _is_data_class(owner, module)
+
+
+def _is_own_id(statement: ast.AnnAssign | ast.Assign, owner: ast.ClassDef, module: Module) -> bool:
     """Whether a plain class attribute is called an id and read through `self`, as if each object had its own."""
-    return purpose_of(name) is not None and any(
-        isinstance(node.value, ast.Name) and node.value.id == "self" and isinstance(node.ctx, ast.Load) and node.attr == name
-        for node in module.nodes(ast.Attribute)
-        if module.enclosing(node, ast.ClassDef) is owner
-    ) and name not in module.names.attributes(owner)
+    name = _target_name(statement)
+    if purpose_of(name) is None or name in module.names.attributes(owner):
+        return False
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == name and isinstance(node.value, ast.Name) and node.value.id == "self"
+        for node in ast.walk(owner)
+    )
 
 
 def _target_name(statement: ast.AnnAssign | ast.Assign) -> str:

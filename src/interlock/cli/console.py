@@ -1,0 +1,86 @@
+"""Results go to stdout, progress and complaints to stderr. Colour only on a terminal, and never under NO_COLOR."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_PATIENCE_S: Final = 2.0  # Whoever waits longer than this is shown how far it is.
+_EVERY_S: Final = 0.2
+
+
+class Console:
+    """Where a verb writes."""
+
+    def __init__(self, *, quiet: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._quiet = quiet
+        self._started_s = self._shown_s = time.monotonic()
+        for stream in (self._out, self._err):
+            if hasattr(stream, "reconfigure"):  # A file's name may hold bytes that the terminal cannot show.
+                stream.reconfigure(errors="backslashreplace")
+
+    def result(self, text: str) -> None:
+        """Prints a result."""
+        print(text, file=self._out)
+
+    def note(self, text: str) -> None:
+        """Prints a line beside the result, unless only the result is wanted."""
+        if not self._quiet:
+            self._clear()
+            print(text, file=self._err)
+
+    def complain(self, text: str) -> None:
+        """Prints what kept us from an answer; wanted or not."""
+        self._clear()
+        print(text, file=self._err)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._started_s
+
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        """A function to call with (done, all). It draws one line on a terminal, after two seconds."""
+
+        def show(done: int, total: int) -> None:
+            now_s = time.monotonic()
+            late = now_s - self._started_s > _PATIENCE_S and now_s - self._shown_s > _EVERY_S
+            if late and not self._quiet and self._err.isatty():
+                self._shown_s = now_s
+                print(f"\r{what} {done} of {total}", end="", file=self._err, flush=True)
+
+        return show
+
+    def _clear(self) -> None:
+        if self._err.isatty():
+            print("\r\033[K", end="", file=self._err)
+
+    def paint(self, text: str, *styles: str) -> str:
+        """A text in these styles, where styles can be seen."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not self._out.isatty():
+            return text
+        return f"\033[{';'.join(_CODES[style] for style in styles)}m{text}\033[0m"
+
+    def fail(self, message: str, code: int) -> int:
+        """Says why there is no verdict, and gives the exit code back."""
+        self.complain(f"interlock: {message}")
+        return code
+
+    def ours(self, code: int) -> int:
+        """Says that the fault is ours."""
+        import traceback  # noqa: PLC0415 - five milliseconds that nobody should pay for before there is a fault.
+
+        return self.fail(f"a fault of interlock itself, please report it:\n{traceback.format_exc()}", code)
+
+    def abandoned(self) -> int:
+        """Ends quietly when whoever read the output went away, as `head` does."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

@@ -1,0 +1,69 @@
+"""SARIF 2.1.0, in the form that code scanning services read: relative paths, stable fingerprints, rules with their story."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock import __version__
+from interlock.core.finding import Severity
+from interlock.hazards.catalogue import catalogue
+
+if TYPE_CHECKING:
+    from interlock.check.run import Report
+    from interlock.core.finding import Finding
+    from interlock.hazards.hazard import Hazard
+
+_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVELS: Final = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning"}
+
+
+def sarif(report: Report) -> str:
+    """The report as one SARIF run."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    results = []
+    for finding in report.findings:
+        results.append(_result(finding, seen[finding.identity]))
+        seen[finding.identity] += 1
+    driver = {"name": "interlock", "version": __version__, "rules": [_rule(hazard) for hazard in catalogue()]}
+    notes = [{"level": "error", "message": {"text": str(problem)}} for problem in report.problems]
+    invocation = {"executionSuccessful": not report.problems, "toolExecutionNotifications": notes}
+    run = {"tool": {"driver": driver}, "invocations": [invocation], "columnKind": "unicodeCodePoints", "results": results}
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _rule(hazard: Hazard) -> dict[str, Any]:
+    story = hazard.story
+    told = "\n\n".join(f"## {heading}\n{text}" for heading, text in story.sections.items())
+    rule: dict[str, Any] = {
+        "id": hazard.name,
+        "shortDescription": {"text": story.failure},
+        "fullDescription": {"text": story.sections["What happens"]},
+        "help": {"text": told, "markdown": told},
+        "helpUri": hazard.sources[0],
+        "defaultConfiguration": {"level": _LEVELS[hazard.severity]},
+    }
+    if hazard.name.startswith("security/"):
+        rule["properties"] = {"security-severity": "9.0", "tags": ["security"]}
+    return rule
+
+
+def _result(finding: Finding, ordinal: int) -> dict[str, Any]:
+    place = finding.location
+    identity = "\0".join((*finding.identity, str(ordinal)))
+    return {
+        "ruleId": finding.hazard,
+        "level": _LEVELS[finding.severity],
+        "message": {"text": f"{finding.message}. {finding.advice}"},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": place.path, "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": place.line, "startColumn": place.column, "endLine": place.end_line},
+                }
+            }
+        ],
+        "partialFingerprints": {"primaryLocationLineHash": sha256(identity.encode(errors="replace")).hexdigest()[:32]},
+    }

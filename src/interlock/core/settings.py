@@ -1,0 +1,116 @@
+"""Reads settings strictly: an unknown key is an error that names the nearest right one, never a silence.
+
+    [check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
+    exclude = [{ path = "vendor/**", reason = "not ours" }]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+
+from interlock.core.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import DataclassInstance
+
+    Read = Callable[[str], bytes | None]
+
+T = TypeVar("T", bound="DataclassInstance")
+
+FILES = ("interlock.toml", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A settings file as it was read: its tables, and its text to find lines in."""
+
+    name: str
+    text: str
+    tables: dict[str, Any]
+
+    def where(self, key: str) -> str:
+        """`file:line` of a key, as far as the text tells."""
+        pattern = re.compile(rf"^\s*(\[+[\w.\"]*\b)?{re.escape(key)}\b")
+        lines = (number for number, line in enumerate(self.text.splitlines(), start=1) if pattern.match(line))
+        line = next(lines, 0)
+        return f"{self.name}:{line}" if line else self.name
+
+    def fail(self, key: str, message: str) -> UsageError:
+        """The error that says where a setting is wrong, and how."""
+        return UsageError(f"{self.where(key)}: {message}")
+
+
+def load(read: Read) -> Document:
+    """The settings of a project. `read` gives a file's content by its name, or None if it is not there.
+
+    Raises UsageError if both files hold settings, or if one is not TOML.
+    """
+    documents = [document for name in FILES if (content := read(name)) is not None and (document := _parsed(name, content))]
+    if len(documents) > 1:
+        message = f"settings are in {documents[0].name} and in {documents[1].name}; expected one of them"
+        raise UsageError(message)
+    return documents[0] if documents else Document(FILES[0], "", {})
+
+
+def _parsed(name: str, content: bytes) -> Document | None:
+    """The settings in one file; None if it has none."""
+    if name != FILES[0] and b"interlock" not in content:
+        return None
+    import tomllib  # noqa: PLC0415 - many projects have no settings to read.
+
+    try:
+        text = content.decode().removeprefix("\ufeff")
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{name}: is not TOML: {error}"
+        raise UsageError(message) from error
+    if name == FILES[0]:
+        return Document(name, text, tables)
+    own = tables.get("tool", {}).get("interlock")
+    return None if own is None else Document(name, text, own)
+
+
+def known_sections(document: Document, sections: tuple[str, ...]) -> None:
+    """Raises UsageError if there is a section of another name."""
+    for name in document.tables:
+        if name not in sections:
+            raise document.fail(name, f"unknown section {name!r}; {nearest(name, sections)}")
+
+
+def strict(document: Document, kind: type[T], table: object, what: str) -> T:
+    """A dataclass of settings from a table, with every key and type checked.
+
+    Raises UsageError for an unknown key, a missing one, or a value of the wrong type.
+    """
+    if not isinstance(table, dict):
+        raise document.fail(what, f"{what} is {_shown(table)}; expected a table")
+    values = cast("dict[str, Any]", table)
+    known = {field.name: field for field in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise document.fail(key, f"unknown key {key!r} in {what}; {nearest(key, known)}")
+    for name, field in known.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise document.fail(what, f"{what} has no {name!r}, which it needs")
+    hints = get_type_hints(kind)
+    return kind(**{key: _typed(document, hints[key], key, value, what) for key, value in values.items()})
+
+
+def _typed(document: Document, hint: object, key: str, value: object, what: str) -> object:
+    """One value, if it is of the type that the settings want."""
+    if hint == tuple[str, ...]:
+        if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
+            return tuple(cast("list[str]", value))
+        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of texts")
+    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        expected = {"str": "a text", "int": "a whole number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
+        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected {expected}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{str(value)!r}" if len(str(value)) <= 40 else f"{str(value)[:40]!r}..."  # noqa: PLR2004 - fits on a line.
