@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +90,11 @@ _ALPHABETS: Final = {
     "string.printable": 100,
 }
 
+# Names under which projects keep a clock or a maker of ids of their own; called without arguments.
+_CLOCK_NAME: Final = re.compile(r"_*(get_)?(utc_?now|now_utc|now_aware|timezone_now|local_?now|current_(date)?time(stamp)?|now|today)")
+_UUID_NAME: Final = re.compile(r"_*((generate|gen|new|create|make|random)_(uuid4?|guid|ulid)(_str(ing)?|_hex)?|uuid4(_str|_hex)?)")
+_SQL: Final = re.compile(r"(^|\.)(func|fn|functions|sql|expression)(\.|$)")
+
 _LARGEST: Final = 1e100  # Larger numbers are not sizes, and arithmetic on them can overflow.
 _GENERATORS: Final = ("random.SystemRandom", "random.Random", "secrets.SystemRandom")
 
@@ -105,7 +111,27 @@ def _made(module: Module, call: ast.Call, name: str) -> Part | None:
         return Part(Kind.CLOCK, call, name + "()", resolution_s=resolution_s, unit_s=unit_s)
     if name == "time.strftime" and len(call.args) == 1:
         return Part(Kind.CLOCK, call, name + "()", resolution_s=_pattern_s(module, call.args[0]))
-    return _random(module, call, name)
+    return _random(module, call, name) or _by_name(module, call)
+
+
+def _by_name(module: Module, call: ast.Call) -> Part | None:
+    """A function from elsewhere whose name says what it makes: `utcnow()`, `timeutils.utcnow()`, `generate_uuid()`.
+
+    `func.now()` builds a SQL expression and reads no clock.
+    """
+    last = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    receiver = module.segment(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    if call.args or module.names.definition(call) is not None or _SQL.search(receiver) or _comes_from_sql(module, call.func):
+        return None
+    if _CLOCK_NAME.fullmatch(last):
+        return Part(Kind.CLOCK, call, f"{last}()", resolution_s=1e-6)
+    if _UUID_NAME.fullmatch(last):
+        return Part(Kind.RANDOM, call, f"{last}()")
+    return None
+
+
+def _comes_from_sql(module: Module, expr: ast.expr) -> bool:
+    return _SQL.search(module.names.dotted(expr)) is not None
 
 
 def _full_name(module: Module, call: ast.Call) -> str:

@@ -84,6 +84,14 @@ class Names:
     def reaching(self, name: str, at: ast.AST) -> list[Binding]:
         """The bindings of a name that a use at this node can see, nearest first."""
         bindings = self.lookup(name, at)
+        looped = self._comprehended(bindings)
+        if looped:
+            around = list(self._module.ancestors(at))
+            for inner in around:
+                for binding, comprehension in looped:
+                    if self._module.parent(comprehension) is inner and comprehension.iter is not at and comprehension.iter not in around:
+                        return [binding]
+            bindings = [binding for binding in bindings if all(binding is not other for other, _ in looped)]
         if not bindings or not self._same_run(bindings[0], at):
             return list(reversed(bindings))
         here = _position(at)
@@ -94,6 +102,17 @@ class Names:
             if binding.is_parameter or self._dominates(binding.node, at):
                 return seen
         return seen + [found for found in bindings if found not in seen and self._shares_loop(found.node, at)]
+
+    def _comprehended(self, bindings: list[Binding]) -> list[tuple[Binding, ast.comprehension]]:
+        """Those of the bindings that are the variable of a comprehension, which nothing outside it sees."""
+        found = []
+        for binding in bindings:
+            around: ast.AST | None = binding.node
+            while isinstance(around, (ast.Name, ast.Tuple, ast.List, ast.Starred)):
+                around = self._module.parent(around)
+            if isinstance(around, ast.comprehension) and isinstance(binding.node, ast.expr):
+                found.append((binding, around))
+        return found
 
     def _same_run(self, binding: Binding, at: ast.AST) -> bool:
         owner = binding.node if isinstance(binding.node, ast.arg) else None

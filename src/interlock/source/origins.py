@@ -25,7 +25,7 @@ _LONGEST: Final = 500  # Steps for one value, so that a function which builds a 
 _DIGESTS: Final = ("hashlib.", "hmac.", "zlib.crc32", "zlib.adler32", "binascii.crc32", "xxhash.", "mmh3.", "cityhash.")
 _ENCODERS: Final = frozenset(
     "str int bytes repr format float abs round tuple list sorted dict set frozenset map filter reversed "
-    "uuid.UUID json.dumps ujson.dumps orjson.dumps math.floor math.trunc math.ceil hex bin oct ascii "
+    "uuid.UUID json.loads json.dumps ujson.dumps orjson.dumps math.floor math.trunc math.ceil hex bin oct ascii "
     "django.utils.encoding.force_bytes django.utils.encoding.force_str django.utils.encoding.smart_str "
     "urllib.parse.quote urllib.parse.urlencode cast typing.cast decimal.Decimal".split()
 )
@@ -39,6 +39,16 @@ _SAME_VALUE: Final = frozenset(
 _CHARACTER_BITS: Final = {"hex": 4.0, "hexdigest": 4.0, "bytes": 8.0, "digest": 8.0, "int": DECIMAL_BITS}
 _UUID_FIELDS: Final = {"time_low": 32.0, "time_mid": 16.0, "time_hi_version": 16.0, "clock_seq": 14.0, "node": 48.0}
 _UUID_GROUPS: Final = {0: 8, 1: 4, 2: 4, 3: 4, 4: 12, -1: 12, -2: 4, -3: 4, -4: 4, -5: 8}
+_CLOCK_FIELDS_S: Final = {
+    "year": 365 * 86400.0,
+    "month": 28 * 86400.0,
+    "day": 86400.0,
+    "hour": 3600.0,
+    "minute": 60.0,
+    "second": 1.0,
+    "microsecond": 1e-6,
+    "nanosecond": 1e-9,
+}
 _TIMESPEC_S: Final = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "milliseconds": 1e-3, "microseconds": 1e-6}
 
 
@@ -138,6 +148,11 @@ class Origins:
             known = frame.arguments.get(expr.id)
             kind = Kind.REQUEST if expr.id == "request" else Kind.CALLER
             return known or _single(kind, expr, expr.id)
+        if binding.dotted.endswith(".request"):
+            return _single(Kind.REQUEST, expr, "request")  # The request of this thread, in frameworks that keep it in a global.
+        looped = looped_over(self._module, binding.node)
+        if looped is not None:
+            return _reached(self._follow(looped, frame), expr, "")
         is_context = isinstance(self._module.parent(binding.node), ast.withitem)
         if binding.value is None or is_context:
             return _single(Kind.UNKNOWN, expr, expr.id)
@@ -151,6 +166,8 @@ class Origins:
         base = self._follow(expr.value, frame)
         if expr.attr in _UUID_FIELDS:
             return base.each(lambda part: part.at_most(_UUID_FIELDS[expr.attr]) if part.kind is Kind.RANDOM else part)
+        if expr.attr in _CLOCK_FIELDS_S and base.of(Kind.CLOCK):
+            return base.clocks(lambda part: part.coarse(_CLOCK_FIELDS_S[expr.attr]))
         if expr.attr in _SAME_VALUE:
             return base.each(lambda part: _respelled(part, expr.attr))
         return _reached(base, expr, expr.attr)
@@ -160,6 +177,8 @@ class Origins:
         owner = self._module.enclosing(expr, ast.ClassDef)
         if owner is None:
             return _single(Kind.UNKNOWN, expr, expr.attr)
+        if expr.attr == "request":
+            return _single(Kind.REQUEST, expr, "request")
         getter = self._module.names.method(owner, expr.attr)
         if getter is not None:
             return self._returned(getter, _Frame(depth=frame.depth), expr)
@@ -286,8 +305,10 @@ class Origins:
             case attr if attr in _SAME_VALUE:
                 base = self._follow(func.value, frame)
                 return base.each(lambda part: _respelled(part, attr)).clocks(lambda part: part.coarse(_spelled_s(expr)))
-            case _:
-                return _single(Kind.UNKNOWN, expr, _callee(expr))
+            case attr:
+                base = self._follow(func.value, frame)
+                is_asked = len(base.parts) == 1 and base.parts[0].kind is Kind.REQUEST  # `request.args.getlist(name)`
+                return _reached(base, expr, attr) if is_asked else _single(Kind.UNKNOWN, expr, _callee(expr))
 
     def _pattern_s(self, expr: ast.Call) -> float:
         pattern = expr.args[0] if expr.args else None
@@ -354,6 +375,22 @@ def _reached(base: Origin, expr: ast.expr, name: str) -> Origin:
     first = base.parts[0].name if base.parts else ""
     kind = kinds[0] if kinds and len(base.parts) == 1 else Kind.UNKNOWN
     return _single(kind, expr, f"{first}.{name}".strip("."))
+
+
+def looped_over(module: Module, target: ast.AST) -> ast.expr | None:
+    """What a loop goes over whose variable this is; None if it is not one of a loop."""
+    around: ast.AST | None = target
+    while isinstance(around, (ast.Name, ast.Tuple, ast.List, ast.Starred)):
+        around = module.parent(around)
+    if not isinstance(around, (ast.For, ast.AsyncFor, ast.comprehension)) or not isinstance(target, ast.expr):
+        return None
+    match around.iter:
+        case ast.Call(func=ast.Attribute(value=base, attr="items" | "values" | "keys" | "split")):
+            return base
+        case ast.Call(func=ast.Name(id="enumerate" | "sorted" | "reversed" | "set" | "list" | "iter"), args=[base, *_]):
+            return base
+        case over:
+            return over
 
 
 def _callee(expr: ast.expr) -> str:

@@ -55,11 +55,13 @@ _IDEMPOTENCY: Final = re.compile(
 )
 _BUSINESS: Final = re.compile(
     r"(^|_)(order|transaction|txn|tx|payment|charge|refund|invoice|transfer|payout|booking|receipt|reservation|subscription|user"
-    r"|account|customer|member|merchant|purchase|ticket|shipment|reference|voucher|wallet|settlement|payment_intent)"
-    r"_(id|uid|uuid|guid|pk|no|num|number|ref|reference|code|key)$"
+    r"|account|customer|merchant|purchase|shipment|wallet|settlement|payment_intent|serial)"
+    r"_(id|uid|uuid|guid|pk|no|num|number|ref|reference)$"
 )
 _ROW: Final = re.compile(r"^(id|pk|uid|uuid|guid|public_id|external_id)$")
 _LABEL: Final = re.compile(r"_(id|uuid|guid|uid)$")
+_ASKS: Final = frozenset({"set", "setnx", "setex", "exists", "get", "watch", "hsetnx", "hexists", "sadd", "sismember", "zscore"})
+_SEEN_BEFORE: Final = re.compile(r"idem|dedup|processed|already|seen|handled", re.IGNORECASE)
 _MAKER: Final = re.compile(r"^_*(get|make|create|generate|gen|build|new|next|compute|derive|calculate|calc|construct|for)_")
 
 
@@ -168,7 +170,17 @@ def _made_by(module: Module, factory: ast.expr) -> Iterator[ast.expr]:
 
 
 def _looked_up(module: Module) -> Iterator[Sink]:
-    """Keys that are written only if they are new: the store is asked whether it has seen them before."""
+    """Keys by which a store is asked whether it has seen an operation before."""
     for command in module.redis_commands:
-        if command.key is not None and command.only_if_new:
-            yield Sink(Purpose.IDEMPOTENCY, Role.LOOKED_UP, command.key, module.segment(command.key))
+        key = command.key
+        if key is not None and command.name in _ASKS and _SEEN_BEFORE.search(_spelled_out(key, module)):
+            yield Sink(Purpose.IDEMPOTENCY, Role.LOOKED_UP, key, module.segment(key))
+
+
+def _spelled_out(key: ast.expr, module: Module) -> str:
+    """The text of a key with that of the values that its names stand for."""
+    text = module.segment(key)
+    if isinstance(key, ast.Name):
+        values = [binding.value for binding in module.names.reaching(key.id, key)]
+        text += " ".join(module.segment(value) for value in values if value is not None)
+    return text

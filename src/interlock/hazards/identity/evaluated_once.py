@@ -56,13 +56,13 @@ HAZARD = Hazard(
 _DEFAULTS = frozenset({"default", "insert_default", "onupdate", "server_default", "missing", "load_default"})
 _FIELD_MAKERS = frozenset({"Column", "mapped_column", "field", "Field", "ib", "attrib", "attr", "Parameter", "Body", "Query", "Form"})
 _DATA_CLASSES = ("dataclass", "dataclasses.dataclass", "attr.s", "attr.attrs", "attr.define", "attrs.define", "attrs.frozen")
-_DATA_BASES = frozenset({"BaseModel", "SQLModel", "BaseSettings", "Schema", "Struct", "NamedTuple", "Document", "RootModel"})
+_DATA_BASES = frozenset({"BaseModel", "SQLModel", "Schema", "Struct", "NamedTuple", "Document", "RootModel"})
 
 
 @HAZARD.detects(ast.Call)
 def detect_field(call: ast.Call, module: Module) -> Iterator[Finding]:
     """`Column(default=uuid.uuid4())`, `models.DateTimeField(default=timezone.now())`, `Field(uuid4())`."""
-    if not _makes_field(call, module) or not module.at_import(call):
+    if not _makes_field(call, module) or not module.at_import(call) or _made_once_anyway(module.scope(call), module):
         return
     for value in _given_defaults(call, module):
         made = _made_at_import(value, module)
@@ -85,6 +85,8 @@ def detect_attribute(statement: ast.AnnAssign | ast.Assign, module: Module) -> I
     owner = module.scope(statement)
     if not isinstance(owner, ast.ClassDef) or statement.value is None or not module.at_import(statement):
         return
+    if _made_once_anyway(owner, module):
+        return
     made = _made_at_import(statement.value, module)
     if made is not None and (_is_field(statement, owner, module) or _is_own_id(statement, owner, module)):
         yield HAZARD.finding(module, statement.value, _message(f"the field `{owner.name}.{_target_name(statement)}`", made))
@@ -95,6 +97,13 @@ def _makes_field(call: ast.Call, module: Module) -> bool:
     name = module.names.dotted(call.func) or (call.func.attr if isinstance(call.func, ast.Attribute) else "")
     last = name.rpartition(".")[2] or (call.func.id if isinstance(call.func, ast.Name) else "")
     return last in _FIELD_MAKERS or (last.endswith("Field") and last[:1].isupper())
+
+
+def _made_once_anyway(owner: ast.AST, module: Module) -> bool:
+    """Whether a process makes one object of this class: its settings."""
+    if not isinstance(owner, ast.ClassDef):
+        return False
+    return any(name.endswith(("Settings", "Config")) for name in (owner.name, *module.names.ancestry(owner)))
 
 
 def _given_defaults(call: ast.Call, module: Module) -> Iterator[ast.expr]:

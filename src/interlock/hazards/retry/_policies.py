@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.source.module import Function, Module
+    from interlock.source.names import Binding
 
 _MAKERS = {
     "tenacity.retry": "tenacity",
@@ -78,19 +79,23 @@ def policy_of(expr: ast.expr, module: Module, steps: int = 0) -> Policy | None:
         case ast.Call():
             return _called(expr, module, steps)
         case ast.Name(id=name):
-            bindings = module.names.lookup(name, expr)
-            if len(bindings) != 1:
-                return None
-            value, node = bindings[0].value, bindings[0].node
-            if isinstance(node, FUNCTIONS):
-                return _given_by(node, module, steps)
-            return policy_of(value, module, steps + 1) if value is not None and not _is_unpacked(node) else None
+            return _bound(module.names.lookup(name, expr), module, steps)
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
             owner = module.enclosing(expr, ast.ClassDef)
             values = module.names.attributes(owner).get(attr, []) if owner else []
             return policy_of(values[0], module, steps + 1) if len(values) == 1 else None
         case _:
             return None
+
+
+def _bound(bindings: list[Binding], module: Module, steps: int) -> Policy | None:
+    """The policy that a name holds, if it is one whichever of its assignments was the last."""
+    if len(bindings) == 1 and isinstance(bindings[0].node, FUNCTIONS):
+        return _given_by(bindings[0].node, module, steps)
+    values = [binding.value for binding in bindings if binding.value is not None and not _is_unpacked(binding.node)]
+    found = [policy for value in values if (policy := policy_of(value, module, steps + 1)) is not None]
+    others = len([binding for binding in bindings if not binding.is_parameter]) - len(found)
+    return found[0] if len(found) == 1 and not others else None
 
 
 def _called(call: ast.Call, module: Module, steps: int) -> Policy | None:
@@ -160,7 +165,7 @@ def _entries(expr: ast.expr, module: Module) -> dict[str, ast.expr] | None:
 def _given_by(helper: Function, module: Module, steps: int) -> Policy | None:
     """What a helper of this module gives: `return retry(...)`, or a decorator whose wrapper is itself retried."""
     returns = [node.value for node in module.names.returns(helper) if node.value is not None]
-    if len(returns) != 1:
+    if len(returns) != 1 or steps > _MAX_STEPS:
         return None
     match returns[0]:
         case ast.Name(id=name):

@@ -1,0 +1,217 @@
+"""What a function reads and writes in Redis, command by command and key by key, also through helpers of its module.
+
+Two commands meet if they name the same key. Keys are compared as they are spelled once the names in them are followed:
+`key = f"lock:{job_id}"` and `f"lock:{job_id}"` are one key, and so is the `f"lock:{name}"` of a helper that was called with `job_id`.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from interlock.source.module import FUNCTIONS
+from interlock.source.redis import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.source.module import Function, Module
+
+_DEEPEST: Final = 6  # Names followed in a row; real keys are spelled within three.
+_HELPER_COMMANDS_MAX: Final = 4  # A helper with more commands than this is no mere "is it there" or "mark it".
+# Django's cache by the names of the Redis commands that it stands for.
+_CACHE_METHODS: Final = {"get": "get", "set": "set", "add": "setnx", "delete": "delete", "has_key": "exists", "lock": "lock"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Access:
+    """One command on one key, as a function sees it."""
+
+    command: Command
+    key: str  # as spelled once names are followed
+    at: ast.Call  # where it stands in the function: the command, or the call of the helper that sends it
+    result: ast.expr  # where its answer comes out: the command, or the `execute()` of its pipeline
+    helper: Function | None = None  # of this module, which sends it
+    is_cache: bool = False  # through Django's cache
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        return self.command.name
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands, for comparison."""
+        return self.at.lineno, self.at.col_offset
+
+    def meets(self, other: Access) -> bool:
+        """Whether both name one key. What a helper does to a key's spelling (a prefix) is forgiven."""
+        if self.key == other.key:
+            return True
+        longer, shorter = sorted((self.key, other.key), key=len, reverse=True)
+        return (self.helper is not None or other.helper is not None) and len(shorter) > 2 and f"({shorter}" in longer  # noqa: PLR2004 - "k" is in everything.
+
+    def in_one_batch_with(self, other: Access) -> bool:
+        """Whether both are sent with one EXEC."""
+        return self.command.buffered and other.command.buffered and self.result is other.result
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """The accesses of one module, by function."""
+
+    module: Module
+    commands: dict[Function | None, list[Command]] = field(default_factory=dict)
+    caches: set[Command] = field(default_factory=set)
+
+    def of(self, function: Function) -> list[Access]:
+        """What a function does in Redis, in source order, with what its helpers do in its place."""
+        own = [access for command in self.commands.get(function, []) for access in self._own(command, function, {})]
+        return sorted([*own, *self._through_helpers(function)], key=lambda access: access.place)
+
+    def _own(self, command: Command, function: Function, frame: dict[str, str]) -> Iterator[Access]:
+        for key in command.keys[:1]:
+            text = spelled(self.module, key, frame)
+            yield Access(command, text, command.call, self.answer(command, function), None, command in self.caches)
+
+    def answer(self, command: Command, function: Function | None) -> ast.expr:
+        """Where the answer of a command comes out."""
+        if not command.buffered or command.name == "execute":
+            return command.call
+        later = [found for found in self.commands.get(function, []) if found.name == "execute" and _after(found.call, command.call)]
+        pipe = root(command.receiver)
+        return next((found.call for found in later if root(found.receiver) == pipe), command.call)
+
+    def _through_helpers(self, function: Function) -> Iterator[Access]:
+        for call in calls_in(self.module).get(function, []):
+            helper = self.module.names.definition(call)
+            commands = self.commands.get(helper, []) if helper is not None and helper is not function else []
+            if helper is not None and 0 < len(commands) <= _HELPER_COMMANDS_MAX and _is_of_one_kind(commands):
+                frame = _frame(self.module, helper, call)
+                for command in commands:
+                    for access in self._own(command, helper, frame):
+                        yield Access(command, access.key, call, call, helper, access.is_cache)
+
+
+READS_ONE: Final = frozenset("get exists hget hexists sismember zscore zrank getbit ttl pttl hgetall hmget mget".split())
+READS_COUNT: Final = frozenset("zcard scard llen hlen zcount".split())
+READS_MANY: Final = frozenset(
+    "zrangebyscore zrange zrevrange zrevrangebyscore lrange lindex smembers hgetall hkeys hvals sscan_iter zscan_iter hscan_iter".split()
+)
+READS: Final = READS_ONE | READS_COUNT | READS_MANY | {"scan_iter", "keys", "scan", "type", "strlen", "srandmember", "sscan", "info"}
+NEUTRAL: Final = frozenset("expire pexpire expireat pexpireat execute multi watch unwatch pipeline multi_exec reset close aclose ping publish".split())
+
+
+def _is_of_one_kind(commands: list[Command]) -> bool:
+    """Whether a helper only reads or only writes. One that does both is a whole operation and is looked at by itself."""
+    reads = [command.name in READS for command in commands if command.name not in NEUTRAL]
+    return bool(reads) and (all(reads) or not any(reads))
+
+
+@lru_cache(maxsize=1)
+def accesses_in(module: Module) -> Accesses:
+    """The accesses of a module; three hazards ask for them one after the other."""
+    found = Accesses(module)
+    for command in module.redis_commands:
+        found.commands.setdefault(module.function(command.call), []).append(command)
+    for command in _cache_commands(module) if "cache" in module.text else ():
+        found.commands.setdefault(module.function(command.call), []).append(command)
+        found.caches.add(command)
+    return found
+
+
+@lru_cache(maxsize=1)
+def calls_in(module: Module) -> dict[Function | None, list[ast.Call]]:
+    """The calls of a module by the function in which they run, in source order."""
+    found: dict[Function | None, list[ast.Call]] = {}
+    for call in module.nodes(ast.Call):
+        found.setdefault(module.function(call), []).append(call)
+    return found
+
+
+def _cache_commands(module: Module) -> Iterator[Command]:
+    """Calls on Django's cache, as the commands that they stand for."""
+    known = {command.call for command in module.redis_commands}
+    for call in module.nodes(ast.Call):
+        match call.func:
+            case ast.Attribute(value=receiver, attr=attr) if attr in _CACHE_METHODS and call not in known and _is_cache(module, receiver):
+                yield Command(call, _CACHE_METHODS[attr], receiver, buffered=False)
+            case _:
+                pass
+
+
+def _is_cache(module: Module, receiver: ast.expr) -> bool:
+    if isinstance(receiver, ast.Subscript):
+        return module.names.dotted(receiver.value) == "django.core.cache.caches"
+    if isinstance(receiver, ast.Name) and module.names.dotted(receiver) != "django.core.cache.cache":
+        values = [binding.value for binding in module.names.lookup(receiver.id, receiver)]
+        return any(isinstance(value, ast.Subscript) and _is_cache(module, value) for value in values)
+    return module.names.dotted(receiver) == "django.core.cache.cache"
+
+
+def root(receiver: ast.expr) -> str:
+    """The variable at the bottom of a chain of commands: `pipe` of `pipe.set(...).expire(...)`."""
+    while isinstance(receiver, ast.Call) and isinstance(receiver.func, ast.Attribute):
+        receiver = receiver.func.value
+    return ast.unparse(receiver)
+
+
+def _after(call: ast.Call, other: ast.Call) -> bool:
+    """Whether a call is made after another: further down, or around it in one chain."""
+    return (call.end_lineno or 0, call.end_col_offset or 0) > (other.end_lineno or 0, other.end_col_offset or 0)
+
+
+def _frame(module: Module, helper: Function, call: ast.Call) -> dict[str, str]:
+    """How the parameters of a helper are spelled by one call of it."""
+    parameters = [argument.arg for argument in (*helper.args.posonlyargs, *helper.args.args)]
+    if parameters[:1] in (["self"], ["cls"]):
+        parameters = parameters[1:]
+    given = dict(zip(parameters, call.args, strict=False)) | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    return {name: spelled(module, value) for name, value in given.items()}
+
+
+def spelled(module: Module, expr: ast.expr, frame: dict[str, str] | None = None, depth: int = 0) -> str:
+    """A key's text with the names in it followed; `frame` says what a helper's parameters stand for."""
+    if depth > _DEEPEST:
+        return ast.unparse(expr)
+    match expr:
+        case ast.Constant(value=value):
+            return str(value)
+        case ast.JoinedStr(values=values):
+            return "".join(spelled(module, value, frame, depth + 1) for value in values)
+        case ast.FormattedValue(value=value):
+            return "{" + spelled(module, value, frame, depth + 1) + "}"
+        case ast.Name(id=name):
+            return _name(module, expr, name, frame, depth)
+        case ast.BinOp(left=left, right=right):
+            return f"{spelled(module, left, frame, depth + 1)}{spelled(module, right, frame, depth + 1)}"
+        case ast.Call(func=func, args=args, keywords=keywords):
+            given = [*args, *(keyword.value for keyword in keywords)]
+            return f"{_called(module, func, frame, depth)}({', '.join(spelled(module, value, frame, depth + 1) for value in given)})"
+        case ast.Starred(value=value) | ast.Await(value=value):
+            return spelled(module, value, frame, depth + 1)
+        case _:
+            return ast.unparse(expr)
+
+
+def _called(module: Module, func: ast.expr, frame: dict[str, str] | None, depth: int) -> str:
+    if isinstance(func, ast.Attribute) and isinstance(func.value, (ast.Constant, ast.JoinedStr, ast.Name)):
+        return f"{spelled(module, func.value, frame, depth + 1)}.{func.attr}"
+    return ast.unparse(func)
+
+
+def _name(module: Module, expr: ast.Name, name: str, frame: dict[str, str] | None, depth: int) -> str:
+    bindings = module.names.reaching(name, expr)
+    if bindings and bindings[0].is_parameter:
+        return (frame or {}).get(name, name)
+    value = bindings[0].value if len(bindings) == 1 else None
+    is_text = isinstance(value, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.Call, ast.Attribute, ast.Name))
+    in_loop = bindings and isinstance(module.parent(bindings[0].node), ast.withitem)
+    return spelled(module, value, frame, depth + 1) if value is not None and is_text and not in_loop else name
+
+
+def function_of(module: Module, node: ast.AST) -> Function | None:
+    """The definition itself, or the function around a node."""
+    return node if isinstance(node, FUNCTIONS) else module.function(node)

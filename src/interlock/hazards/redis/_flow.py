@@ -1,0 +1,326 @@
+"""What lies between a read and a write: which tests the answer of the read decides, what they ask, and what is held meanwhile.
+
+A write is decided by the tests of the `if`s around it, and by those above it in whose arm control leaves (`if seen: return`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in
+from interlock.source.module import FUNCTIONS
+from interlock.source.names import leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.hazards.redis._accesses import Access
+    from interlock.source.module import Function, Module
+    from interlock.source.names import Binding
+
+_DEEPEST: Final = 8
+_WRAPPERS: Final = frozenset({"bool", "int", "float", "len", "str", "float", "any", "all", "cast", "list", "set"})
+_LOCK: Final = re.compile(r"(?i)(?<![a-z])(r|red|dist|distributed|mem|file|advisory|global)?_?(lock|mutex|semaphore)(s|ed|ing|er)?(?![a-z])|synchroni[sz]ed|select_for_update")
+_TAKES: Final = re.compile(r"(?i)^_*(try_|a)?(acquire|lock|claim|take_lock|get_lock|obtain_lock)")
+# Calls that only look: what they do twice harms nobody.
+_LOOKS: Final = re.compile(
+    r"^_*(is|has|get|fetch|load|find|exists|read|parse|lookup|decode|encode|loads|dumps|should|can|format|build|make_key|key|debug|info"
+    r"|warning|warn|error|exception|critical|log|print|len|int|str|float|bool|bytes|list|dict|set|tuple|sorted|round|min|max|sum|abs"
+    r"|isinstance|hasattr|getattr|range|zip|enumerate|map|filter|any|all|join|split|strip|lower|upper|replace|append|extend|add|update"
+    r"|items|values|keys|copy|time|now|utcnow|timestamp|isoformat|total_seconds|uuid4|sleep|startswith|endswith|hexdigest|sha256|md5"
+    r"|select|where|filter_by|first|scalar|one|monotonic|pop|hex|next|iter|repr|type|super|raise_for_status|model_validate|from_\w+)(_\w+)?$"
+)
+
+
+class Sense(Enum):
+    """What a test asks of an answer, on the way that was taken."""
+
+    ABSENT = auto()  # nothing is there
+    PRESENT = auto()
+    EQUAL = auto()  # it is this value: a token, a state
+    ORDERED = auto()  # it is below or above this
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A test, and which of its two ways was taken."""
+
+    test: ast.expr
+    taken: bool
+    exit: tuple[ast.stmt, ...]  # the arm in which control leaves on the other way; empty if it does not
+
+
+def depends(module: Module, expr: ast.AST, result: ast.expr, depth: int = 0) -> bool:
+    """Whether an expression contains an answer, directly or through variables and loops."""
+    if depth > _DEEPEST:
+        return False
+    for node in ast.walk(expr):
+        if node is result:
+            return True
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            for binding in module.names.reaching(node.id, node):
+                if any(depends(module, source, result, depth + 1) for source in _sources(module, node, binding)):
+                    return True
+    return False
+
+
+def _sources(module: Module, use: ast.Name, binding: Binding) -> Iterator[ast.expr]:
+    """The expressions from which a binding has its value."""
+    if binding.value is not None:
+        yield binding.value
+    match binding.node:
+        case ast.AugAssign(value=value, target=ast.Name(id=name) as target):
+            yield value
+            for earlier in module.names.reaching(name, target):
+                if earlier.node is not binding.node and earlier.value is not None:
+                    yield earlier.value
+        case ast.Assign(value=value):
+            yield value
+        case ast.expr() as target:
+            around = module.parent(target)
+            if isinstance(around, (ast.For, ast.AsyncFor, ast.comprehension)) and use is not target:
+                yield around.iter
+        case _:
+            pass
+
+
+def guards(module: Module, node: ast.AST) -> Iterator[Guard]:
+    """The tests that decide whether a node runs, innermost first."""
+    below = node
+    for around in module.ancestors(node):
+        match around:
+            case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) if below is not test:
+                arm = module.names.arm(around, below)
+                yield Guard(test, arm == "body", ())
+            case ast.BoolOp(op=op, values=values) if below in values:
+                yield from (Guard(value, isinstance(op, ast.And), ()) for value in values[: values.index(below)])  # type: ignore[arg-type]  # it is in the list.
+            case _:
+                pass
+        yield from _exits_above(around, below)
+        if isinstance(around, (*FUNCTIONS, ast.Lambda, ast.ClassDef)):
+            return
+        below = around
+
+
+def _exits_above(block: ast.AST, below: ast.AST) -> Iterator[Guard]:
+    for name in ("body", "orelse", "finalbody"):
+        statements = getattr(block, name, None)
+        if isinstance(statements, list) and below in statements:
+            for statement in statements[: statements.index(below)]:
+                yield from _exits(statement)
+
+
+def _exits(statement: ast.stmt) -> Iterator[Guard]:
+    """The tests that whoever comes out below a statement has passed."""
+    match statement:
+        case ast.If(test=test, body=body, orelse=orelse):
+            if leaves(body):
+                yield Guard(test, False, tuple(body))  # noqa: FBT003 - the way taken, as the field says.
+                for inner in orelse[:1]:
+                    yield from _exits(inner)
+            elif orelse and leaves(orelse):
+                yield Guard(test, True, tuple(orelse))  # noqa: FBT003
+        case ast.While(test=test, orelse=[]):
+            yield Guard(test, False, ())  # noqa: FBT003
+        case ast.Assert(test=test):
+            yield Guard(test, True, ())  # noqa: FBT003
+        case ast.Try(body=body) | ast.With(body=body) | ast.AsyncWith(body=body):
+            for inner in body:
+                yield from _exits(inner)
+        case _:
+            pass
+
+
+def senses(module: Module, guard: Guard, access: Access) -> list[tuple[Sense, ast.expr | None]]:
+    """What a test asks of the answer of a read, with what it is compared to."""
+    if not depends(module, guard.test, access.result):
+        return []
+    return list(_asked(module, guard.test, guard.taken, access, 0))
+
+
+def _asked(module: Module, test: ast.expr, taken: bool, access: Access, depth: int) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001 - recursion over a pair.
+    if depth > _DEEPEST or not depends(module, test, access.result):
+        return
+    match test:
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield from _asked(module, operand, not taken, access, depth + 1)
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from _asked(module, value, taken, access, depth + 1)
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            yield from _compared(module, left, op, right, taken, access)
+        case ast.NamedExpr(value=value) | ast.Await(value=value):
+            yield from _asked(module, value, taken, access, depth + 1)
+        case ast.Call() if test is not access.result:
+            yield from _call_asked(module, test, taken, access, depth)
+        case ast.Name(id=name) if (bound := _only_value(module, test, name)) is not None:
+            yield from _asked(module, bound, taken, access, depth + 1)
+        case _:
+            yield from _returned_sense(module, test, taken, access, depth)
+
+
+def _call_asked(module: Module, test: ast.Call, taken: bool, access: Access, depth: int) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+    name = test.func.attr if isinstance(test.func, ast.Attribute) else getattr(test.func, "id", "")
+    if name == "compare_digest" and len(test.args) > 1:
+        other = test.args[1] if depends(module, test.args[0], access.result) else test.args[0]
+        yield (Sense.EQUAL if taken else Sense.PRESENT), other
+    elif name in _WRAPPERS and test.args:
+        yield from _asked(module, test.args[-1], taken, access, depth + 1)
+    else:
+        yield (Sense.PRESENT if taken else Sense.ABSENT), None
+
+
+def _returned_sense(module: Module, test: ast.expr, taken: bool, access: Access, depth: int) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+    """Truth itself. What a helper returns may be the opposite of what it read."""
+    returns = module.names.returns(access.helper) if access.helper is not None and test is access.result else []
+    inner = next((node.value for node in returns if node.value is not None and access.command.call in set(ast.walk(node.value))), None)
+    if inner is not None and inner is not access.command.call:
+        own = type(access)(access.command, access.key, access.command.call, access.command.call)
+        yield from _asked(module, inner, taken, own, depth + 1)
+    else:
+        yield (Sense.PRESENT if taken else Sense.ABSENT), None
+
+
+def _only_value(module: Module, use: ast.AST, name: str) -> ast.expr | None:
+    bindings = module.names.reaching(name, use)
+    return bindings[0].value if len(bindings) == 1 else None
+
+
+def _compared(module: Module, left: ast.expr, op: ast.cmpop, right: ast.expr, taken: bool, access: Access) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+    if not depends(module, left, access.result):
+        left, right = right, left
+    negative = isinstance(op, (ast.NotEq, ast.IsNot, ast.NotIn))
+    same = taken != negative
+    match op, right:
+        case (ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=None | False | 0 | "" | b"" | -2):
+            yield (Sense.ABSENT if same else Sense.PRESENT), None
+        case (ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=True | 1) if access.name in {"exists", "sismember", "hexists"}:
+            yield (Sense.PRESENT if same else Sense.ABSENT), None
+        case (ast.In() | ast.NotIn()), _:
+            yield (Sense.PRESENT if same else Sense.ABSENT), None
+        case (ast.Eq() | ast.NotEq()), _:
+            yield (Sense.EQUAL if same else Sense.PRESENT), right
+        case (ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()), _:
+            yield Sense.ORDERED, right
+            if isinstance(right, ast.Constant) and right.value == 0:
+                yield (Sense.PRESENT if taken == isinstance(op, ast.Gt) else Sense.ABSENT), None
+        case _:
+            pass
+
+
+def is_dropped(module: Module, expr: ast.expr) -> bool:
+    """Whether nobody looks at the answer of a call: a statement of its own, or a variable that is never read."""
+    below: ast.AST = expr
+    around = module.parent(expr)
+    while isinstance(around, ast.Await):
+        below, around = around, module.parent(around)
+    match around:
+        case ast.Expr():
+            return True
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if around.value is below:
+            return not _is_read(module, name, around)
+        case _:
+            return False
+
+
+def _is_read(module: Module, name: str, binder: ast.AST) -> bool:
+    scope = module.scope(binder)
+    return any(
+        node.id == name and isinstance(node.ctx, ast.Load) and any(found.node is binder for found in module.names.reaching(name, node))
+        for node in _names_in(module, scope)
+    )
+
+
+def _names_in(module: Module, scope: ast.AST) -> Iterator[ast.Name]:
+    return (node for node in ast.walk(scope) if isinstance(node, ast.Name))
+
+
+def is_act(module: Module, call: ast.Call) -> bool:
+    """Whether a call does something that must not be done twice, as far as its name and what is known of it tell."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    command = _commands_by_call(module).get(call)
+    if command is not None:
+        return command not in READS and command not in NEUTRAL
+    return bool(name) and not _LOOKS.match(name) and not name[:1].isupper()
+
+
+@lru_cache(maxsize=1)
+def _commands_by_call(module: Module) -> dict[ast.Call, str]:
+    return {command.call: command.name for commands in accesses_in(module).commands.values() for command in commands}
+
+
+def is_guarded(module: Module, node: ast.AST) -> bool:
+    """Whether a lock is held, or a transaction guards, where this node runs: here, or wherever its function is called."""
+    function = module.function(node)
+    if _is_held(module, node) or function is None:
+        return True if function is not None else _is_held(module, node)
+    callers = _callers(module).get(function, [])
+    return bool(callers) and all(_is_held(module, call) for call in callers)
+
+
+def _is_held(module: Module, node: ast.AST) -> bool:
+    for around in module.ancestors(node):
+        if isinstance(around, (ast.With, ast.AsyncWith)) and any(_LOCK.search(ast.unparse(item.context_expr)) for item in around.items):
+            return True
+        if isinstance(around, FUNCTIONS):
+            return _is_locked_function(module, around, node)
+    return False
+
+
+def _is_locked_function(module: Module, function: Function, node: ast.AST) -> bool:
+    if any(_LOCK.search(ast.unparse(decorator)) for decorator in function.decorator_list):
+        return True
+    accesses = accesses_in(module)
+    for command in accesses.commands.get(function, []):
+        if command.name in {"watch", "transaction"}:
+            return True
+        if command.only_if_new and _before(command.call, node) and not is_dropped(module, accesses.answer(command, function)):
+            return True
+    return any(_takes_lock(module, call) for call in calls_in(module).get(function, []) if _before(call, node)) or _is_transaction(module, function)
+
+
+def _takes_lock(module: Module, call: ast.Call) -> bool:
+    """Whether a call takes a lock: `lock.acquire()`, `acquire_lock(...)`; not the helper of this module that is the hazard itself."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    helper = module.names.definition(call)
+    if helper is not None:
+        return any(command.only_if_new or command.name in {"lock", "eval", "evalsha"} for command in accesses_in(module).commands.get(helper, []))
+    return bool(_TAKES.match(name)) and (name == "acquire" or bool(_LOCK.search(name)))
+
+
+def _is_transaction(module: Module, function: Function) -> bool:
+    """Whether the function is given to `client.transaction(...)`."""
+    return any(
+        isinstance(call.func, ast.Attribute) and call.func.attr == "transaction"
+        for node in _uses(module).get(function.name, [])
+        if isinstance(call := module.parent(node), ast.Call) and node in call.args
+    )
+
+
+@lru_cache(maxsize=1)
+def _uses(module: Module) -> dict[str, list[ast.AST]]:
+    found: dict[str, list[ast.AST]] = {}
+    for name in module.nodes(ast.Name):
+        found.setdefault(name.id, []).append(name)
+    for attribute in module.nodes(ast.Attribute):
+        found.setdefault(attribute.attr, []).append(attribute)
+    return found
+
+
+def _before(node: ast.AST, other: ast.AST) -> bool:
+    return (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)) < (getattr(other, "lineno", 0), getattr(other, "col_offset", 0))
+
+
+@lru_cache(maxsize=1)
+def _callers(module: Module) -> dict[Function, list[ast.Call]]:
+    found: dict[Function, list[ast.Call]] = {}
+    for call in module.nodes(ast.Call):
+        definition = module.names.definition(call)
+        if definition is not None:
+            found.setdefault(definition, []).append(call)
+    return found

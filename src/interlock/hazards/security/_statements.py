@@ -1,0 +1,110 @@
+"""Which expressions of a module are run as SQL: what is handed to a database, directly or through the module's own helpers."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Final
+
+from interlock.hazards.security._sql import is_clause, is_pattern_match, is_statement
+from interlock.source.sinks import words
+from interlock.source.text import Hole, arguments_of, parameter_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.source.module import Function, Module
+    from interlock.source.text import Text, Texts
+
+# What the methods and functions that run a statement are called. The text must be a statement as well.
+_RUNS: Final = re.compile(
+    r"(^|_)(execute|executemany|executescript|exec|query|queries|sql|multisql|raw|fetch|fetchrow|fetchval|fetchone|fetchall|mogrify|scalar|scalars"
+    r"|select|prepare|run|cursor|iterate|stream|copy|text|statement|perform|first|one|all|command|cmd|dataframe|df|rows|do|call|submit|explain|ddl)(_|$)"
+)
+# The names among them that take nothing but SQL, so that a part of a statement is enough to know it.
+_RUNS_SQL: Final = re.compile(r"^_*(execute|executemany|executescript|exec_driver_sql|raw|raw_sql|read_sql|read_sql_query|mogrify|extra|sql|text|literal_column)$")
+_CONDITION_KEYWORDS: Final = frozenset({"where", "having", "order_by", "select", "tables", "vars"})
+_STATEMENT_KEYWORDS: Final = re.compile(r"(^|_)(sql|query|statement|stmt|command|operation|q|text|clause|clauses)$")
+_CONDITIONS: Final = frozenset({"filter", "where", "having", "order_by"})
+
+
+def statements(module: Module, texts: Texts) -> Iterator[Text]:
+    """Every SQL text of the module that is run and has at least one hole."""
+    runners: dict[tuple[Function, str], None] = {}
+    for call in module.nodes(ast.Call):
+        for expr, is_sql in _handed_over(call, module):
+            parameter = _parameter(expr, module)
+            if parameter is not None:
+                runners[parameter] = None
+            yield from _sql_of(expr, texts, is_clause_enough=is_sql)
+    yield from _through_helpers(module, texts, runners)
+
+
+def _sql_of(expr: ast.expr, texts: Texts, *, is_clause_enough: bool) -> Iterator[Text]:
+    for text in texts.of(expr):
+        has_holes = any(isinstance(piece, Hole) for piece in text) and len(text) > 1
+        if has_holes and (is_statement(text) or is_pattern_match(text) or (is_clause_enough and is_clause(text))):
+            yield text
+
+
+def _handed_over(call: ast.Call, module: Module) -> Iterator[tuple[ast.expr, bool]]:
+    """What a call may run as SQL, and whether it takes nothing else."""
+    name = words(call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", ""))
+    takes_sql = _RUNS_SQL.match(name) is not None and (name != "text" or _is_alchemy(call.func, module))
+    takes_conditions = name in _CONDITIONS and _has_alchemy(module)
+    if takes_conditions or _RUNS.search(name) or takes_sql:
+        yield from ((arg, takes_sql or takes_conditions) for arg in call.args if _may_be_text(arg))
+    for keyword in call.keywords:
+        if keyword.arg in _CONDITION_KEYWORDS and (takes_sql or _RUNS.search(name) or name in {"update", "delete"}):
+            yield from ((value, True) for value in _values(keyword.value) if _may_be_text(value))
+        elif keyword.arg and _STATEMENT_KEYWORDS.search(words(keyword.arg)) and _may_be_text(keyword.value):
+            yield keyword.value, False
+
+
+def _values(expr: ast.expr) -> list[ast.expr]:
+    match expr:
+        case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Dict(values=values):
+            return values
+        case _:
+            return [expr]
+
+
+def _may_be_text(expr: ast.expr) -> bool:
+    return isinstance(expr, (ast.JoinedStr, ast.BinOp, ast.Call, ast.Name, ast.Attribute, ast.IfExp, ast.BoolOp, ast.Await, ast.NamedExpr))
+
+
+def _is_alchemy(function: ast.expr, module: Module) -> bool:
+    name = module.names.dotted(function)
+    return name.startswith(("sqlalchemy", "sqlmodel")) or ".sa." in f".{name}" or name.startswith(("sa.", "db."))
+
+
+def _has_alchemy(module: Module) -> bool:
+    bindings = (binding for found in module.names.own(module.tree).values() for binding in found)
+    return any(binding.dotted.startswith(("sqlalchemy", "flask_sqlalchemy", "sqlmodel")) for binding in bindings)
+
+
+def _parameter(expr: ast.expr, module: Module) -> tuple[Function, str] | None:
+    """The function and its parameter that an expression is, if it is just that."""
+    if not isinstance(expr, ast.Name):
+        return None
+    for binding in module.names.reaching(expr.id, expr):
+        owner = parameter_owner(module, binding.node) if binding.is_parameter else None
+        if owner is not None:
+            return owner, expr.id
+    return None
+
+
+def _through_helpers(module: Module, texts: Texts, runners: dict[tuple[Function, str], None]) -> Iterator[Text]:
+    """What the module's own functions are given to run, by their other callers in the module."""
+    names = {function.name for function, _ in runners}
+    calls: dict[Function, list[ast.Call]] = {}
+    for call in module.nodes(ast.Call) if names else ():
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        helper = module.names.definition(call) if called in names else None
+        if helper is not None:
+            calls.setdefault(helper, []).append(call)
+    for function, parameter in runners:
+        for call in calls.get(function, ()):
+            given = arguments_of(function, call).get(parameter)
+            if given is not None:
+                yield from _sql_of(given, texts, is_clause_enough=False)

@@ -1,0 +1,400 @@
+"""How a text is put together: which of it is written in the code, and where a value is put in.
+
+`"... WHERE name = '" + name + "'"`, the same with `%`, `.format` or an f-string, grown by `+=` under conditions or joined from a
+list of parts, are one and the same text with one hole. Names are followed to what they were assigned, and helpers of the module to
+what they return. Where a text depends on branches, there are several; every branch is in at least one of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from string import Formatter
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from interlock.source.module import FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from interlock.source.module import Function, Module, Scope
+    from interlock.source.names import Binding
+
+_VARIANTS: Final = 24  # Texts of one expression; the most that branches made of one query in the corpora was 16.
+_DEEPEST: Final = 60  # Steps into each other: a query that grows by `+=` takes one for each.
+_LONGEST: Final = 3000  # Steps for one text in all.
+
+_PERCENT: Final = re.compile(r"%(?:\((\w+)\))?[#0\- +]*(?:\*|\d+)?(?:\.\d+)?([diouxXeEfFgGcrsa%])")
+_TRIMMING: Final = frozenset("strip lstrip rstrip removesuffix removeprefix encode decode lower upper expandtabs".split())
+_WRAPPERS: Final = frozenset({"textwrap.dedent", "inspect.cleandoc", "str", "typing.cast"})
+_COLLECTING: Final = frozenset({"list", "tuple", "sorted", "set", "filter", "reversed"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A call of a helper of this module: what its parameters stand for."""
+
+    helper: Function
+    arguments: dict[str, ast.expr]
+    caller: Frame | None  # in which the arguments are to be read
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hole:
+    """A place in a text where a value is put in."""
+
+    value: ast.expr
+    text: ast.expr  # the string expression that has the hole
+    spec: str = ""  # how it is formatted: `d` of `%d`, `.2f` of `{x:.2f}`
+    frame: Frame | None = None
+
+
+Text: TypeAlias = tuple[str | Hole, ...]
+
+
+class Texts:
+    """The texts of one module. `Texts.of(expr)` is the whole interface."""
+
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._open: list[tuple[ast.expr, Frame | None]] = []
+        self._steps = 0
+        self._appended: dict[tuple[Scope, str], list[tuple[ast.expr, bool]]] = {}
+        for call in module.nodes(ast.Call):
+            match call:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr), args=[*_, value]):
+                    if attr in {"append", "add", "insert", "extend", "update"}:
+                        entry = value, attr in {"extend", "update"}
+                        self._appended.setdefault((module.scope(call), name), []).append(entry)
+                case _:
+                    pass
+
+    def of(self, expr: ast.expr) -> list[Text]:
+        """The texts that an expression can be; one with a single hole if it is not a text that can be followed."""
+        self._steps = 0
+        return self._texts(expr, expr, None)
+
+    def _texts(self, expr: ast.expr, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        """The texts of an expression. `owner` is the string expression that it is put into."""
+        self._steps += 1
+        hole: list[Text] = [(Hole(expr, owner, frame=frame),)]
+        if len(self._open) > _DEEPEST or self._steps > _LONGEST or (expr, frame) in self._open:
+            return hole
+        self._open.append((expr, frame))
+        try:
+            found = self._followed(expr, owner, frame)
+        finally:
+            self._open.pop()
+        # A value that turns out to be no text stays known by the expression that the code puts in.
+        if all(_is_lone(text) for text in found):
+            return hole
+        return [hole[0] if _is_lone(text) else text for text in found[:_VARIANTS]]
+
+    def _followed(self, expr: ast.expr, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        match expr:
+            case ast.Constant(value=bytes() as raw):
+                return [(raw.decode("latin-1"),)]
+            case ast.Constant(value=value):
+                return [(str(value),)]
+            case ast.JoinedStr(values=values):
+                return _joined([self._placed(value, expr, frame) for value in values])
+            case ast.BinOp(op=ast.Add(), left=left, right=right):
+                around = owner if isinstance(owner, ast.BinOp) and owner in self._around(expr) else expr
+                return _joined([self._texts(left, around, frame), self._texts(right, around, frame)])
+            case ast.BinOp(op=ast.Mod(), left=left, right=right):
+                return self._filled(self._texts(left, expr, frame), lambda: self._percent(right, expr, frame))
+            case ast.Name():
+                return self._name(expr, owner, frame)
+            case ast.Attribute():
+                return self._attribute(expr, owner, frame)
+            case ast.Call():
+                return self._call(expr, owner, frame)
+            case _:
+                return self._passed_through(expr, owner, frame)
+
+    def _around(self, expr: ast.expr) -> list[ast.AST]:
+        """The expressions around this one, up to its statement."""
+        found: list[ast.AST] = []
+        for around in self._module.ancestors(expr):
+            if not isinstance(around, ast.expr):
+                break
+            found.append(around)
+        return found
+
+    def _passed_through(self, expr: ast.expr, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        match expr:
+            case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Subscript(value=value, slice=ast.Slice()):
+                return self._texts(value, owner, frame)
+            case ast.IfExp(body=body, orelse=orelse):
+                return self._texts(body, owner, frame) + self._texts(orelse, owner, frame)
+            case ast.BoolOp(values=values):
+                return [text for value in values for text in self._texts(value, owner, frame)]
+            case _:
+                return [(Hole(expr, owner, frame=frame),)]
+
+    def _placed(self, value: ast.expr, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        """A piece of an f-string. `{name!r}` puts quotes around the value."""
+        match value:
+            case ast.FormattedValue(value=inner, format_spec=None, conversion=114):
+                return [("'", Hole(inner, owner, frame=frame), "'")]
+            case ast.FormattedValue(value=inner, format_spec=None):
+                return self._texts(inner, owner, frame)
+            case ast.FormattedValue(value=inner, format_spec=ast.JoinedStr(values=[ast.Constant(value=str() as spec)])):
+                return [(Hole(inner, owner, spec, frame),)]
+            case ast.FormattedValue(value=inner):
+                return [(Hole(inner, owner, frame=frame),)]
+            case _:
+                return self._texts(value, owner, frame)
+
+    def _filled(self, templates: list[Text], fill: Callable[[], Callable[[str], list[list[Text]]]]) -> list[Text]:
+        """Texts whose own words are templates, each filled from its start."""
+        found: list[Text] = []
+        for template in templates:
+            filled = fill()
+            pieces = [[[(piece,)]] if isinstance(piece, Hole) else filled(piece) for piece in template]
+            found += _joined([part for piece in pieces for part in piece])
+        return found
+
+    def _percent(self, given: ast.expr, owner: ast.expr, frame: Frame | None) -> Callable[[str], list[list[Text]]]:
+        """Fills `%s` and `%(name)s`."""
+        given = self._literal(given)
+        waiting = list(given.elts) if isinstance(given, ast.Tuple) else None
+        named = _entries(given)
+
+        def fill(template: str) -> list[list[Text]]:
+            parts: list[list[Text]] = []
+            end = 0
+            for match in _PERCENT.finditer(template):
+                parts.append([(template[end : match.start()],)])
+                end = match.end()
+                key, form = match.groups()
+                value = named.get(key) if key else waiting.pop(0) if waiting else None
+                parts.append([("%",)] if form == "%" else self._formatted(value or given, owner, "" if form in "sra" else form, frame))
+            return [*parts, [(template[end:],)]]
+
+        return fill
+
+    def _braces(self, call: ast.Call, frame: Frame | None) -> Callable[[str], list[list[Text]]]:
+        """Fills `{}`, `{0}` and `{name}`."""
+        named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+        spread = next((keyword.value for keyword in call.keywords if not keyword.arg), call)
+        named = {**_entries(self._literal(spread)), **named}
+        count = iter(range(len(call.args)))
+
+        def value_of(field: str) -> ast.expr:
+            name = re.split(r"[.\[]", field)[0]
+            index = int(name) if name.isdigit() else next(count, len(call.args)) if not name else len(call.args)
+            positional = call.args[index] if index < len(call.args) else spread
+            return positional if not name or name.isdigit() else named.get(name, spread)
+
+        def fill(template: str) -> list[list[Text]]:
+            parts: list[list[Text]] = []
+            for literal, field, spec, conversion in _fields(template):
+                parts.append([(literal,)])
+                if field is not None:
+                    filled = self._formatted(value_of(field), call, spec or "", frame)
+                    parts += [[("'",)], filled, [("'",)]] if conversion == "r" else [filled]
+            return parts
+
+        return fill
+
+    def _formatted(self, value: ast.expr, owner: ast.expr, spec: str, frame: Frame | None) -> list[Text]:
+        return [(Hole(value, owner, spec, frame),)] if spec else self._texts(value, owner, frame)
+
+    def _literal(self, given: ast.expr) -> ast.expr:
+        """The tuple or dict that a name was assigned, if there is just one."""
+        bindings = self._module.names.reaching(given.id, given) if isinstance(given, ast.Name) else []
+        value = bindings[0].value if len(bindings) == 1 else None
+        return value if isinstance(value, (ast.Tuple, ast.Dict)) else given
+
+    def _name(self, expr: ast.Name, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        found: list[Text] = []
+        for binding in self._alternatives(expr):
+            found += self._bound(expr, binding, owner, frame)
+        return found or [(Hole(expr, owner, frame=frame),)]
+
+    def _alternatives(self, expr: ast.Name) -> Iterator[Binding]:
+        """The bindings that a use can see, without those that a nearer `+=` only adds to."""
+        hidden: set[Binding] = set()
+        for binding in self._module.names.reaching(expr.id, expr):
+            if binding in hidden:
+                continue
+            if isinstance(binding.node, ast.AugAssign):
+                hidden.update(self._module.names.reaching(expr.id, binding.node.target))
+            yield binding
+
+    def _bound(self, expr: ast.Name, binding: Binding, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        match binding.node:
+            case ast.AugAssign(op=ast.Add(), target=ast.Name() as target, value=value):
+                return _joined([self._texts(target, owner, frame), self._texts(value, value, frame)])
+            case ast.arg() if frame and self._module.parent(self._module.parent(binding.node) or expr) is frame.helper:
+                argument = frame.arguments.get(expr.id)
+                return self._texts(argument, owner, frame.caller) if argument else [(Hole(expr, owner, frame=frame),)]
+            case ast.Assign() | ast.AnnAssign() | ast.NamedExpr() if binding.value is not None:
+                return self._texts(binding.value, owner, frame)
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Call() as call):
+                return self._unpacked(expr, [ast.unparse(name) for name in names].index(expr.id), call, owner, frame)
+            case _:
+                return [(Hole(expr, owner, frame=frame),)]
+
+    def _unpacked(self, expr: ast.Name, place: int, call: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        """`where, values = self._where(filters)`: that element of the tuple which the helper returns."""
+        helper = self._module.names.definition(call)
+        tuples = [node.value for node in self._module.names.returns(helper) if isinstance(node.value, ast.Tuple)] if helper else []
+        values = [found.elts[place] for found in tuples if place < len(found.elts)]
+        if helper is None or not values or (frame is not None and frame.helper is helper):
+            return [(Hole(expr, owner, frame=frame),)]
+        inner = Frame(helper, arguments_of(helper, call), frame)
+        return [text for value in values for text in self._texts(value, owner, inner)]
+
+    def _attribute(self, expr: ast.Attribute, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        """`self.query`, if the class says what it is and no method says otherwise."""
+        around = self._module.enclosing(expr, ast.ClassDef)
+        if around is None or not isinstance(expr.value, ast.Name) or expr.value.id not in {"self", "cls"}:
+            return [(Hole(expr, owner, frame=frame),)]
+        values = list(self._module.names.attributes(around).get(expr.attr, []))
+        for cls in self._module.names.lineage(around):
+            values += [binding.value for binding in self._module.names.own(cls).get(expr.attr, []) if binding.value is not None]
+        if len(values) != 1 or isinstance(values[0], ast.Name):
+            return [(Hole(expr, owner, frame=frame),)]
+        return self._texts(values[0], owner, None)
+
+    def _call(self, expr: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        name = self._module.names.dotted(expr.func)
+        helper = self._module.names.definition(expr)
+        match expr:
+            case ast.Call(args=[value, *_]) if name in _WRAPPERS:
+                return self._texts(value if name != "typing.cast" else expr.args[-1], owner, frame)
+            case ast.Call(func=ast.Attribute(value=base, attr="format")) if not isinstance(base, ast.Call):
+                return self._filled(self._texts(base, expr, frame), lambda: self._braces(expr, frame))
+            case ast.Call(func=ast.Attribute(value=base, attr="join"), args=[parts]) if not isinstance(base, ast.Call):
+                return self._put_together(self._texts(base, owner, frame), self._elements(parts, owner, frame))
+            case ast.Call(func=ast.Attribute(value=base, attr="replace"), args=[ast.Constant(value=str() as old), new, *_]):
+                return self._replaced(self._texts(base, owner, frame), old, self._texts(new, expr, frame))
+            case ast.Call(func=ast.Attribute(value=base, attr=attr)) if attr in _TRIMMING:
+                return self._texts(base, owner, frame)
+            case _ if helper is not None:
+                return self._returned(helper, expr, owner, frame)
+            case _:
+                return [(Hole(expr, owner, frame=frame),)]
+
+    def _put_together(self, separators: list[Text], elements: list[list[Text]]) -> list[Text]:
+        parts = [part for element in elements for part in (separators, element)]
+        return _joined(parts[1:]) if parts else [("",)]
+
+    def _replaced(self, templates: list[Text], old: str, new: list[Text]) -> list[Text]:
+        found: list[Text] = []
+        for template in templates:
+            parts: list[list[Text]] = []
+            for piece in template:
+                kept = piece.split(old) if isinstance(piece, str) and old else [piece]
+                for number, rest in enumerate(kept):
+                    parts += [new, [(rest,)]] if number else [[(rest,)]]
+            found += _joined(parts)
+        return found
+
+    def _returned(self, helper: Function, call: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
+        """What a helper returns for the arguments of one call."""
+        inner = Frame(helper, arguments_of(helper, call), frame)
+        values = [node.value for node in self._module.names.returns(helper) if node.value is not None]
+        if frame is not None and frame.helper is helper:
+            return [(Hole(call, owner, frame=frame),)]
+        return [text for value in values for text in self._texts(value, owner, inner)] or [(Hole(call, owner, frame=frame),)]
+
+    def _elements(self, expr: ast.expr, owner: ast.expr, frame: Frame | None) -> list[list[Text]]:
+        """The texts of each element of something that is joined."""
+        match expr:
+            case ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
+                return [part for value in values for part in self._element(value, owner, frame)]
+            case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value) | ast.SetComp(elt=value):
+                return [self._texts(value, owner, frame)]
+            case ast.BinOp(op=ast.Add(), left=left, right=right) | ast.IfExp(body=left, orelse=right):
+                return self._elements(left, owner, frame) + self._elements(right, owner, frame)
+            case ast.BinOp(op=ast.Mult(), left=value):
+                return self._elements(value, owner, frame)
+            case ast.Call(func=ast.Name(id="map"), args=[ast.Lambda(body=body), *_]):
+                return [self._texts(body, owner, frame)]
+            case ast.Call(func=ast.Name(id=name), args=[*_, value]) if name in _COLLECTING:
+                return self._elements(value, owner, frame)
+            case ast.Name():
+                return self._listed(expr, owner, frame)
+            case _:
+                return [[(Hole(expr, owner, frame=frame),)]]
+
+    def _element(self, value: ast.expr, owner: ast.expr, frame: Frame | None) -> list[list[Text]]:
+        if isinstance(value, ast.Starred):
+            return self._elements(value.value, owner, frame)
+        return [self._texts(value, value, frame)]
+
+    def _listed(self, expr: ast.Name, owner: ast.expr, frame: Frame | None) -> list[list[Text]]:
+        """The elements of a list that is kept in a name: those it was made with, and those appended since."""
+        if len(self._open) > _DEEPEST or (expr, frame) in self._open:
+            return [[(Hole(expr, owner, frame=frame),)]]
+        self._open.append((expr, frame))
+        try:
+            made = [self._made(expr, binding, owner, frame) for binding in self._module.names.reaching(expr.id, expr)]
+            appended = self._appended.get((self._module.scope(expr), expr.id), ())
+            added = [self._elements(value, owner, frame) if many else [self._texts(value, value, frame)] for value, many in appended]
+        finally:
+            self._open.pop()
+        return [part for parts in [*reversed(made), *added] for part in parts] or [[(Hole(expr, owner, frame=frame),)]]
+
+    def _made(self, expr: ast.Name, binding: Binding, owner: ast.expr, frame: Frame | None) -> list[list[Text]]:
+        match binding.node:
+            case ast.AugAssign(value=value):
+                return self._elements(value, value, frame)
+            case ast.Assign() | ast.AnnAssign() if binding.value is not None:
+                is_new = isinstance(binding.value, ast.Call) and not binding.value.args and not binding.value.keywords
+                return [] if is_new else self._elements(binding.value, owner, frame)
+            case _:
+                return [[(Hole(expr, owner, frame=frame),)]]
+
+
+def arguments_of(helper: Function, call: ast.Call) -> dict[str, ast.expr]:
+    """What the parameters of a function stand for in one call of it; its defaults for those that the call leaves out."""
+    positional = [*helper.args.posonlyargs, *helper.args.args]
+    defaults = dict(zip([arg.arg for arg in positional[len(positional) - len(helper.args.defaults) :]], helper.args.defaults, strict=True))
+    only = zip(helper.args.kwonlyargs, helper.args.kw_defaults, strict=True)
+    defaults |= {arg.arg: default for arg, default in only if default is not None}
+    names = [arg.arg for arg in positional]
+    if names[:1] in (["self"], ["cls"]) and isinstance(call.func, ast.Attribute):
+        names = names[1:]
+    given = {name: value for name, value in zip(names, call.args, strict=False) if not isinstance(value, ast.Starred)}
+    return {**defaults, **given, **{keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}}
+
+
+def parameter_owner(module: Module, parameter: ast.AST) -> Function | None:
+    """The function whose parameter this is; None for a lambda's."""
+    owner = module.parent(module.parent(parameter) or parameter)
+    return owner if isinstance(owner, FUNCTIONS) else None
+
+
+def _is_lone(text: Text) -> bool:
+    return len(text) == 1 and isinstance(text[0], Hole)
+
+
+def _joined(parts: Iterable[list[Text]]) -> list[Text]:
+    """Texts one after the other. Each alternative of each part is in one of the results, not every combination of them."""
+    kept = [part for part in parts if part]
+    count = min(max(map(len, kept), default=1), _VARIANTS)
+    return [tuple(piece for part in kept for piece in part[min(number, len(part) - 1)]) for number in range(count)]
+
+
+def _entries(given: ast.expr) -> dict[str, ast.expr]:
+    """The entries of a dict that is written out, or of a call of `dict`."""
+    match given:
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {key.value: value for key, value in pairs if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+        case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
+            return {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
+        case _:
+            return {}
+
+
+def _fields(template: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    try:
+        return list(Formatter().parse(template))
+    except ValueError:
+        return [(template, None, None, None)]
