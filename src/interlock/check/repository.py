@@ -43,7 +43,7 @@ class Repository:
             return None
         return cls(Path(done.stdout.decode().rstrip("\n"))) if done.returncode == 0 else None
 
-    def _git(self, *arguments: str, given: bytes = b"") -> bytes:
+    def _git(self, *arguments: str, given: bytes = b"", allowed: tuple[int, ...] = (0,)) -> bytes:
         try:
             done = subprocess.run(
                 ["git", "-C", str(self.root), *arguments],  # noqa: S607 - whichever git the user runs.
@@ -54,7 +54,7 @@ class Repository:
         except FileNotFoundError as error:
             message = "git is not installed; it is needed to compare two versions"
             raise WorldError(message) from error
-        if done.returncode != 0:
+        if done.returncode not in allowed:
             message = f"git {arguments[0]} failed in {self.root}: {done.stderr.decode(errors='replace').strip()}"
             raise WorldError(message)
         return done.stdout
@@ -108,6 +108,11 @@ class Repository:
                     found[path] = answer[:size]
                 answer = answer[size + 1 :]
         return found
+
+    def mentioning(self, commit: str, text: str) -> list[str]:
+        """The files of a commit that hold a text."""
+        listed = self._git("grep", "--name-only", "-z", "--fixed-strings", "-e", text, commit, allowed=(0, 1))
+        return [name.partition(":")[2] for name in listed.decode(errors="surrogateescape").split("\0") if name]
 
     def added_lines(self, base: str, head: str, path: str) -> set[int]:
         """The lines of a file at `head` that are not in it at `base`."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.verdict import Verdict
+
 if TYPE_CHECKING:
     from interlock.check.run import Report
     from interlock.cli.console import Console
+    from interlock.gate.change import Change
+    from interlock.gate.decide import Decision
+    from interlock.gate.question import Asked
 
 CHECK: Final = ("text", "json", "sarif")
+GATE: Final = ("text", "json")
+_COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
 
 
 def check(name: str, report: Report, console: Console) -> str:
@@ -59,3 +66,56 @@ def _json(report: Report) -> str:
         "errors": [{"path": problem.path, "line": problem.line, "message": problem.message} for problem in report.problems],
     }
     return json.dumps(document, indent=2)
+
+
+def gate(name: str, decision: Decision, change: Change, console: Console) -> str:
+    """The gate's verdict in one of its formats."""
+    return _gate_json(decision) if name == "json" else _page(decision, change, console)
+
+
+def _gate_json(decision: Decision) -> str:
+    import json  # noqa: PLC0415 - not needed for text.
+
+    questions = [
+        {
+            "question": asked.question.text,
+            "verdict": asked.answer.verdict,
+            "answer": asked.answer.answer,
+            "evidence": list(asked.answer.evidence),
+            "prove_with": asked.question.prove_with,
+            "required": asked.required,
+        }
+        for asked in decision.asked
+    ]
+    return json.dumps({"version": 1, "verdict": decision.verdict, "questions": questions}, indent=2)
+
+
+def _page(decision: Decision, change: Change, console: Console) -> str:
+    """One page: each question with its answer and proof, and last the verdict with its reason."""
+    lines = [f"interlock gate: {change.start[:10]}..{change.head[:10]}, {len(change.paths)} files", ""]
+    for asked in decision.asked:
+        lines += _answered(asked, console)
+    return "\n".join([*lines, "", _verdict(decision, console)])
+
+
+def _answered(asked: Asked, console: Console) -> list[str]:
+    verdict = asked.answer.verdict
+    mark = console.paint(f"{verdict:8}", _COLOURS[verdict], "bold")
+    lines = [f"{mark} {asked.question.text} {console.paint(asked.answer.answer, 'bold')}"]
+    lines += [f"           {line}" for line in asked.answer.evidence]
+    if verdict is Verdict.UNKNOWN:
+        wanted = "" if asked.required else "not required here; "
+        lines.append(console.paint(f"           {wanted}answered by: {asked.question.prove_with}", "dim"))
+    return lines
+
+
+def _verdict(decision: Decision, console: Console) -> str:
+    failed = [asked.question.text for asked in decision.asked if asked.answer.verdict is Verdict.FAIL]
+    match decision.verdict:
+        case Verdict.FAIL:
+            why = f"closed, because of: {' '.join(failed)}"
+        case Verdict.UNKNOWN:
+            why = f"closed until {decision.open_count} open questions are answered"
+        case Verdict.PASS:
+            why = "open"
+    return f"{console.paint(f'verdict: {decision.verdict}', _COLOURS[decision.verdict], 'bold')}: {why}"

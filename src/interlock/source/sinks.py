@@ -50,7 +50,7 @@ class Sink:
 
 
 _IDEMPOTENCY: Final = re.compile(
-    r"(^|_)(idempotency|idempotence|idempotent|idem|dedup|dedupe|deduplication)(_(key|id|token|hash|header))?$"
+    r"(^|_)(idempotency|idempotence|idempotent|idem|dedup|dedupe|deduplication)(_(key|id|token|hash|header))?(_(str|string|text|raw|source|base|data|parts|input))?$"
     r"|^(client_token|client_request_token|paypal_request_id|x_idempotency_key)$"
 )
 _BUSINESS: Final = re.compile(
@@ -59,7 +59,8 @@ _BUSINESS: Final = re.compile(
     r"_(id|uid|uuid|guid|pk|no|num|number|ref|reference)$"
 )
 _ROW: Final = re.compile(r"^(id|pk|uid|uuid|guid|public_id|external_id)$")
-_LABEL: Final = re.compile(r"_(id|uuid|guid|uid)$")
+_LABEL: Final = re.compile(r"_(id|uuid|guid|uid)$|(^|_)(job|task|session|stack|message|event)_name$")
+_SHORT: Final = re.compile(r"short|abbrev|display|trunc")  # The name says that it is only for people to read.
 _ASKS: Final = frozenset({"set", "setnx", "setex", "exists", "get", "watch", "hsetnx", "hexists", "sadd", "sismember", "zscore"})
 _SEEN_BEFORE: Final = re.compile(r"idem|dedup|processed|already|seen|handled", re.IGNORECASE)
 _MAKER: Final = re.compile(r"^_*(get|make|create|generate|gen|build|new|next|compute|derive|calculate|calc|construct|for)_")
@@ -74,6 +75,8 @@ def words(name: str) -> str:
 def purpose_of(name: str) -> Purpose | None:
     """What a value of this name is for; None if the name does not say that identity matters."""
     spelled = words(name)
+    if _SHORT.search(spelled):
+        return None
     for pattern, purpose in (
         (_IDEMPOTENCY, Purpose.IDEMPOTENCY),
         (_BUSINESS, Purpose.BUSINESS),
@@ -96,6 +99,8 @@ def find_sinks(module: Module) -> Iterator[Sink]:
 
 def _named(name: str, role: Role, value: ast.expr | None) -> Iterator[Sink]:
     purpose = purpose_of(name)
+    if role is not Role.ASSIGNED and name.lower().endswith("name"):
+        return  # A name that is handed on is for people; one that is made up here may have to be unique.
     if purpose is not None and value is not None and not isinstance(value, ast.Constant):
         yield Sink(purpose, role, value, name)
 
@@ -120,6 +125,12 @@ def _returned(module: Module) -> Iterator[Sink]:
 
 
 def _sent(module: Module) -> Iterator[Sink]:
+    for call in module.nodes(ast.Call):
+        match call:
+            case ast.Call(func=ast.Attribute(attr=setter), args=[value]) if setter.startswith("set_"):
+                yield from _named(setter.removeprefix("set_"), Role.ASSIGNED, value)
+            case _:
+                pass
     for keyword in module.nodes(ast.keyword):
         if keyword.arg:
             yield from _named(keyword.arg, Role.SENT, keyword.value)

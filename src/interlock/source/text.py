@@ -48,6 +48,7 @@ class Hole:
     text: ast.expr  # the string expression that has the hole
     spec: str = ""  # how it is formatted: `d` of `%d`, `.2f` of `{x:.2f}`
     frame: Frame | None = None
+    is_entry: bool = False  # the value is a mapping, and one entry of it is put in
 
 
 Text: TypeAlias = tuple[str | Hole, ...]
@@ -170,7 +171,13 @@ class Texts:
                 end = match.end()
                 key, form = match.groups()
                 value = named.get(key) if key else waiting.pop(0) if waiting else None
-                parts.append([("%",)] if form == "%" else self._formatted(value or given, owner, "" if form in "sra" else form, frame))
+                spec = "" if form in "sra" else form
+                if form == "%":
+                    parts.append([("%",)])
+                elif key and value is None:
+                    parts.append([(Hole(given, owner, spec, frame, is_entry=True),)])
+                else:
+                    parts.append(self._formatted(value or given, owner, spec, frame))
             return [*parts, [(template[end:],)]]
 
         return fill

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 MONEY: Final = frozenset({"charge", "refund", "capture", "payout", "transfer", "withdraw", "deposit", "pay", "debit", "credit", "settle"})
 _EFFECTS: Final = MONEY | {
     "send", "sendmail", "publish", "enqueue", "commit", "deliver", "notify", "upload", "schedule", "submit", "persist", "save", "upsert",
-    "provision", "deploy", "delay", "sync", "fulfill", "ship", "reserve", "book", "enroll", "unenroll", "email", "post",
+    "provision", "deploy", "delay", "fulfill", "ship", "reserve", "book", "enroll", "unenroll", "email", "post",
 }  # fmt: skip
 _BEGINNINGS: Final = _EFFECTS | {
-    "create", "update", "add", "insert", "store", "write", "push", "record", "mark", "assign", "grant", "revoke", "activate", "register",
+    "create", "update", "add", "insert", "store", "push", "record", "mark", "assign", "grant", "revoke", "activate", "register",
     "apply", "replace", "bulk", "put", "patch", "subscribe", "issue", "confirm", "finalize", "complete", "approve", "forward", "produce",
 }  # fmt: skip
 _STORES: Final = re.compile(r"\bobjects\b|session|client|\bdb\b|database|\bapi\b|service|repo|table|collection|bucket|queue|stripe|s3|http|requests", re.IGNORECASE)
@@ -32,9 +32,10 @@ _WRITING_SQL: Final = re.compile(r"^\s*(INSERT|UPDATE|REPLACE|MERGE)\b", re.IGNO
 # What may fail without anybody being the poorer: measurements and messages about the program, what is kept only to be faster.
 _BESIDE_THE_POINT: Final = re.compile(
     r"metric|telemetry|statsd|analytics|track|trace|tracing|span|sentry|posthog|mixpanel|logg|stats|progress|heartbeat|ping|cache|warm"
-    r"|prefetch|debug|history|typing|cookie|stdout|stderr|console|langfuse|buffer|stream|image|profil|monitor|shutdown|cancel|tooltip|usage",
+    r"|prefetch|debug|history|typing|cookie|stdout|stderr|console|langfuse|buffer|stream|image|profil|monitor|shutdown|cancel|logout|telegram|slack|realtime|alert",
     re.IGNORECASE,
 )
+_PAYMENT: Final = re.compile(r"pay|charge|intent|order|stripe|bank|transaction|authori[sz]ation", re.IGNORECASE)
 _MAX_DEPTH: Final = 3
 
 
@@ -67,6 +68,8 @@ def is_effect(call: ast.Call, module: Module, depth: int = 0) -> bool:
     name, receiver = called(call), _receiver(call)
     spelled = f"{receiver}.{name}"
     if not name or _BESIDE_THE_POINT.search(spelled) or name[:1].isupper():
+        return False
+    if name == "capture" and not _PAYMENT.search(spelled):
         return False
     if name in _REDIS_WRITES and any(command.call is call for command in module.redis_commands):
         return True

@@ -21,6 +21,7 @@ projects were lost in this way for months, until a log line was added.
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
@@ -54,12 +55,13 @@ _BROAD = frozenset({"Exception", "BaseException"})
 # The errors that stand for everything that can go wrong in their library.
 _BROAD_OF_LIBRARIES = frozenset(
     {"RequestException", "RedisError", "SQLAlchemyError", "HTTPError", "ClientError", "SMTPException", "StripeError", "BotoCoreError"}
-    | {"DatabaseError", "OperationalError", "OSError", "IOError", "KafkaException", "KafkaError", "AMQPError", "GoogleAPIError", "ApiException"}
+    | {"DatabaseError", "OperationalError", "KafkaException", "KafkaError", "AMQPError", "GoogleAPIError", "ApiException"}
 )
+_IN_MIGRATION = re.compile(r"(^|[/_])migrations?(/|\.py$)|(^|/)alembic/")
 _TIDYING = frozenset({"rollback", "close", "aclose", "expunge", "expunge_all", "disconnect", "unlink"})
 _ENDINGS = frozenset(
     {"close", "aclose", "shutdown", "cleanup", "clean", "teardown", "disconnect", "stop", "exit", "aexit", "del", "terminate", "dispose"}
-    | {"rollback", "undo", "revert", "kill", "atexit", "prune", "purge", "expire", "cancel", "abort", "try", "safe", "safely", "quietly", "maybe"}
+    | {"rollback", "undo", "revert", "kill", "atexit", "prune", "purge", "expire", "cancel", "abort", "logout", "try", "safe", "safely", "quietly", "maybe"}
 )
 
 
@@ -141,7 +143,12 @@ def _says_nothing(statement: ast.stmt) -> bool:
 
 
 def _is_aside(node: ast.AST, module: Module) -> bool:
-    """Whether a block is itself part of dealing with an end or an error: in a handler, a `finally`, a function that tidies up."""
+    """Whether a block is itself part of dealing with an end or an error: in a handler, a `finally`, a function that tidies up.
+
+    So is a migration of a schema, which runs once and asks by trying whether a step was done before.
+    """
+    if _IN_MIGRATION.search(module.path):
+        return True
     below = node
     for around in module.ancestors(node):
         if isinstance(around, ast.ExceptHandler) or (isinstance(around, ast.Try) and below in around.finalbody):

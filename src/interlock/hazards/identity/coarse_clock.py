@@ -20,14 +20,15 @@ production at 420; 47 minutes of outage, 14,217 duplicate transactions.
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.identity._telling import only_who, resolution_in_words, says_who
+from interlock.hazards.identity._telling import only_who, resolution_in_words
 from interlock.source.edit import edited, importing, replacing
 from interlock.source.origin import Kind
-from interlock.source.sinks import Purpose, Role
+from interlock.source.sinks import Purpose, Role, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,9 @@ HAZARD = Hazard(
 
 _FINEST_S = 0.9e-3  # Below a millisecond a clock rarely repeats itself within one process.
 _WINDOW_S = 59.0  # From a minute up, a clock in an idempotency key is a window that somebody meant.
+
+# What a person or a schedule starts, one after the other.
+_ONE_AT_A_TIME = re.compile(r"(^|_)(run|backup|build|version|snapshot|release|experiment|report|export|dump|archive|migration|revision)(_|$)")
 
 
 @HAZARD.detects(ast.Module)
@@ -81,7 +85,7 @@ def _is_told_apart(sink: Sink, origin: Origin) -> bool:
         case Purpose.ROW:
             return sink.role is not Role.DEFAULT or not only_who(origin.parts)
         case Purpose.LABEL:
-            return not only_who(origin.parts) or not any(says_who(part) for part in origin.parts)
+            return not only_who(origin.parts) or sink.role is Role.SENT or _ONE_AT_A_TIME.search(words(sink.name)) is not None
 
 
 def _place(sink: Sink, clock: Part, module: Module) -> ast.expr:

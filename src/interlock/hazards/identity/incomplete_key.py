@@ -140,7 +140,7 @@ def _is_open(hole: ast.FormattedValue, module: Module) -> bool:
     """Whether a part's text can have several lengths: not a prefix, a digest, a UUID or a padded number."""
     origin = module.origins.of(hole.value)
     fixed = any(part.character_bits is not None for part in origin.parts) or hole.format_spec is not None
-    is_prefix = any(re.search("prefix|namespace|scope|sep", part.name) for part in origin.parts)
+    is_prefix = any(re.search("prefix|suffix|namespace|scope|sep", part.name) for part in origin.parts)
     return bool(origin.variable) and not fixed and not is_prefix and not origin.of(Kind.CLOCK, Kind.RANDOM)
 
 

@@ -21,6 +21,7 @@ longer recognises anything: measured, 20 of 20 payments are charged twice after 
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
@@ -70,7 +71,14 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
             yield HAZARD.finding(module, sink.value, _looked_up_message(sink, fresh))
         elif _is_sent_away(sink, module) and not _serves_all_attempts(sink, fresh, module):
             reported.add(fresh.maker or fresh.site)
-            yield HAZARD.finding(module, sink.value, _sent_message(sink, fresh), Confidence.MEDIUM)
+            yield HAZARD.finding(module, _made_where(sink, fresh, module), _sent_message(sink, fresh), Confidence.MEDIUM)
+
+
+def _made_where(sink: Sink, fresh: Part, module: Module) -> ast.expr:
+    """The place to mend: where the function makes the key, if it sends a name for it."""
+    statement = module.statement(fresh.site)
+    is_local = isinstance(sink.value, ast.Name) and isinstance(statement, (ast.Assign, ast.AnnAssign))
+    return statement.value if is_local and statement.value is not None else sink.value
 
 
 def _fresh_part(sink: Sink, module: Module) -> Part | None:
@@ -143,6 +151,8 @@ def _goes_out(call: ast.Call, module: Module) -> bool:
     if last[:1].isupper() or last in _KEEPS or "objects" in pieces or "setdefault" in pieces:
         return False
     is_model = len(pieces) == 2 and pieces[0][:1].isupper() and _is_own_class(call, module)  # noqa: PLR2004 - Class.method.
+    if last == "create" and _is_related_manager(call, text, module):
+        return False
     return not is_model and not text.startswith(("log", "self.log", "print", "json."))
 
 
@@ -150,6 +160,12 @@ _KEEPS = frozenset(
     "add save insert insert_one append dict update_or_create get_or_create values info debug warning error exception dumps isinstance "
     "setdefault update pop items keys copy deepcopy len str bool print replace evolve bind model_copy filter where".split()
 )
+
+
+def _is_related_manager(call: ast.Call, text: str, module: Module) -> bool:
+    """Whether `order.events.create(...)` stores a row through Django, and does not call a provider's client."""
+    uses_django = "django" in module.text or ".models" in module.text
+    return uses_django and not module.names.dotted(call.func) and re.search(r"client|api|gateway|sdk|provider", text) is None
 
 
 def _is_own_class(call: ast.Call, module: Module) -> bool:
@@ -212,8 +228,8 @@ def charge(order):
             return intent
 
 async def pay(client, order):
-    idempotency_key = str(uuid.uuid4())
-    body = {"source_id": order.source, "idempotency_key": idempotency_key}  # expect: identity/random-per-attempt
+    idempotency_key = str(uuid.uuid4())  # expect: identity/random-per-attempt
+    body = {"source_id": order.source, "idempotency_key": idempotency_key}
     return await client.payments.create_payment(body)
 
 def refund(order):

@@ -60,11 +60,16 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
         origin = module.origins.of(sink.value)
         bits = _random_bits(origin)
         drawn = {part.maker or part.site for part in origin.of(Kind.RANDOM)}
-        if bits is None or bits >= _ENOUGH_BITS[sink.purpose] or drawn <= reported:
+        if bits is None or bits >= _enough_bits(sink) or drawn <= reported:
             continue
         if _tells_apart_alone(origin) and not _is_drawn_again(sink, origin, module) and _is_kept(sink):
             reported |= drawn
             yield HAZARD.finding(module, sink.value, _message(sink, origin, bits))
+
+
+def _enough_bits(sink: Sink) -> float:
+    is_local = sink.purpose is Purpose.ROW and sink.role is not Role.DEFAULT  # `id = ...` may name a thing on a page.
+    return _ENOUGH_BITS[Purpose.LABEL if is_local else sink.purpose]
 
 
 def _random_bits(origin: Origin) -> float | None:
@@ -103,7 +108,7 @@ def _tests_presence(loop: ast.AST) -> bool:
 
 def _is_kept(sink: Sink) -> bool:
     """Whether the value outlives the call: a bare `id` in an argument may name a thing on a page."""
-    return sink.purpose is not Purpose.ROW or sink.role is Role.DEFAULT
+    return sink.purpose is not Purpose.ROW or sink.role in {Role.DEFAULT, Role.ASSIGNED}
 
 
 def _message(sink: Sink, origin: Origin, bits: float) -> str:

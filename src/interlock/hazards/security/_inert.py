@@ -54,7 +54,7 @@ _SAME_METHODS: Final = frozenset(
 )
 _PLAIN_METHODS: Final = frozenset(
     "isoformat strftime timestamp date time total_seconds toordinal weekday hexdigest digest hex count index find bit_length "
-    "days_ago utcoffset as_sql as_string parse_args lastrowid".split()
+    "utcoffset as_sql as_string lastrowid".split()
 )
 _PLAIN_ATTRIBUTES: Final = frozenset(
     "id pk year month day hour minute second microsecond days seconds value_count size ndim lastrowid rowcount hex pid __name__ "
@@ -67,6 +67,9 @@ _QUOTING: Final = re.compile(
 _CHECKING: Final = re.compile(
     r"(^|_)(valid|validate|validates|validated|check|checks|assert|ensure|sanitize|verify|require|allowed|match|fullmatch|safe|is)(_|$)"
     r"|^is[a-z]+$|^(issubset|issuperset|isdisjoint|difference)$"
+)
+_OWN_CHECKS: Final = frozenset(
+    "isdigit isdecimal isnumeric isalnum isalpha isidentifier issubset issuperset isdisjoint difference".split()
 )
 _KNOWN_CONSTANT: Final = re.compile(r"^_*[A-Z][A-Z0-9_]+$")
 
@@ -212,10 +215,18 @@ class Inert:
 
     def _always_given(self, owner: Function, name: str) -> bool:
         """Whether a private helper is only ever called from this module, and always with inert values."""
-        is_private = owner.name.startswith("_") or isinstance(self._module.scope(owner), FUNCTIONS)
-        calls = self._calls_of(owner) if is_private and not owner.name.startswith("__") else []
+        is_nested = isinstance(self._module.scope(owner), FUNCTIONS)
+        is_private = is_nested or (owner.name.startswith("_") and not owner.name.startswith("__"))
+        calls = [call for method in self._overridden(owner) for call in self._calls_of(method)] if is_private else []
         given = [arguments_of(owner, call).get(name) for call in calls]
         return bool(given) and all(value is not None and self._holds(value, None) for value in given)
+
+    def _overridden(self, function: Function) -> list[Function]:
+        """A function, and the methods of its name in the bases of its class: a call of those may be a call of it."""
+        owner = self._module.scope(function)
+        classes = self._module.names.lineage(owner) if isinstance(owner, ast.ClassDef) else ()
+        bodies = [binding.node for cls in classes for binding in self._module.names.own(cls).get(function.name, ())]
+        return [body for body in bodies if isinstance(body, FUNCTIONS)] or [function]
 
     def _calls_of(self, function: Function) -> list[ast.Call]:
         if self._calls is None:
@@ -262,8 +273,9 @@ class Inert:
         if (_KNOWN_CONSTANT.match(expr.attr) and expr.attr not in _SENT) or expr.attr in _PLAIN_ATTRIBUTES or _QUOTING.search(words(expr.attr)):
             return True
         dotted = self._module.names.dotted(expr)
-        if dotted and not dotted.startswith("input") and {"request", "form_dict"}.isdisjoint(dotted.split(".")):
-            return True  # A constant of another module, or an attribute of a class of this one.
+        if dotted:
+            # A constant of another module, or an attribute of a class of this one; the request of this thread is neither.
+            return {"request", "form_dict"}.isdisjoint(dotted.split("."))
         match expr.value:
             case ast.Name(id="self" | "cls"):
                 return self._own(expr)
@@ -312,6 +324,8 @@ class Inert:
 
     def _method(self, expr: ast.Call, base: ast.expr, attr: str, frame: Frame | None) -> bool:
         match attr:
+            case "parse_args":
+                return "argparse" in self._module.text  # In flask_restful, the arguments are the client's.
             case _ if attr in _PLAIN_METHODS:
                 return True
             case "replace" if expr.args and isinstance(expr.args[0], ast.Constant) and expr.args[0].value in {"'", '"', "`"}:
@@ -449,7 +463,12 @@ def _is_check(call: ast.Call) -> bool:
 
 
 def _subjects(call: ast.Call) -> list[ast.expr]:
-    return [*([call.func.value] if isinstance(call.func, ast.Attribute) else []), *call.args]
+    """What a check is about; `form.is_valid()` says nothing about the texts in the form."""
+    match call.func:
+        case ast.Attribute(value=value, attr=attr) if attr in _OWN_CHECKS:
+            return [value]
+        case _:
+            return call.args
 
 
 def _values(exprs: list[ast.expr]) -> Iterator[str]:

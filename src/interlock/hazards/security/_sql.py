@@ -64,7 +64,7 @@ _UTILITIES: Final = frozenset(
 )
 # The catalogue of tables: what is looked up in it is the name of a table, a schema or a column.
 _CATALOGUE: Final = re.compile(
-    r"\b(information_schema|sqlite_master|sqlite_schema|pg_tables|pg_class|pg_attribute|pg_namespace|pg_indexes|pg_constraint|pg_views|svv_\w+"
+    r"\b(information_schema|sqlite_master|sqlite_schema|pg_tables|pg_class|pg_attribute|pg_namespace|pg_indexes|pg_constraint|pg_views|pg_stats|svv_\w+"
     r"|sys\.(tables|columns|schemas|indexes|objects|partitions|views)|(all|user|dba)_(tab|col|cons|ind|view|obj|seq)\w*|duckdb_\w+\(\)"
     r"|system_schema|system\.(tables|columns)|schema_columns\w*|table_schema|to_regclass|setval|nextval|currval|has_table_privilege)\b",
     re.IGNORECASE,

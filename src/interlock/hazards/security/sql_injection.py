@@ -75,7 +75,7 @@ _SQL_NAME: Final = re.compile(r"(^|_)(sql|query|subquery|clause|expr|expression|
 _MARK: Final = re.compile(r"%s|\?|(?<![:\w]):(?P<key>[a-z]\w*)|\$1\b")
 _LONGEST_VALUE: Final = 40
 _DEEPEST: Final = 8  # Assignments and loops between a parameter and its use.
-_FORM: Final = re.compile(r"\b\w*form\.\w+\.data\b|\bcleaned_data\b|\bform_dict\b|\bweb\.input\(|\.text_input\(|\.text_area\(")
+_FORM: Final = re.compile(r"\b\w*form\.\w+\.data\b|\bcleaned_data\b|\bform_dict\b|\bweb\.input\(|\.text_input\(|\.get_(?:query_|body_)?arguments?\(|\.text_area\(")
 _READ_FROM_DATABASE: Final = re.compile(r"fetch|execute|query|select|\.all\(|\.first\(|objects\b|sql|cursor|session|\.find|get_doc|get_all|get_value")
 
 
@@ -87,6 +87,7 @@ class _Source:
     is_request: bool
     is_caller: bool
     words: str  # for the message: `a parameter of find_user`
+    is_foreign: bool = False  # read from somewhere that is not in sight
 
 
 @HAZARD.detects(ast.Module)
@@ -98,7 +99,7 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
         for place in places(text):
             source = _source(place.hole, module)
             if _is_open(place, source, inert, module):
-                rank = (not source.is_request) * 4 + (not source.is_caller) * 2 + (place.position is not Position.QUOTED)
+                rank = (not source.is_request) * 4 + source.is_foreign * 2 + (place.position is not Position.QUOTED)
                 known = worst.get(place.hole.text)
                 if known is None or rank < known[0]:
                     confidence = Confidence.HIGH if rank <= 4 else Confidence.MEDIUM  # noqa: PLR2004 - a caller's text in quotes.
@@ -115,8 +116,10 @@ def _is_open(place: Place, source: _Source, inert: Inert, module: Module) -> boo
         case Position.NAME | Position.NUMBER:
             may_be = source.is_request
         case Position.VALUE:
-            # Without quotes around it, a text is no SQL value: what is turned into one with `str` was a number.
-            may_be = source.is_request or (source.is_caller and not _is_made_text(value) and not _is_sql_itself(value, module))
+            # Without quotes around it, a text is no SQL value: what is turned into one with `str` was a number, and so are the
+            # attributes of objects that stand here, or they are SQL.
+            is_text = not isinstance(value, ast.Attribute) and not place.hole.is_entry and not _is_made_text(value) and not _is_sql_itself(value, module)
+            may_be = source.is_request or (source.is_caller and not source.is_foreign and is_text)
         case Position.QUOTED:
             may_be = source.is_caller and (source.is_request or not _is_sql_itself(value, module))
     return may_be and not is_plain_spec(place.hole.spec) and not inert.holds(value, place.hole.frame)
@@ -171,7 +174,7 @@ def _source_of(part: Part, module: Module) -> _Source:
     if part.kind in {Kind.CALLER, Kind.REQUEST} and owner is not None and parameter is not None and not _is_injected(owner, parameter):
         return _given_by_caller(owner, parameter, module)
     if part.kind is Kind.UNKNOWN and _is_foreign(part.site, module):
-        return _Source(is_request=False, is_caller=True, words="from outside")
+        return _Source(is_request=False, is_caller=True, words="from outside", is_foreign=True)
     return _Source(is_request=False, is_caller=False, words="made elsewhere")
 
 
@@ -272,7 +275,7 @@ def is_handler(function: Function, module: Module) -> bool:
     return function.name in {"GET", "POST"} or (is_view and (function.name in _VIEW_METHODS or names[1:2] == ["request"]))
 
 
-_HARMS: Final = {"SELECT": "makes the condition true for every row", "DELETE": "deletes every row", "UPDATE": "changes every row"}
+_HARMS: Final = {"SELECT": "matches every row", "DELETE": "deletes every row", "UPDATE": "changes every row"}
 
 
 def _message(place: Place, source: _Source, module: Module) -> str:
@@ -339,14 +342,219 @@ def find_user(cursor, name):
     cursor.execute("SELECT id FROM users WHERE name = '{}'".format(name))  # expect: security/sql-injection
     cursor.execute("SELECT id FROM users WHERE name = '" + name + "'")  # expect: security/sql-injection
     cursor.execute("DELETE FROM users WHERE id = %s" % name)  # expect: security/sql-injection
+    cursor.execute("SELECT id FROM users WHERE name = '$NAME'".replace("$NAME", name))  # expect: security/sql-injection
     return cursor.fetchall()
+""",
+    """
+from fastapi import Depends, FastAPI
+from sqlalchemy import text
+
+app = FastAPI()
+
+@app.get("/users")
+async def users(name: str, sort: str = "id", session=Depends(get_session)):
+    await session.execute(text(f"SELECT * FROM users WHERE name = '{name}'"))  # expect: security/sql-injection
+    query = f"SELECT * FROM users ORDER BY {sort}"  # expect: security/sql-injection
+    return await session.execute(text(query))
+
+@app.post("/items")
+async def create(item: Item):
+    statement = f"UPDATE items SET name = '{item.name}' WHERE id = {item.id}"  # expect: security/sql-injection
+    await database.execute(query=statement)
+""",
+    """
+from flask import request
+
+@app.route("/login", methods=["POST"])
+def login():
+    username = request.form["username"]
+    sql = "SELECT id FROM users WHERE name = '" + username + "'"  # expect: security/sql-injection
+    cursor = get_db().cursor()
+    cursor.execute(sql)
+    data = request.get_json()
+    cursor.execute("SELECT * FROM items WHERE id = {}".format(data["id"]))  # expect: security/sql-injection
+    for key, value in data.items():
+        cursor.execute(f"UPDATE users SET {key} = '{value}' WHERE id = 1")  # expect: security/sql-injection
+    cursor.execute("SELECT * FROM " + request.args["table"])  # expect: security/sql-injection
+""",
+    """
+from django.db import connection
+from django.views import View
+
+class SearchView(View):
+    def get(self, request):
+        term = request.GET.get("q", "")
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM products WHERE title ILIKE '%{term}%'")  # expect: security/sql-injection
+        Product.objects.extra(where=[f"title = '{term}'"])  # expect: security/sql-injection
+        return Product.objects.raw("SELECT * FROM products ORDER BY " + self.request.GET["order"])  # expect: security/sql-injection
+""",
+    """
+def find(connection, filters, name=None):
+    sql = "SELECT * FROM orders WHERE 1 = 1"
+    if filters.get("city"):
+        sql += f" AND city = '{filters['city']}'"  # expect: security/sql-injection
+    conditions = []
+    if name:
+        conditions.append("name = '%s'" % name)  # expect: security/sql-injection
+    if conditions:
+        sql += " AND " + " AND ".join(conditions)
+    return connection.execute(sql)
+
+def delete(connection, names):
+    quoted = ", ".join(f"'{name}'" for name in names)  # expect: security/sql-injection
+    connection.execute(f"DELETE FROM orders WHERE name IN ({quoted})")
+""",
+    """
+class Orders:
+    def __init__(self, connection):
+        self.connection = connection
+
+    def _rows(self, sql):
+        cursor = self.connection.cursor()
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+    def by_customer(self, customer):
+        return self._rows(f"SELECT * FROM orders WHERE customer = '{customer}'")  # expect: security/sql-injection
+
+    def _where(self, filters):
+        values = []
+        clause = "WHERE city = '{}'".format(filters.get("city"))  # expect: security/sql-injection
+        return clause, values
+
+    def by_city(self, filters):
+        where, values = self._where(filters)
+        return self.connection.execute("SELECT * FROM orders " + where, values)
+""",
+    """
+import json
+from psycopg import sql
+
+def load(connection, path):
+    for row in json.load(open(path)):
+        connection.execute(f"INSERT INTO people VALUES ('{row['name']}')")  # expect: security/sql-injection
+
+def find(connection, name):
+    connection.execute(sql.SQL(f"SELECT * FROM people WHERE name = '{name}'"))  # expect: security/sql-injection
+""",
+    """
+def find(cursor, name):
+    query = "SELECT * FROM people WHERE name = '{name}'"
+    cursor.execute(query.format(**locals()))  # expect-later: security/sql-injection
+
+def grant(cursor, user):
+    cursor.execute(f"GRANT ALL ON orders TO {user}")  # expect-later: security/sql-injection
 """,
 )
 
 GOOD = (
     """
-def find_user(cursor, name):
+def find_user(cursor, name, ids):
     cursor.execute("SELECT id FROM users WHERE name = %s", (name,))
+    cursor.execute("SELECT id FROM users WHERE name = ?", [name])
+    cursor.execute("SELECT id FROM users WHERE name = :name", {"name": name})
+    cursor.execute("SELECT id FROM users WHERE id IN (%s)" % ", ".join("?" for _ in ids), ids)
+    cursor.execute(f"SELECT id FROM users WHERE id IN ({', '.join(['%s'] * len(ids))})", ids)
+    cursor.execute(f"SELECT id FROM users WHERE id IN ({', '.join(str(int(i)) for i in ids)})")
     return cursor.fetchall()
+""",
+    """
+from typing import Literal
+from uuid import UUID
+from fastapi import FastAPI
+from sqlalchemy import text
+
+app = FastAPI()
+
+@app.get("/users")
+async def users(sort: Literal["id", "name"], owner: UUID, limit: int = 10, name: str | None = None):
+    statement = f"SELECT * FROM users WHERE owner = '{owner}'"
+    parameters = {}
+    if name:
+        statement += " AND name LIKE :name"
+        parameters["name"] = f"%{name}%"
+    await session.execute(text(statement + f" ORDER BY {sort} LIMIT {limit}"), parameters)
+""",
+    """
+import re
+from flask import request
+
+SORTS = {"newest": "created_at DESC", "name": "name ASC"}
+COLUMNS = ("id", "name")
+
+@app.route("/users")
+def users():
+    order = SORTS.get(request.args.get("sort"), "id")
+    column = request.args["column"]
+    if column not in COLUMNS:
+        abort(400)
+    page = int(request.args.get("page", 1))
+    direction = "DESC" if request.args.get("desc") else "ASC"
+    query = f"SELECT {column} FROM users ORDER BY {order} {direction} LIMIT 10 OFFSET {(page - 1) * 10}"
+    code = request.args["code"]
+    if not re.fullmatch("[A-Z]{3}", code):
+        raise ValueError(code)
+    return db.execute(query), db.execute(f"SELECT * FROM countries WHERE code = '{code}'")
+""",
+    """
+from django.db import connection
+from psycopg import sql
+
+def value_of(cursor, table, column, key):
+    cursor.execute(f"SELECT {column} FROM {table} WHERE id = %s", (key,))
+    cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)} WHERE id = %s", [key])
+    cursor.execute(sql.SQL("SELECT {} FROM {} WHERE id = %s").format(sql.Identifier(column), sql.Identifier(table)), (key,))
+    cursor.execute(f"SELECT data_type FROM information_schema.columns WHERE table_name = '{table}'")
+""",
+    """
+import datetime
+from shop import settings
+
+class Orders:
+    table = "orders"
+
+    def _with(self, status):
+        return self.connection.execute(f"SELECT * FROM {self.table} WHERE status = '{status}'")
+
+    def open(self):
+        return self._with("open")
+
+    def closed(self):
+        return self._with("closed")
+
+    def where(self, condition="1 = 1", values=()):
+        return self.connection.execute(f"SELECT * FROM {self.table} WHERE {condition}", values)
+
+    def recent(self, days=7):
+        since = datetime.date.today() - datetime.timedelta(days)
+        self.connection.execute(f"SELECT * FROM orders WHERE region = '{settings.REGION}' AND placed > '{since.isoformat()}'")
+        return self.connection.execute(f"SELECT * FROM orders WHERE placed > now() - interval '{days} days'")
+""",
+    """
+class Repository:
+    def update(self, key, data):
+        fields = ", ".join(f"{name} = ?" for name in data)
+        self.connection.execute(f"UPDATE orders SET {fields} WHERE id = ?", [*data.values(), key])
+
+    async def insert(self, data):
+        columns = ", ".join(data)
+        marks = ", ".join(f":{name}" for name in data)
+        await self.database.execute(f"INSERT INTO orders ({columns}) VALUES ({marks})", data)
+        await self.database.fetchrow("SELECT * FROM orders WHERE id = $1", data)
+""",
+    """
+def explain(logger, client, name):
+    logger.info(f"select the best from '{name}' where it matters")
+    client.run(f"Select an answer. The question is: '{name}'")
+    raise ValueError(f"SELECT id FROM users WHERE name = '{name}' found nothing")
+
+def kinds(cursor, names):
+    for kind in ("open", "closed"):
+        cursor.execute(f"SELECT * FROM orders WHERE kind = '{kind}'")
+    for name in names:
+        if name not in {"a", "b"}:
+            raise ValueError(name)
+    cursor.execute(f"SELECT {', '.join(names)} FROM orders")
 """,
 )

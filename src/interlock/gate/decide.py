@@ -1,0 +1,54 @@
+"""Asks every question and draws the verdict.
+
+A bad answer closes the gate, whoever asked. An open question closes it where the question is always required, or where the change
+touches a Tier-1 feature: unknown never becomes pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.core.verdict import Verdict, worst
+from interlock.gate.question import Answer, Asked, Question
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate says, and why."""
+
+    verdict: Verdict
+    asked: tuple[Asked, ...]
+
+    @property
+    def open_count(self) -> int:
+        """How many required questions have no answer yet."""
+        return sum(asked.required and asked.answer.verdict is Verdict.UNKNOWN for asked in self.asked)
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """Every question that there is, in the order in which they are asked."""
+    folder = Path(__file__).parent / "questions"
+    modules = [import_module(f"{__package__}.questions.{path.stem}") for path in sorted(folder.glob("[a-z]*.py"))]
+    found: list[Question] = [module.QUESTION for module in modules]
+    return tuple(sorted(found, key=lambda question: question.place))
+
+
+def decide(change: Change) -> Decision:
+    """The gate's verdict on a change."""
+    answers = [(question, question.ask(change)) for question in questions()]
+    is_tier_1 = any(answer.touches_tier_1 for _, answer in answers)
+    asked = tuple(_weighed(question, answer, is_tier_1=is_tier_1) for question, answer in answers)
+    return Decision(worst(item.answer.verdict for item in asked if item.required), asked)
+
+
+def _weighed(question: Question, answer: Answer, *, is_tier_1: bool) -> Asked:
+    required = question.always_required or is_tier_1 or answer.verdict is Verdict.FAIL
+    return Asked(question=question, answer=answer, required=required)

@@ -1,0 +1,42 @@
+"""Is this a feature that must never fail? Its tier decides how much evidence the change needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.core.verdict import Verdict
+from interlock.gate.question import Answer, Question
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+
+_MOST_REASONS = 4  # A page must stay a page.
+
+
+def ask(change: Change) -> Answer:
+    """Which declared features the change touches, with the reasons. Touching one is no fault; not knowing is unknown."""
+    if not change.features:
+        return Answer(verdict=Verdict.UNKNOWN, answer="no feature is declared at the base, so nobody can say")
+    touched = {feature: list(dict.fromkeys(feature.touched_by(change))) for feature in change.features}
+    named = [f"{feature.name} (tier {feature.tier})" for feature, reasons in touched.items() if reasons]
+    evidence = [f"{feature.name}: {line}" for feature, reasons in touched.items() for line in _shortened(reasons)]
+    return Answer(
+        verdict=Verdict.PASS,
+        answer=f"yes: {', '.join(named)}" if named else f"no: none of {len(touched)} declared features",
+        evidence=tuple(evidence),
+        touches_tier_1=any(feature.tier == 1 for feature, reasons in touched.items() if reasons),
+    )
+
+
+def _shortened(reasons: list[str]) -> list[str]:
+    rest = len(reasons) - _MOST_REASONS
+    return [*reasons[:_MOST_REASONS], *([f"and {rest} more"] if rest > 0 else [])]
+
+
+QUESTION = Question(
+    place=1,
+    text="Does it touch a declared feature?",
+    prove_with="declare [[feature]] in interlock.toml on the base branch",
+    ask=ask,
+    always_required=True,
+)
