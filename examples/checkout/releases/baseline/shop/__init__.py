@@ -1,0 +1,1 @@
+"""A small tea shop: people sign up, order tea and pay for it."""

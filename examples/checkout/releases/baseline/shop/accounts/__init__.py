@@ -1,0 +1,1 @@
+"""Who is shopping: signing up, and being recognised again."""

@@ -1,0 +1,102 @@
+"""Checkout: an order is stored first and charged second, under its own id, so no press of the button charges twice.
+
+When the provider says neither yes nor no, the order becomes the retry queue's, and checkout charges it no more.
+"""
+
+import logging
+from typing import Literal
+from uuid import UUID
+
+import redis
+from fastapi import APIRouter, HTTPException, status
+from pydantic import BaseModel, Field
+
+from shop.accounts.routes import CurrentUser
+from shop.context import CurrentShop, Shop
+from shop.database import Sessions
+from shop.metrics import ORDERS_COMPLETED
+from shop.orders import CURRENCY, PRICES_MINOR, CheckoutChanged, Order, Status, move, place, status_of
+from shop.payments.provider import Charge, OutcomeUnknown, PaymentDeclined
+from shop.payments.retry_queue import Payment, provider_key
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter()
+
+
+class Checkout(BaseModel):
+    """What the payment page sends."""
+
+    checkout_id: UUID  # Made by the page when it shows the form.
+    sku: Literal["assam", "sencha", "teapot"]
+    quantity: int = Field(ge=1, le=99)
+    payment_method_id: str = Field(min_length=1, max_length=64)
+
+
+class Receipt(BaseModel):
+    """What became of the order."""
+
+    order_id: str
+    status: Status
+    amount_minor: int
+    currency: str = CURRENCY
+
+
+@router.post("/checkout")
+def post_checkout(form: Checkout, user: CurrentUser, shop: CurrentShop) -> Receipt:
+    """Orders and pays."""
+    try:
+        order = place(shop.sessions, _order(form, user.id))
+    except CheckoutChanged:
+        raise HTTPException(status.HTTP_409_CONFLICT, "this checkout was for another order") from None
+    if order.status == Status.PLACED:
+        pay(shop, order)
+    outcome = status_of(shop.sessions, order.id)
+    if outcome == Status.RETRYING:
+        schedule_retry(shop, order)
+    if outcome == Status.DECLINED:
+        raise HTTPException(status.HTTP_402_PAYMENT_REQUIRED, "the payment was declined")
+    return Receipt(order_id=order.id, status=outcome, amount_minor=order.amount_minor)
+
+
+def pay(shop: Shop, order: Order) -> None:
+    """Charges a placed order. If another press of the button was faster, what that one found stands."""
+    try:
+        shop.provider.charge(_charge(order), idempotency_key=provider_key(order.id))
+    except PaymentDeclined:
+        move(shop.sessions, order.id, Status.DECLINED)
+    except OutcomeUnknown:
+        move(shop.sessions, order.id, Status.RETRYING)
+    else:
+        complete_order(shop.sessions, order.id)
+
+
+def schedule_retry(shop: Shop, order: Order) -> None:
+    """Hands the payment to the queue, which may have it already: a press that got a 503 is followed by another."""
+    payment = Payment(order_id=order.id, user_id=order.user_id, charge=_charge(order))
+    try:
+        shop.retries.enqueue(payment)
+    except redis.RedisError:
+        logger.exception("Could not schedule a retry of order %s", order.id)
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "please try again") from None
+
+
+def complete_order(sessions: Sessions, order_id: str) -> None:
+    """Notes that the order is paid, and counts it once."""
+    if move(sessions, order_id, Status.PAID, after=(Status.PLACED, Status.RETRYING)):
+        ORDERS_COMPLETED.inc()
+
+
+def _order(form: Checkout, user_id: str) -> Order:
+    return Order(
+        user_id=user_id,
+        checkout_id=str(form.checkout_id),
+        sku=form.sku,
+        quantity=form.quantity,
+        amount_minor=PRICES_MINOR[form.sku] * form.quantity,
+        payment_method_id=form.payment_method_id,
+    )
+
+
+def _charge(order: Order) -> Charge:
+    return Charge(amount_minor=order.amount_minor, currency=CURRENCY, payment_method_id=order.payment_method_id)
