@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from interlock.check.inspect import inspect
-from interlock.hazards.catalogue import catalogue
+from interlock.hazards.catalogue import catalogue, listings
 from interlock.hazards.hazard import HEADINGS, Hazard
 from interlock.source.module import Module
 
@@ -84,6 +84,13 @@ def test_name_and_figures_are_valid(hazard: Hazard) -> None:
     assert hazard.advice
     assert hazard.signal
     assert hazard.scenario
+
+
+@every_hazard
+def test_needles_read_from_the_text_are_those_of_the_hazard(hazard: Hazard) -> None:
+    listed = {listing.name: listing.needles for listing in listings()}
+    assert listed[hazard.name] == hazard.needles
+    assert hazard.needles
 
 
 @every_hazard

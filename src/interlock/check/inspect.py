@@ -6,8 +6,9 @@ one does. Every file is parsed all the same, because a file that cannot be read 
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock.check.suppressions import Suppressions
 from interlock.source.module import Module
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from interlock.core.finding import Finding
+    from interlock.hazards.catalogue import Listing
     from interlock.hazards.hazard import Hazard
+
+_DEEPEST: Final = 100  # Python allows 1000 calls inside each other, and detectors take several for each level of a tree.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ class Inspection:
     problems: list[Problem] = field(default_factory=list)
 
 
-def inspect(path: str, content: bytes, hazards: Iterable[Hazard]) -> Inspection:
+def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing]) -> Inspection:
     """Every finding of these hazards in one file. Never raises for what the file contains."""
     concerned = [hazard for hazard in hazards if hazard.concerns(content)]
     try:
@@ -62,7 +66,10 @@ def decoded(content: bytes) -> str:
     if b"\0" in content:
         message = f"a NUL byte at offset {content.index(bytes(1))}; this is not Python source"
         raise ValueError(message)
-    return content.decode(_encoding(content))
+    try:
+        return content.decode(_encoding(content))
+    except LookupError as error:  # `rot13` and its like are known to Python, but turn bytes into no text.
+        raise ValueError(str(error)) from error
 
 
 def _encoding(content: bytes) -> str:
@@ -75,14 +82,15 @@ def _encoding(content: bytes) -> str:
     return detect_encoding(BytesIO(content).readline)[0]
 
 
-def _held_against(module: Module, hazards: list[Hazard]) -> Inspection:
+def _held_against(module: Module, hazards: list[Hazard | Listing]) -> Inspection:
     seen = Inspection()
     suppressions = Suppressions(module)
     for hazard in hazards:
         try:
-            found = list(_found(module, hazard))
+            found = list(_found(module, hazard.load()))
         except Exception as error:  # noqa: BLE001 - one broken detector must not hide what the others see.
-            seen.problems.append(_ours(module, hazard, error))
+            is_too_deep = isinstance(error, RecursionError) and _depth(module.tree) > _DEEPEST
+            seen.problems.append(_too_deep(module, hazard) if is_too_deep else _ours(module, hazard, error))
             continue
         for finding in found:
             (seen.suppressed if suppressions.cover(finding) else seen.findings).append(finding)
@@ -101,7 +109,20 @@ def _found(module: Module, hazard: Hazard) -> Iterator[Finding]:
                     yield finding
 
 
-def _ours(module: Module, hazard: Hazard, error: Exception) -> Problem:
+def _depth(tree: ast.AST) -> int:
+    """How many nodes of a tree stand inside each other."""
+    level, depth = [tree], 0
+    while level:
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+    return depth
+
+
+def _too_deep(module: Module, hazard: Hazard) -> Problem:
+    return Problem(path=module.path, line=0, message=f"is nested too deeply to be held against {hazard.name}")
+
+
+def _ours(module: Module, hazard: Hazard | Listing, error: Exception) -> Problem:
     """A detector that failed: a fault of interlock itself, with all that a report of it needs."""
     from traceback import format_exception  # noqa: PLC0415 - not needed until there is a fault.
 

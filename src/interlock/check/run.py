@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.check.inspect import Inspection, Problem, inspect
 from interlock.core.settings import Document, strict
 from interlock.core.verdict import Verdict
-from interlock.hazards.catalogue import catalogue
+from interlock.hazards.catalogue import listings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -85,7 +85,7 @@ class Report:
 
 def check_files(paths: Iterable[str], progress: Progress) -> Report:
     """Every finding in these files, which are read from disk."""
-    report = Report(hazards=len(catalogue()))
+    report = Report(hazards=len(listings()))
     names = list(paths)
     for number, path in enumerate(names, start=1):
         try:
@@ -93,17 +93,19 @@ def check_files(paths: Iterable[str], progress: Progress) -> Report:
         except OSError as error:
             report.problems.append(Problem(path=path, line=0, message=f"cannot be read: {error.strerror}"))
             continue
-        report.add(inspect(path, content, catalogue()))
+        report.add(inspect(path, content, listings()))
         progress(number, len(names))
     return report
 
 
 def check_change(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Report:
     """The findings that a change plants: those of the files as they are after it, less those they had before."""
-    report = Report(hazards=len(catalogue()))
+    report = Report(hazards=len(listings()))
     for path, content in after.items():
-        seen = inspect(path, content, catalogue())
-        known = inspect(path, before[path], catalogue()) if path in before and (seen.findings or seen.problems) else Inspection()
+        seen = inspect(path, content, listings())
+        known = (
+            inspect(path, before[path], listings()) if path in before and (seen.findings or seen.problems) else Inspection()
+        )
         report.add(Inspection(_fresh(seen.findings, known.findings), seen.suppressed, seen.problems))
     return report
 

@@ -47,14 +47,17 @@ class Suppressions:
 
     def problems(self) -> Iterator[tuple[int, str]]:
         """What is wrong with the comments themselves, by line."""
-        from interlock.hazards.catalogue import catalogue  # noqa: PLC0415 - names are needed only where there is a comment.
+        from interlock.hazards.catalogue import listings  # noqa: PLC0415 - names are needed only where there is a comment.
 
-        known = {hazard.name for hazard in catalogue()}
+        known = {listing.name for listing in listings()}
         for found in self._all:
             if not found.hazards:
                 yield found.line, "this suppression names no hazard; write # interlock: ignore[family/name]: the reason"
             elif not found.reason:
-                yield found.line, "this suppression gives no reason and does not count; write # interlock: ignore[family/name]: the reason"
+                yield (
+                    found.line,
+                    "this suppression gives no reason and does not count; write # interlock: ignore[family/name]: the reason",
+                )
             for name in sorted(found.hazards - known):
                 yield found.line, f"this suppression names {name!r}, which is no hazard; {nearest(name, known)}"
 

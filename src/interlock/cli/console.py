@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
+
+from interlock.core.errors import WorldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +22,8 @@ class Console:
     """Where a verb writes."""
 
     def __init__(self, *, quiet: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        self._out = out or sys.stdout or _nowhere()
+        self._err = err or sys.stderr or _nowhere()
         self._quiet = quiet
         self._started_s = self._shown_s = time.monotonic()
         for stream in (self._out, self._err):
@@ -28,8 +31,27 @@ class Console:
                 stream.reconfigure(errors="backslashreplace")
 
     def result(self, text: str) -> None:
-        """Prints a result."""
-        print(text, file=self._out)
+        """Prints a result.
+
+        Raises WorldError if it cannot be written, BrokenPipeError if nobody reads it any more.
+        """
+        self._hand_over(f"{text}\n")
+
+    def flush(self) -> None:
+        """Hands over what others have printed. Raises what `result` raises."""
+        self._hand_over("")
+
+    def _hand_over(self, text: str) -> None:
+        """Writes now, and not at the end of the process, where it is too late to answer for it."""
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _let_go(sys.stdout)
+            message = f"the result cannot be written: {error.strerror}"
+            raise WorldError(message) from error
 
     def note(self, text: str) -> None:
         """Prints a line beside the result, unless only the result is wanted."""
@@ -82,5 +104,18 @@ class Console:
 
     def abandoned(self) -> int:
         """Ends quietly when whoever read the output went away, as `head` does."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go(sys.stdout, sys.stderr)
         return 141
+
+
+def _nowhere() -> TextIO:
+    """What stands for a stream that was closed before we began."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _let_go(*streams: TextIO | None) -> None:
+    """Lets what is still to be written to these streams go nowhere, so that Python does not fail over it at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())

@@ -1,17 +1,18 @@
 """Reads the command line, runs one verb, and turns every way to end into an exit code.
 
-    0  pass       every question was answered, and well
-    1  fail       a hazard was found, a question was answered badly
-    2  usage      an argument or a setting is not right
-    3  unknown    something could not be read, run or answered
-    70 ours       a fault of interlock itself: please report it
-    130           stopped with Ctrl-C
+0  pass       every question was answered, and well
+1  fail       a hazard was found, a question was answered badly
+2  usage      an argument or a setting is not right
+3  unknown    something could not be read, run or answered
+70 ours       a fault of interlock itself: please report it
+130           stopped with Ctrl-C
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -32,8 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     console = Console(quiet="--quiet" in given or "-q" in given)
     try:
-        options = _parser(given).parse_args(given)
-        code: int = options.execute(options, console)
+        return _ended(given, console)
+    except BrokenPipeError:
+        return console.abandoned()
+
+
+def run() -> NoReturn:
+    """The entry point of the `interlock` command."""
+    warnings.simplefilter("ignore")  # Python warns of the code that is read, as if we had written it.
+    sys.exit(main())
+
+
+def _ended(given: list[str], console: Console) -> int:
+    """Runs the command and turns every way to end into an exit code, but that nobody reads the output any more."""
+    try:
+        code = _executed(given, console)
+        console.flush()
     except UsageError as error:
         return console.fail(str(error), _EXIT_USAGE)
     except WorldError as error:
@@ -41,15 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return console.fail("stopped; nothing was written", _EXIT_STOPPED)
     except BrokenPipeError:
-        return console.abandoned()
+        raise
     except Exception:  # noqa: BLE001 - whatever else escapes is our own fault, and must not look like a verdict.
         return console.ours(_EXIT_OURS)
     return code
 
 
-def run() -> NoReturn:
-    """The entry point of the `interlock` command."""
-    sys.exit(main())
+def _executed(given: list[str], console: Console) -> int:
+    try:
+        options = _parser(given).parse_args(given)
+    except SystemExit as end:  # argparse has printed the help, or what is wrong with the arguments.
+        return int(end.code or 0)
+    code: int = options.execute(options, console)
+    return code
 
 
 def _parser(given: list[str]) -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Reads settings strictly: an unknown key is an error that names the nearest right one, never a silence.
 
-    [check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
-    exclude = [{ path = "vendor/**", reason = "not ours" }]
+[check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
+exclude = [{ path = "vendor/**", reason = "not ours" }]
 """
 
 from __future__ import annotations

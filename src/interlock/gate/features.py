@@ -1,12 +1,12 @@
 """Which code is which: the features that a team declares, and whether a change touches one.
 
-    [[feature]]
-    name = "payments"
-    tier = 1
-    paths = ["shop/payments/**"]
-    symbols = ["shop.checkout.complete_order"]
-    routes = ["/checkout"]
-    metrics = ["shop_orders_completed_total"]
+[[feature]]
+name = "payments"
+tier = 1
+paths = ["shop/payments/**"]
+symbols = ["shop.checkout.complete_order"]
+routes = ["/checkout"]
+metrics = ["shop_orders_completed_total"]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.check.inspect import decoded
 from interlock.core.settings import Document, strict
+from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ class Feature:
             if is_symbol(symbol, block):
                 yield f"{block.place} changes {symbol}"
         for route in self.routes:
-            if any(text.strip("/") == route.strip("/") and text.startswith("/") for text in block.texts):
+            if route.strip("/") in block.routes:
                 yield f"{block.place} serves {route}"
         for metric in self.metrics:
             if metric in block.texts or not block.metrics(metric).isdisjoint(block.names):
@@ -76,6 +77,7 @@ class Block:
     line: int
     symbol: str  # dotted, within the file; empty for a plain statement
     texts: frozenset[str]  # the text constants in it
+    routes: frozenset[str]  # the routes that it serves, without slashes around them
     names: frozenset[str]  # the names it reads
     definers: dict[str, frozenset[str]]  # metric -> names that stand for it in the project
 
@@ -89,9 +91,16 @@ class Block:
         return self.definers.get(metric, frozenset())
 
 
+_REGISTER = frozenset(
+    {"path", "re_path", "url", "add_url_rule", "add_route", "add_api_route", "Route", "Mount", "add_get", "add_post"}
+)
+_WILDCARDS = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
 def matches(path: str, glob: str) -> bool:
     """Whether a path fits a glob: `*` stays within a folder, `**` crosses folders, a plain folder stands for all below it."""
-    pattern = "".join({"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in re.split(r"(\*\*/|\*\*|\*|\?)", glob))
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    pattern = "".join(_WILDCARDS.get(piece, re.escape(piece)) for piece in pieces)
     return re.fullmatch(f"{pattern}(/.*)?", path) is not None
 
 
@@ -100,17 +109,19 @@ def is_symbol(symbol: str, block: Block) -> bool:
     module = re.sub(r"(/__init__)?\.pyw?$", "", block.path).replace("/", ".")
     modules = {module, module.removeprefix("src.")}
     full = {f"{name}.{block.symbol}".rstrip(".") for name in modules}
-    return any(name == symbol or name.startswith(symbol + ".") or symbol.startswith(name + ".") and block.symbol for name in full)
+    return any(
+        name == symbol or name.startswith(symbol + ".") or symbol.startswith(name + ".") and block.symbol for name in full
+    )
 
 
 def change_blocks(change: Change) -> list[Block]:
     """The pieces of Python files that the change adds to, alters or removes."""
     metrics = sorted({metric for feature in change.features for metric in feature.metrics})
     definers = {metric: _definers(change, metric) for metric in metrics}
-    found = []
+    found: list[Block] = []
     for contents, lines in ((change.after, change.lines_added), (change.before, change.lines_removed)):
         for path, content in contents.items():
-            if path.endswith((".py", ".pyw")):
+            if path.endswith((".py", ".pyw")) and not is_test_path(path):
                 found += _blocks(path, content, lines[path], definers)
     return found
 
@@ -119,10 +130,27 @@ def _blocks(path: str, content: bytes, lines: set[int], definers: dict[str, froz
     for symbol, node in _pieces(_parsed(content)):
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
         if not lines.isdisjoint(range(first, (node.end_lineno or node.lineno) + 1)):
-            texts = frozenset(item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str))
+            texts = frozenset(_texts(node))
             names = frozenset(item.id for item in ast.walk(node) if isinstance(item, ast.Name))
             attributes = frozenset(item.attr for item in ast.walk(node) if isinstance(item, ast.Attribute))
-            yield Block(path, node.lineno, symbol, texts, names | attributes, definers)
+            yield Block(path, node.lineno, symbol, texts, frozenset(_routes(node)), names | attributes, definers)
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    """The text constants below a node."""
+    yield from (item.value for item in ast.walk(node) if isinstance(item, ast.Constant) and isinstance(item.value, str))
+
+
+def _routes(node: ast.stmt) -> Iterator[str]:
+    """The routes that a statement serves: those in its decorators, and those that it registers."""
+    registering = [item for item in ast.walk(node) if isinstance(item, ast.Call) and _called(item) in _REGISTER]
+    for place in (*getattr(node, "decorator_list", []), *registering):
+        yield from (text.strip("/^$") for text in _texts(place))
+
+
+def _called(call: ast.Call) -> str:
+    """The last part of the name of what is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _parsed(content: bytes) -> ast.Module:
@@ -150,6 +178,8 @@ def _definers(change: Change, metric: str) -> frozenset[str]:
     names = set()
     for content in change.repository.contents(change.head, paths).values():
         for node in ast.walk(_parsed(content)):
-            if isinstance(node, ast.Assign) and any(isinstance(item, ast.Constant) and item.value == metric for item in ast.walk(node.value)):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(item, ast.Constant) and item.value == metric for item in ast.walk(node.value)
+            ):
                 names |= {target.id if isinstance(target, ast.Name) else getattr(target, "attr", "") for target in node.targets}
     return frozenset(names - {""})

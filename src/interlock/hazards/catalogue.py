@@ -1,21 +1,54 @@
-"""Finds the hazards that are there."""
+"""Finds the hazards that are there.
+
+A hazard's module is imported only when a file could hold the hazard. To know that, its needles are read from the text of the module,
+which costs a fraction of running it; a test holds that what is read is what the module says.
+"""
 
 from __future__ import annotations
 
+import ast
+import re
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from interlock.core.errors import UsageError, nearest
-from interlock.hazards.hazard import Hazard
+from interlock.hazards.hazard import Hazard, Needles, holds
+
+_NEEDLES = re.compile(r"^    needles=(.+?),\n    \w+=", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A hazard that is there, perhaps not imported yet."""
+
+    name: str  # family/name
+    module_name: str
+    needles: Needles  # without a text of each group a file cannot hold the hazard
+
+    def concerns(self, content: bytes) -> bool:
+        """Whether a file with this content can hold the hazard at all."""
+        return holds(content, self.needles)
+
+    def load(self) -> Hazard:
+        """The hazard itself."""
+        hazard = import_module(self.module_name).HAZARD
+        assert isinstance(hazard, Hazard), f"HAZARD of {self.module_name} is not a Hazard"  # noqa: S101 - for the type checker too.
+        return hazard
+
+
+@cache
+def listings() -> tuple[Listing, ...]:
+    """Every hazard of this package, by name, without importing it."""
+    here = Path(__file__).parent
+    return tuple(_listed(here, path) for path in sorted(here.glob("*/*.py")) if not path.name.startswith("_"))
 
 
 @cache
 def catalogue() -> tuple[Hazard, ...]:
     """Every hazard of this package, by name."""
-    here = Path(__file__).parent
-    found = sorted(path.relative_to(here) for path in here.glob("*/*.py") if not path.name.startswith("_"))
-    return tuple(_load(".".join((__package__ or "", *path.with_suffix("").parts))) for path in found)
+    return tuple(listing.load() for listing in listings())
 
 
 def named(name: str) -> Hazard:
@@ -23,14 +56,15 @@ def named(name: str) -> Hazard:
 
     Raises UsageError, with the nearest right name, if there is none.
     """
-    for hazard in catalogue():
-        if hazard.name == name:
-            return hazard
-    message = f"there is no hazard {name!r}; {nearest(name, (hazard.name for hazard in catalogue()))}"
+    for listing in listings():
+        if listing.name == name:
+            return listing.load()
+    message = f"there is no hazard {name!r}; {nearest(name, (listing.name for listing in listings()))}"
     raise UsageError(message)
 
 
-def _load(module_name: str) -> Hazard:
-    hazard = import_module(module_name).HAZARD
-    assert isinstance(hazard, Hazard), f"HAZARD of {module_name} is not a Hazard"  # noqa: S101 - holds for the type checker too.
-    return hazard
+def _listed(here: Path, path: Path) -> Listing:
+    family, stem = path.relative_to(here).with_suffix("").parts
+    found = _NEEDLES.search(path.read_text(encoding="utf-8"))
+    needles: Needles = ast.literal_eval(found[1]) if found else ()
+    return Listing(f"{family}/{stem}".replace("_", "-"), f"{__package__}.{family}.{stem}", needles)

@@ -46,6 +46,11 @@ class Story:
     sections: dict[str, str]
 
 
+def holds(content: bytes, needles: Needles) -> bool:
+    """Whether a file's content has one text of each group."""
+    return all(any(needle in content for needle in group) for group in needles)
+
+
 class Hazard:
     """One known way in which code breaks production."""
 
@@ -109,7 +114,11 @@ class Hazard:
 
     def concerns(self, content: bytes) -> bool:
         """Whether a file with this content can hold the hazard at all."""
-        return all(any(needle in content for needle in group) for group in self.needles)
+        return holds(content, self.needles)
+
+    def load(self) -> Hazard:
+        """The hazard itself, as of a listing in the catalogue that is not imported yet."""
+        return self
 
     def finding(self, module: Module, node: ast.AST, message: str, confidence: Confidence = Confidence.HIGH) -> Finding:
         """This hazard, seen at a node."""

@@ -91,8 +91,12 @@ _ALPHABETS: Final = {
 }
 
 # Names under which projects keep a clock or a maker of ids of their own; called without arguments.
-_CLOCK_NAME: Final = re.compile(r"_*(get_)?(utc_?now|now_utc|now_aware|timezone_now|local_?now|current_(date)?time(stamp)?|now|today)")
-_UUID_NAME: Final = re.compile(r"_*((generate|gen|new|create|make|random)_(uuid4?|guid|ulid)(_str(ing)?|_hex)?|uuid4(_str|_hex)?)")
+_CLOCK_NAME: Final = re.compile(
+    r"_*(get_)?(utc_?now|now_utc|now_aware|timezone_now|local_?now|current_(date)?time(stamp)?|now|today)"
+)
+_UUID_NAME: Final = re.compile(
+    r"_*((generate|gen|new|create|make|random)_(uuid4?|guid|ulid)(_str(ing)?|_hex)?|uuid4(_str|_hex)?)"
+)
 _SQL: Final = re.compile(r"(^|\.)(func|fn|functions|sql|expression)(\.|$)")
 
 _LARGEST: Final = 1e100  # Larger numbers are not sizes, and arithmetic on them can overflow.
@@ -165,24 +169,25 @@ def _random(module: Module, call: ast.Call, name: str) -> Part | None:
 def _drawn(module: Module, call: ast.Call, name: str) -> Part | None:
     """A draw from a range or from an alphabet."""
     args = call.args
+    bits: float | None
     match name.partition(".")[2], args:
         case "randint", [low, high]:
             bits = _range_bits(number(module, low), number(module, high), 1)
         case "randrange", [low, high, *_]:
             bits = _range_bits(number(module, low), number(module, high), 0)
-        case ("randrange" | "randbelow"), [high]:
+        case (("randrange" | "randbelow"), [high]):
             bits = _range_bits(0, number(module, high), 0)
         case "choice", [alphabet]:
             bits = character = _log2(alphabet_size(module, alphabet))
             return Part(Kind.RANDOM, call, name + "()", bits=bits, character_bits=character)
-        case ("choices" | "sample"), [alphabet, *rest]:
+        case (("choices" | "sample"), [alphabet, *rest]):
             count = number(module, rest[-1]) if name.endswith("sample") and rest else _keyword_number(module, call, "k")
             character = _log2(alphabet_size(module, alphabet))
             return Part(Kind.RANDOM, call, name + "()", bits=_times(count, character), character_bits=character)
         case "generate", _:
             size = number(module, args[-1]) if args else _keyword_number(module, call, "size") or 21
             return Part(Kind.RANDOM, call, name + "()", bits=_times(size, _URLSAFE), character_bits=_URLSAFE)
-        case ("uniform" | "betavariate" | "gauss" | "triangular"), _:
+        case (("uniform" | "betavariate" | "gauss" | "triangular"), _):
             bits = 53.0
         case _:
             return None

@@ -7,10 +7,11 @@ sixty detectors cost little more than one.
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from interlock.source.sinks import Sink
 
 Node = TypeVar("Node", bound=ast.AST)
+Other = TypeVar("Other", bound=ast.AST)
+Third = TypeVar("Third", bound=ast.AST)
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Scope: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -74,37 +77,57 @@ class Module:
         return list(find_commands(self))
 
     @cached_property
-    def _index(self) -> tuple[dict[type[ast.AST], list[ast.AST]], dict[ast.AST, ast.AST]]:
-        """Nodes by type in source order, and each node's parent. Written by hand: `ast.walk` costs three times as much."""
-        by_type: dict[type[ast.AST], list[ast.AST]] = {}
-        parents: dict[ast.AST, ast.AST] = {}
-        stack: list[ast.AST] = [self.tree]
+    def _index(self) -> _Index:
+        """The one walk. Written by hand over the nodes' own dicts: `ast.walk` costs three times as much."""
+        index = _Index({}, {}, {})
+        stack: list[tuple[ast.AST, Scope]] = [(self.tree, self.tree)]
         while stack:
-            node = stack.pop()
-            by_type.setdefault(type(node), []).append(node)
-            children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
-            for child in children:
-                parents[child] = node
-            stack.extend(reversed(children))
-        return by_type, parents
+            node, scope = stack.pop()
+            index.by_type.setdefault(type(node), []).append(node)
+            index.scopes[node] = scope
+            children = list(_children(node))
+            index.parents.update(dict.fromkeys(children, node))
+            if isinstance(node, SCOPES):
+                stack.extend((child, scope if _evaluated_outside(node, child) else node) for child in reversed(children))
+            else:
+                stack.extend((child, scope) for child in reversed(children))
+        return index
 
-    def nodes(self, *types: type[Node]) -> Iterator[Node]:
+    @overload
+    def nodes(self, one: type[Node], /) -> Iterator[Node]: ...
+    @overload
+    def nodes(self, one: type[Node], two: type[Other], /) -> Iterator[Node | Other]: ...
+    @overload
+    def nodes(self, one: type[Node], two: type[Other], three: type[Third], /) -> Iterator[Node | Other | Third]: ...
+    @overload
+    def nodes(self, /, *types: type[ast.AST]) -> Iterator[ast.AST]: ...
+    def nodes(self, /, *types: type[ast.AST]) -> Iterator[ast.AST]:
         """Every node of these types; those of one type come in source order."""
         for kind in types:
-            yield from self._index[0].get(kind, ())  # type: ignore[misc]  # the index is keyed by the type itself.
+            yield from self._index.by_type.get(kind, ())
 
     def parent(self, node: ast.AST) -> ast.AST | None:
         """The node around this one; None for the module."""
-        return self._index[1].get(node)
+        return self._index.parents.get(node)
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes around this one, innermost first."""
-        parents = self._index[1]
+        parents = self._index.parents
         while (found := parents.get(node)) is not None:
             yield found
             node = found
 
-    def enclosing(self, node: ast.AST, *types: type[Node]) -> Node | None:
+    @overload
+    def enclosing(self, node: ast.AST, one: type[Node], /) -> Node | None: ...
+    @overload
+    def enclosing(self, node: ast.AST, one: type[Node], two: type[Other], /) -> Node | Other | None: ...
+    @overload
+    def enclosing(
+        self, node: ast.AST, one: type[Node], two: type[Other], three: type[Third], /
+    ) -> Node | Other | Third | None: ...
+    @overload
+    def enclosing(self, node: ast.AST, /, *types: type[ast.AST]) -> ast.AST | None: ...
+    def enclosing(self, node: ast.AST, /, *types: type[ast.AST]) -> ast.AST | None:
         """The innermost node of these types around this one."""
         return next((around for around in self.ancestors(node) if isinstance(around, types)), None)
 
@@ -117,12 +140,7 @@ class Module:
 
     def scope(self, node: ast.AST) -> Scope:
         """The scope that evaluates this node. Defaults and decorators belong to the scope around their function."""
-        below = node
-        for around in self.ancestors(node):
-            if isinstance(around, SCOPES) and not _evaluated_outside(around, below):
-                return around
-            below = around
-        return self.tree
+        return self._index.scopes.get(node, self.tree)
 
     def at_import(self, node: ast.AST) -> bool:
         """Whether this node is evaluated once, when the module is imported (or, in a script's main block, run)."""
@@ -146,10 +164,7 @@ class Module:
     @cached_property
     def is_test(self) -> bool:
         """Whether this file is test code, by the places where test runners look. Test code does not reach production."""
-        path = PurePosixPath(self.path)
-        folders = () if path.is_absolute() else path.parts[:-1]
-        named = path.name.startswith("test_") or path.name.endswith("_test.py") or path.name in {"conftest.py", "tests.py"}
-        return named or not {"tests", "test", "testing"}.isdisjoint(folders)
+        return is_test_path(self.path)
 
     def offset(self, line: int, column: int) -> int:
         """The index in `text` of a place as the parser gives it: lines from 1, columns in UTF-8 bytes from 0."""
@@ -170,6 +185,32 @@ class Module:
     def end(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
         """The index in `text` after a node's last character."""
         return self.offset(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+
+
+def is_test_path(path: str) -> bool:
+    """Whether a file is test code, by its name, or by the folders of a path that is relative to the project."""
+    parts = PurePosixPath(path)
+    folders = () if parts.is_absolute() else parts.parts[:-1]
+    named = parts.name.startswith("test_") or parts.name.endswith("_test.py") or parts.name in {"conftest.py", "tests.py"}
+    return named or not {"tests", "test", "testing"}.isdisjoint(folders)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What one walk notes."""
+
+    by_type: dict[type[ast.AST], list[ast.AST]]  # in source order
+    parents: dict[ast.AST, ast.AST]
+    scopes: dict[ast.AST, Scope]  # the scope that evaluates the node
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes directly below this one, in source order. `Load` and `Store` are shared by all and stand nowhere."""
+    for value in node.__dict__.values():
+        if isinstance(value, list):
+            yield from (item for item in value if isinstance(item, ast.AST))  # pyright: ignore[reportUnknownVariableType]
+        elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+            yield value
 
 
 def _evaluated_outside(scope: Scope, child: ast.AST) -> bool:

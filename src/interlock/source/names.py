@@ -89,7 +89,11 @@ class Names:
             around = list(self._module.ancestors(at))
             for inner in around:
                 for binding, comprehension in looped:
-                    if self._module.parent(comprehension) is inner and comprehension.iter is not at and comprehension.iter not in around:
+                    if (
+                        self._module.parent(comprehension) is inner
+                        and comprehension.iter is not at
+                        and comprehension.iter not in around
+                    ):
                         return [binding]
             bindings = [binding for binding in bindings if all(binding is not other for other, _ in looped)]
         if not bindings or not self._same_run(bindings[0], at):
@@ -372,12 +376,12 @@ def _unpacked(target: ast.expr, binding: Binding) -> Iterator[tuple[str, Binding
             yield name, binding
         case ast.Starred(value=inner), _:
             yield from _unpacked(inner, Binding(binding.node))
-        case (ast.Tuple(elts=targets) | ast.List(elts=targets)), (ast.Tuple(elts=values) | ast.List(elts=values)) if len(
+        case ((ast.Tuple(elts=targets) | ast.List(elts=targets)), (ast.Tuple(elts=values) | ast.List(elts=values))) if len(
             targets
         ) == len(values):
             for inner, value in zip(targets, values, strict=True):
                 yield from _unpacked(inner, Binding(binding.node, value=value))
-        case (ast.Tuple(elts=targets) | ast.List(elts=targets)), _:
+        case ((ast.Tuple(elts=targets) | ast.List(elts=targets)), _):
             for inner in targets:
                 yield from _unpacked(inner, Binding(binding.node))
         case _:

@@ -158,7 +158,9 @@ class Origins:
             return _single(Kind.UNKNOWN, expr, expr.id)
         origin = self._follow(binding.value, frame)
         # A value that cannot be followed is best known by the name that the code gave it.
-        return origin.each(lambda part: _renamed(part, expr.id) if part.kind is Kind.UNKNOWN and len(origin.parts) == 1 else part)
+        return origin.each(
+            lambda part: _renamed(part, expr.id) if part.kind is Kind.UNKNOWN and len(origin.parts) == 1 else part
+        )
 
     def _attribute(self, expr: ast.Attribute, frame: _Frame) -> Origin:
         if isinstance(expr.value, ast.Name) and expr.value.id in {"self", "cls"}:
@@ -333,7 +335,9 @@ class Origins:
         if self._is_cached(helper):
             return _single(Kind.STORED, call, helper.name)
         given = {part.site for argument in frame.arguments.values() for part in argument.parts}
-        return origin.each(lambda part: part if part.site in given or self._module.at_import(part.site) else replace(part, site=call))
+        return origin.each(
+            lambda part: part if part.site in given or self._module.at_import(part.site) else replace(part, site=call)
+        )
 
     def _is_cached(self, helper: Function) -> bool:
         decorators = {name.rpartition(".")[2] for name, _ in self._module.names.decorators(helper)}
@@ -419,4 +423,3 @@ def _spelled_s(expr: ast.Call) -> float:
             case _:
                 continue
     return 0.0
-

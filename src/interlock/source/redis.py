@@ -145,12 +145,21 @@ class Clients:
             for node in module.nodes(ast.Import, ast.ImportFrom)
             for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
         )
+        self._is_near_redis = "redis" in module.text.lower()
         self._asked = {
             known
-            for call in (module.nodes(ast.Call) if "redis" in module.text.lower() else ())
-            if isinstance(call.func, ast.Attribute) and call.func.attr in _ONLY_REDIS
+            for call in module.nodes(ast.Call)
+            if isinstance(call.func, ast.Attribute) and self._tells(call.func)
             for known in self._identities(call.func.value)
         }
+
+    def _tells(self, func: ast.Attribute) -> bool:
+        """Whether only Redis has such a method: `zadd`, or `multi` on what `pipeline()` gave."""
+        if func.attr in _ONLY_REDIS:
+            return self._is_near_redis
+        if func.attr not in {"multi", "watch"} or not isinstance(func.value, ast.Name):
+            return False
+        return any(_makes_pipeline(binding.value) for binding in self._module.names.lookup(func.value.id, func.value))
 
     def _identities(self, expr: ast.expr) -> list[ast.AST | tuple[ast.ClassDef, str]]:
         """What stands for a variable or an attribute in all of its uses: its first binding; its class and name."""

@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     BUSINESS = "business id"  # an order, a payment, a user: different for every one
     ROW = "row id"  # a primary key or a unique column
     LABEL = "id"  # any other name that ends in id: a job, a session, a request
+    NAME = "name"  # what a thing is called while it is there: a session, a file, a resource somewhere else
 
 
 class Role(StrEnum):
@@ -59,9 +60,12 @@ _BUSINESS: Final = re.compile(
     r"_(id|uid|uuid|guid|pk|no|num|number|ref|reference)$"
 )
 _ROW: Final = re.compile(r"^(id|pk|uid|uuid|guid|public_id|external_id)$")
-_LABEL: Final = re.compile(r"_(id|uuid|guid|uid)$|(^|_)(job|task|session|stack|message|event)_name$")
+_LABEL: Final = re.compile(r"_(id|uuid|guid|uid)$")
+_NAME: Final = re.compile(r"(^|_)(name|filename|session|checkpoint)$")
 _SHORT: Final = re.compile(r"short|abbrev|display|trunc")  # The name says that it is only for people to read.
-_ASKS: Final = frozenset({"set", "setnx", "setex", "exists", "get", "watch", "hsetnx", "hexists", "sadd", "sismember", "zscore"})
+_ASKS: Final = frozenset(
+    {"set", "setnx", "setex", "exists", "get", "watch", "hsetnx", "hexists", "sadd", "sismember", "zscore"}
+)
 _SEEN_BEFORE: Final = re.compile(r"idem|dedup|processed|already|seen|handled", re.IGNORECASE)
 _MAKER: Final = re.compile(r"^_*(get|make|create|generate|gen|build|new|next|compute|derive|calculate|calc|construct|for)_")
 
@@ -82,6 +86,7 @@ def purpose_of(name: str) -> Purpose | None:
         (_BUSINESS, Purpose.BUSINESS),
         (_ROW, Purpose.ROW),
         (_LABEL, Purpose.LABEL),
+        (_NAME, Purpose.NAME),
     ):
         if pattern.search(spelled):
             return purpose
@@ -99,7 +104,7 @@ def find_sinks(module: Module) -> Iterator[Sink]:
 
 def _named(name: str, role: Role, value: ast.expr | None) -> Iterator[Sink]:
     purpose = purpose_of(name)
-    if role is not Role.ASSIGNED and name.lower().endswith("name"):
+    if purpose is Purpose.NAME and role is not Role.ASSIGNED:
         return  # A name that is handed on is for people; one that is made up here may have to be unique.
     if purpose is not None and value is not None and not isinstance(value, ast.Constant):
         yield Sink(purpose, role, value, name)

@@ -100,9 +100,8 @@ class Texts:
                 return [(str(value),)]
             case ast.JoinedStr(values=values):
                 return _joined([self._placed(value, expr, frame) for value in values])
-            case ast.BinOp(op=ast.Add(), left=left, right=right):
-                around = owner if isinstance(owner, ast.BinOp) and owner in self._around(expr) else expr
-                return _joined([self._texts(left, around, frame), self._texts(right, around, frame)])
+            case ast.BinOp(op=ast.Add()):
+                return _joined([self._texts(operand, expr, frame) for operand in _operands(expr)])
             case ast.BinOp(op=ast.Mod(), left=left, right=right):
                 return self._filled(self._texts(left, expr, frame), lambda: self._percent(right, expr, frame))
             case ast.Name():
@@ -113,15 +112,6 @@ class Texts:
                 return self._call(expr, owner, frame)
             case _:
                 return self._passed_through(expr, owner, frame)
-
-    def _around(self, expr: ast.expr) -> list[ast.AST]:
-        """The expressions around this one, up to its statement."""
-        found: list[ast.AST] = []
-        for around in self._module.ancestors(expr):
-            if not isinstance(around, ast.expr):
-                break
-            found.append(around)
-        return found
 
     def _passed_through(self, expr: ast.expr, owner: ast.expr, frame: Frame | None) -> list[Text]:
         match expr:
@@ -153,8 +143,13 @@ class Texts:
         found: list[Text] = []
         for template in templates:
             filled = fill()
-            pieces = [[[(piece,)]] if isinstance(piece, Hole) else filled(piece) for piece in template]
-            found += _joined([part for piece in pieces for part in piece])
+            parts: list[list[Text]] = []
+            for piece in template:
+                if isinstance(piece, Hole):
+                    parts.append([(piece,)])
+                else:
+                    parts += filled(piece)
+            found += _joined(parts)
         return found
 
     def _percent(self, given: ast.expr, owner: ast.expr, frame: Frame | None) -> Callable[[str], list[list[Text]]]:
@@ -200,8 +195,8 @@ class Texts:
             for literal, field, spec, conversion in _fields(template):
                 parts.append([(literal,)])
                 if field is not None:
-                    filled = self._formatted(value_of(field), call, spec or "", frame)
-                    parts += [[("'",)], filled, [("'",)]] if conversion == "r" else [filled]
+                    quote: list[Text] = [("'" if conversion == "r" else "",)]
+                    parts += [quote, self._formatted(value_of(field), call, spec or "", frame), quote]
             return parts
 
         return fill
@@ -248,7 +243,9 @@ class Texts:
     def _unpacked(self, expr: ast.Name, place: int, call: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
         """`where, values = self._where(filters)`: that element of the tuple which the helper returns."""
         helper = self._module.names.definition(call)
-        tuples = [node.value for node in self._module.names.returns(helper) if isinstance(node.value, ast.Tuple)] if helper else []
+        tuples = (
+            [node.value for node in self._module.names.returns(helper) if isinstance(node.value, ast.Tuple)] if helper else []
+        )
         values = [found.elts[place] for found in tuples if place < len(found.elts)]
         if helper is None or not values or (frame is not None and frame.helper is helper):
             return [(Hole(expr, owner, frame=frame),)]
@@ -342,7 +339,9 @@ class Texts:
         try:
             made = [self._made(expr, binding, owner, frame) for binding in self._module.names.reaching(expr.id, expr)]
             appended = self._appended.get((self._module.scope(expr), expr.id), ())
-            added = [self._elements(value, owner, frame) if many else [self._texts(value, value, frame)] for value, many in appended]
+            added = [
+                self._elements(value, owner, frame) if many else [self._texts(value, value, frame)] for value, many in appended
+            ]
         finally:
             self._open.pop()
         return [part for parts in [*reversed(made), *added] for part in parts] or [[(Hole(expr, owner, frame=frame),)]]
@@ -361,7 +360,9 @@ class Texts:
 def arguments_of(helper: Function, call: ast.Call) -> dict[str, ast.expr]:
     """What the parameters of a function stand for in one call of it; its defaults for those that the call leaves out."""
     positional = [*helper.args.posonlyargs, *helper.args.args]
-    defaults = dict(zip([arg.arg for arg in positional[len(positional) - len(helper.args.defaults) :]], helper.args.defaults, strict=True))
+    defaults = dict(
+        zip([arg.arg for arg in positional[len(positional) - len(helper.args.defaults) :]], helper.args.defaults, strict=True)
+    )
     only = zip(helper.args.kwonlyargs, helper.args.kw_defaults, strict=True)
     defaults |= {arg.arg: default for arg, default in only if default is not None}
     names = [arg.arg for arg in positional]
@@ -375,6 +376,19 @@ def parameter_owner(module: Module, parameter: ast.AST) -> Function | None:
     """The function whose parameter this is; None for a lambda's."""
     owner = module.parent(module.parent(parameter) or parameter)
     return owner if isinstance(owner, FUNCTIONS) else None
+
+
+def _operands(expr: ast.BinOp) -> list[ast.expr]:
+    """What a chain of `+` puts together, from left to right."""
+    found: list[ast.expr] = []
+    waiting: list[ast.expr] = [expr]
+    while waiting:
+        match waiting.pop():
+            case ast.BinOp(op=ast.Add(), left=left, right=right):
+                waiting += [right, left]
+            case operand:
+                found.append(operand)
+    return found
 
 
 def _is_lone(text: Text) -> bool:

@@ -77,7 +77,11 @@ def _since(arguments: argparse.Namespace, console: Console) -> Report:
     before, after = changed_sources(repository, arguments.base, None)
     settings = CheckSettings.of(project_settings()[1])
     wanted = [(repository.root / _relative(Path(path), repository.root)) for path in arguments.paths]
-    kept = {path: content for path, content in after.items() if _is_wanted(repository.root / path, wanted) and not settings.excludes(path)}
+    kept = {
+        path: content
+        for path, content in after.items()
+        if _is_wanted(repository.root / path, wanted) and not settings.excludes(path)
+    }
     console.note(f"{len(kept)} changed files since {arguments.base}")
     return check_change(before, kept)
 

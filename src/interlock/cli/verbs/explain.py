@@ -36,7 +36,10 @@ def _told(hazard: Hazard, console: Console) -> str:
     blocks = [f"{console.paint(hazard.name, 'bold')} ({hazard.severity})", story.failure]
     blocks += [f"{console.paint(heading, 'bold')}\n{text}" for heading, text in story.sections.items()]
     blocks += [f"{console.paint('What would show it in production', 'bold')}\n{hazard.signal}"]
-    blocks += [f"{console.paint('Stopped', 'bold')}\n{_indented(hazard.bad[0])}", f"{console.paint('Let through', 'bold')}\n{_indented(hazard.good[0])}"]
+    blocks += [
+        f"{console.paint('Stopped', 'bold')}\n{_indented(hazard.bad[0])}",
+        f"{console.paint('Let through', 'bold')}\n{_indented(hazard.good[0])}",
+    ]
     blocks += [f"{console.paint('Sources', 'bold')}\n" + "\n".join(hazard.sources)]
     return "\n\n".join(blocks)
 

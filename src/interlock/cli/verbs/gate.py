@@ -39,5 +39,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     change = Change.between(repository, arguments.base, arguments.head)
     decision = decide(change)
     console.result(formats.gate(arguments.format, decision, change, console))
-    console.note(f"{len(change.paths)} files, {len(decision.asked)} questions, {decision.open_count} open, {console.elapsed_s:.2f} s")
+    console.note(
+        f"{len(change.paths)} files, {len(decision.asked)} questions, {decision.open_count} open, {console.elapsed_s:.2f} s"
+    )
     return decision.verdict.exit_code

@@ -35,7 +35,9 @@ def _in_words(report: Report) -> str:
 
 def _seen(report: Report) -> list[str]:
     found = [f"{finding.location}: {finding.hazard} {finding.message}" for finding in report.findings]
-    accepted = [f"{finding.location}: {finding.hazard} is suppressed with a reason: {finding.code}" for finding in report.suppressed]
+    accepted = [
+        f"{finding.location}: {finding.hazard} is suppressed with a reason: {finding.code}" for finding in report.suppressed
+    ]
     return found + accepted + [str(problem) for problem in report.problems]
 
 

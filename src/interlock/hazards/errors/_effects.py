@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from interlock.source.module import Function, Module
 
-MONEY: Final = frozenset({"charge", "refund", "capture", "payout", "transfer", "withdraw", "deposit", "pay", "debit", "credit", "settle"})
+MONEY: Final = frozenset(
+    {"charge", "refund", "capture", "payout", "transfer", "withdraw", "deposit", "pay", "debit", "credit", "settle"}
+)
 _EFFECTS: Final = MONEY | {
     "send", "sendmail", "publish", "enqueue", "commit", "deliver", "notify", "upload", "schedule", "submit", "persist", "save", "upsert",
     "provision", "deploy", "delay", "fulfill", "ship", "reserve", "book", "enroll", "unenroll", "email", "post",
@@ -26,15 +28,21 @@ _BEGINNINGS: Final = _EFFECTS | {
     "create", "update", "add", "insert", "store", "push", "record", "mark", "assign", "grant", "revoke", "activate", "register",
     "apply", "replace", "bulk", "put", "patch", "subscribe", "issue", "confirm", "finalize", "complete", "approve", "forward", "produce",
 }  # fmt: skip
-_STORES: Final = re.compile(r"\bobjects\b|session|client|\bdb\b|database|\bapi\b|service|repo|table|collection|bucket|queue|stripe|s3|http|requests", re.IGNORECASE)
-_REDIS_WRITES: Final = frozenset({"lpush", "rpush", "xadd", "zadd", "sadd", "hset", "hincrby", "incrby", "decrby", "incr", "decr", "publish"})
-_WRITING_SQL: Final = re.compile(r"^\s*(INSERT|UPDATE|REPLACE|MERGE)\b", re.IGNORECASE)
-# What may fail without anybody being the poorer: measurements and messages about the program, what is kept only to be faster.
-_BESIDE_THE_POINT: Final = re.compile(
-    r"metric|telemetry|statsd|analytics|track|trace|tracing|span|sentry|posthog|mixpanel|logg|stats|progress|heartbeat|ping|cache|warm"
-    r"|prefetch|debug|history|typing|cookie|stdout|stderr|console|langfuse|buffer|stream|image|profil|monitor|shutdown|cancel|logout|telegram|slack|realtime|alert",
+_STORES: Final = re.compile(
+    r"\bobjects\b|session|client|\bdb\b|database|\bapi\b|service|repo|table|collection|bucket|queue|stripe|s3|http|requests",
     re.IGNORECASE,
 )
+_REDIS_WRITES: Final = frozenset(
+    {"lpush", "rpush", "xadd", "zadd", "sadd", "hset", "hincrby", "incrby", "decrby", "incr", "decr", "publish"}
+)
+_WRITING_SQL: Final = re.compile(r"^\s*(INSERT|UPDATE|REPLACE|MERGE)\b", re.IGNORECASE)
+# What may fail without anybody being the poorer: measurements and messages about the program, what is kept only to be faster.
+_BESIDE_THE_POINT: Final = frozenset(
+    """metric metrics telemetry statsd analytics track tracker tracking trace tracer tracing span sentry posthog mixpanel langfuse log logger
+    logging stats progress heartbeat ping keepalive cache cached warm prefetch debug history typing cookie cookies stdout stderr console
+    buffer stream image img profile profiler monitor monitoring shutdown cancel logout telegram slack realtime alert alerts metadata""".split()
+)
+_ABOUT_THE_PROGRAM: Final = re.compile(r"(^|[/_])(logs?|logging|telemetry|analytics|metrics|stats|tracing)(_\w+)?\.py$")
 _PAYMENT: Final = re.compile(r"pay|charge|intent|order|stripe|bank|transaction|authori[sz]ation", re.IGNORECASE)
 _MAX_DEPTH: Final = 3
 
@@ -44,8 +52,15 @@ def words(name: str) -> list[str]:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip("_")).lower().split("_")
 
 
+def is_beside_the_point(spelled: str) -> bool:
+    """Whether a name says that something is only about the program, or only there to be faster."""
+    return any(not _BESIDE_THE_POINT.isdisjoint(words(part)) for part in re.findall(r"\w+", spelled))
+
+
 def effects(body: list[ast.stmt], module: Module) -> Iterator[ast.Call]:
     """The calls of a block that are effects, in source order, without those that have a handler of their own."""
+    if _ABOUT_THE_PROGRAM.search(module.path):
+        return
     for call in _calls(body):
         if is_effect(call, module):
             yield call
@@ -59,7 +74,11 @@ def _calls(body: list[ast.stmt]) -> Iterator[ast.Call]:
             continue
         if isinstance(node, ast.Call):
             yield node
-        inside = [child for child in ast.iter_child_nodes(node) if not (isinstance(node, ast.Try) and node.handlers and child in node.body)]
+        inside = [
+            child
+            for child in ast.iter_child_nodes(node)
+            if not (isinstance(node, ast.Try) and node.handlers and child in node.body)
+        ]
         waiting.extend(reversed(inside))
 
 
@@ -67,7 +86,7 @@ def is_effect(call: ast.Call, module: Module, depth: int = 0) -> bool:
     """Whether a call changes something outside of the process."""
     name, receiver = called(call), _receiver(call)
     spelled = f"{receiver}.{name}"
-    if not name or _BESIDE_THE_POINT.search(spelled) or name[:1].isupper():
+    if not name or name[:1].isupper() or is_beside_the_point(spelled):
         return False
     if name == "capture" and not _PAYMENT.search(spelled):
         return False
@@ -119,11 +138,36 @@ def _is_local_value(call: ast.Call, module: Module) -> bool:
 
 def _is_plain(value: ast.expr | None) -> bool:
     match value:
-        case ast.Dict() | ast.List() | ast.Set() | ast.Tuple() | ast.Constant() | ast.JoinedStr() | ast.DictComp() | ast.ListComp() | ast.SetComp():
+        case (
+            ast.Dict()
+            | ast.List()
+            | ast.Set()
+            | ast.Tuple()
+            | ast.Constant()
+            | ast.JoinedStr()
+            | ast.DictComp()
+            | ast.ListComp()
+            | ast.SetComp()
+        ):
             return True
-        case ast.Call(func=ast.Name(id="dict" | "list" | "set" | "defaultdict" | "Counter" | "deque" | "OrderedDict" | "BytesIO" | "StringIO" | "Queue")):
+        case ast.Call(
+            func=ast.Name(
+                id="dict"
+                | "list"
+                | "set"
+                | "defaultdict"
+                | "Counter"
+                | "deque"
+                | "OrderedDict"
+                | "BytesIO"
+                | "StringIO"
+                | "Queue"
+            )
+        ):
             return True
-        case ast.Call(func=ast.Attribute(attr="BytesIO" | "StringIO" | "Queue" | "copy" | "deque" | "md5" | "sha256" | "sha1" | "new")):
+        case ast.Call(
+            func=ast.Attribute(attr="BytesIO" | "StringIO" | "Queue" | "copy" | "deque" | "md5" | "sha256" | "sha1" | "new")
+        ):
             return True
         case _:
             return False
@@ -152,7 +196,11 @@ def _is_writing(expr: ast.expr, module: Module, depth: int) -> bool:
             return _is_writing(left, module, depth)
         case ast.Call(func=ast.Name(id="insert" | "update")):
             return True
-        case ast.Call(func=ast.Attribute(value=value, attr="values" | "bindparams" | "where" | "format" | "returning" | "on_conflict_do_update")):
+        case ast.Call(
+            func=ast.Attribute(
+                value=value, attr="values" | "bindparams" | "where" | "format" | "returning" | "on_conflict_do_update"
+            )
+        ):
             return _is_writing(value, module, depth)
         case ast.Call(func=ast.Attribute(attr="insert" | "update"), args=[]):
             return True

@@ -28,7 +28,7 @@ from interlock.core.finding import Confidence, Severity
 from interlock.hazards.errors._effects import MONEY, called, effects, is_effect, words
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.source.edit import Edit, edited
-from interlock.source.module import LOOPS, SCOPES
+from interlock.source.module import FUNCTIONS, LOOPS, SCOPES
 from interlock.source.names import leaves
 
 if TYPE_CHECKING:
@@ -54,14 +54,55 @@ HAZARD = Hazard(
 _BROAD = frozenset({"Exception", "BaseException"})
 # The errors that stand for everything that can go wrong in their library.
 _BROAD_OF_LIBRARIES = frozenset(
-    {"RequestException", "RedisError", "SQLAlchemyError", "HTTPError", "ClientError", "SMTPException", "StripeError", "BotoCoreError"}
+    {
+        "RequestException",
+        "RedisError",
+        "SQLAlchemyError",
+        "HTTPError",
+        "ClientError",
+        "SMTPException",
+        "StripeError",
+        "BotoCoreError",
+    }
     | {"DatabaseError", "OperationalError", "KafkaException", "KafkaError", "AMQPError", "GoogleAPIError", "ApiException"}
 )
+_PULSES = frozenset({"ping", "heartbeat", "keepalive", "telemetry", "analytics", "metrics", "track", "warm", "prefetch"})
 _IN_MIGRATION = re.compile(r"(^|[/_])migrations?(/|\.py$)|(^|/)alembic/")
 _TIDYING = frozenset({"rollback", "close", "aclose", "expunge", "expunge_all", "disconnect", "unlink"})
 _ENDINGS = frozenset(
-    {"close", "aclose", "shutdown", "cleanup", "clean", "teardown", "disconnect", "stop", "exit", "aexit", "del", "terminate", "dispose"}
-    | {"rollback", "undo", "revert", "kill", "atexit", "prune", "purge", "expire", "cancel", "abort", "logout", "try", "safe", "safely", "quietly", "maybe"}
+    {
+        "close",
+        "aclose",
+        "shutdown",
+        "cleanup",
+        "clean",
+        "teardown",
+        "disconnect",
+        "stop",
+        "exit",
+        "aexit",
+        "del",
+        "terminate",
+        "dispose",
+    }
+    | {
+        "rollback",
+        "undo",
+        "revert",
+        "kill",
+        "atexit",
+        "prune",
+        "purge",
+        "expire",
+        "cancel",
+        "abort",
+        "logout",
+        "try",
+        "safe",
+        "safely",
+        "quietly",
+        "maybe",
+    }
 )
 
 
@@ -72,7 +113,7 @@ def detect_handler(handler: ast.ExceptHandler, module: Module) -> Iterator[Findi
     if not isinstance(block, ast.Try) or not _is_broad(handler, module) or not _is_silent(handler) or _is_aside(block, module):
         return
     lost = [call for call in effects(block.body, module) if not _shows(call, handler, block, module)]
-    if lost and not _is_expected(handler, block, module):
+    if lost and not _is_expected(block, module):
         yield HAZARD.finding(module, handler, _message(lost[0], _ending(handler)), _confidence(lost))
 
 
@@ -85,7 +126,9 @@ def detect_suppress(block: ast.With | ast.AsyncWith, module: Module) -> Iterator
                 broad = any(_name(error, module) in _BROAD for error in errors)
                 lost = [call for call in effects(block.body, module) if not _outlives(call, block, module)] if broad else []
                 if lost and not _is_aside(block, module):
-                    yield HAZARD.finding(module, item.context_expr, _message(lost[0], "suppress() drops the error"), _confidence(lost))
+                    yield HAZARD.finding(
+                        module, item.context_expr, _message(lost[0], "suppress() drops the error"), _confidence(lost)
+                    )
             case _:
                 pass
 
@@ -105,7 +148,10 @@ def detect_gather(call: ast.Call, module: Module) -> Iterator[Finding]:
 
 
 def _keeps_errors(call: ast.Call) -> bool:
-    return any(keyword.arg == "return_exceptions" and isinstance(keyword.value, ast.Constant) and keyword.value.value for keyword in call.keywords)
+    return any(
+        keyword.arg == "return_exceptions" and isinstance(keyword.value, ast.Constant) and keyword.value.value
+        for keyword in call.keywords
+    )
 
 
 def _gathered(argument: ast.expr, module: Module) -> ast.expr:
@@ -156,8 +202,10 @@ def _is_aside(node: ast.AST, module: Module) -> bool:
         if isinstance(around, SCOPES):
             break
         below = around
-    function = module.function(node)
-    return function is not None and not _ENDINGS.isdisjoint(words(function.name))
+    functions = [around for around in module.ancestors(node) if isinstance(around, FUNCTIONS)]
+    return any(
+        not _ENDINGS.isdisjoint(words(function.name)) or not _PULSES.isdisjoint(words(function.name)) for function in functions
+    )
 
 
 def _shows(call: ast.Call, handler: ast.ExceptHandler, block: ast.Try, module: Module) -> bool:
@@ -165,7 +213,11 @@ def _shows(call: ast.Call, handler: ast.ExceptHandler, block: ast.Try, module: M
     end = handler.body[-1]
     if isinstance(end, ast.Return) and end.value is not None and not _is_none(end.value):
         return not _answers_alike(end.value, block, module)
-    if block.orelse or _goes_another_way(handler, block, module):
+    if (
+        block.orelse
+        or _goes_another_way(handler, block, module)
+        or (not leaves(handler.body) and _leaves_after(call, block, module))
+    ):
         return True
     return not _is_money(call) and _outlives(call, block, module)
 
@@ -175,20 +227,44 @@ def _is_none(value: ast.expr) -> bool:
 
 
 def _answers_alike(answer: ast.expr, block: ast.Try, module: Module) -> bool:
-    """Whether a failure gives the same answer as success: what the `try` returns, or what is returned after it."""
+    """Whether a failure gives the same answer as success: what the `try` returns, or what is returned after it.
+
+    An empty answer (0, False, an empty list) claims no success.
+    """
+    if _is_empty(answer):
+        return False
     after = _next_statement(block, module)
     answers = [block.body[-1], *block.orelse[-1:], *([after] if not leaves(block.body) else [])]
-    return any(isinstance(found, ast.Return) and found.value is not None and ast.dump(found.value) == ast.dump(answer) for found in answers)
+    return any(
+        isinstance(found, ast.Return) and found.value is not None and ast.dump(found.value) == ast.dump(answer)
+        for found in answers
+    )
+
+
+def _is_empty(answer: ast.expr) -> bool:
+    match answer:
+        case ast.Constant(value=value):
+            return not value
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Dict(values=parts):
+            return not parts
+        case _:
+            return False
 
 
 def _next_statement(node: ast.stmt, module: Module) -> ast.stmt | None:
     """The statement that runs after this one in the same block; None at the block's end."""
-    around = module.parent(node)
-    for _, value in ast.iter_fields(around) if around is not None else ():
-        if isinstance(value, list) and node in value:
-            rest = value[value.index(node) + 1 :]
-            return rest[0] if rest else None
+    for block in _branches(module.parent(node)):
+        if node in block:
+            return next(iter(block[block.index(node) + 1 :]), None)
     return None
+
+
+def _branches(node: ast.AST | None) -> list[list[ast.stmt]]:
+    """The lists of statements that a compound statement is made of."""
+    found: list[object] = [getattr(node, field, []) for field in ("body", "orelse", "finalbody")]
+    return [
+        branch for branch in found if isinstance(branch, list)
+    ]  # The body of a lambda or of `a if b else c` is an expression.
 
 
 def _goes_another_way(handler: ast.ExceptHandler, block: ast.Try, module: Module) -> bool:
@@ -197,6 +273,17 @@ def _goes_another_way(handler: ast.ExceptHandler, block: ast.Try, module: Module
     if success_leaves:
         return not failure_leaves or not _ends_alike(block.body[-1], handler.body[-1])
     return failure_leaves and not _is_last(block, module, handler.body[-1])
+
+
+def _leaves_after(call: ast.Call, block: ast.Try, module: Module) -> bool:
+    """Whether the branch in which an effect stands leaves the `try` after it, as in `if due: send(); return`."""
+    for around in [call, *module.ancestors(call)]:
+        if around is block:
+            return False
+        branch = module.parent(around)
+        if isinstance(branch, ast.If) and any(around in statements and leaves(statements) for statements in _branches(branch)):
+            return True
+    return False
 
 
 def _ends_alike(one: ast.stmt, other: ast.stmt) -> bool:
@@ -229,10 +316,18 @@ def _outlives(call: ast.Call, block: ast.stmt, module: Module) -> bool:
     inside = [node for statement in getattr(block, "body", []) for node in ast.walk(statement)]
     targets: set[str] = set()
     for node in inside:
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)) and (node.end_lineno or 0) >= call.lineno:
+        if (
+            isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr))
+            and (node.end_lineno or 0) >= call.lineno
+        ):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 targets |= {ast.unparse(part) for part in ast.walk(target) if isinstance(part, (ast.Name, ast.Attribute))}
-        if isinstance(node, ast.Call) and called(node) in {"append", "add"} and node.lineno >= call.lineno and isinstance(node.func, ast.Attribute):
+        if (
+            isinstance(node, ast.Call)
+            and called(node) in {"append", "add"}
+            and node.lineno >= call.lineno
+            and isinstance(node.func, ast.Attribute)
+        ):
             targets.add(ast.unparse(node.func.value))
     end = block.end_lineno or block.lineno
     function = module.scope(block)
@@ -242,12 +337,11 @@ def _outlives(call: ast.Call, block: ast.stmt, module: Module) -> bool:
     )
 
 
-def _is_expected(handler: ast.ExceptHandler, block: ast.Try, module: Module) -> bool:
+def _is_expected(block: ast.Try, module: Module) -> bool:
     """Whether the `try` is a fallback: the statement after it does the same thing another way."""
     mine = {called(call) for call in effects(block.body, module)}
     after = _next_statement(block, module)
     following = {called(node) for node in ast.walk(after) if isinstance(node, ast.Call)} if after is not None else set[str]()
-    del handler
     return not mine.isdisjoint(following)
 
 
@@ -279,15 +373,19 @@ def inject(module: Module) -> Iterator[Mutant]:
         block = module.parent(handler)
         if not isinstance(block, ast.Try) or not _is_broad(handler, module) or _is_silent(handler) or _is_aside(block, module):
             continue
-        if block.orelse or leaves(block.body) or not any(not _outlives(call, block, module) for call in effects(block.body, module)):
+        if (
+            block.orelse
+            or leaves(block.body)
+            or not any(not _outlives(call, block, module) for call in effects(block.body, module))
+        ):
             continue
-        if not _is_expected(handler, block, module):
+        if not _is_expected(block, module):
             edit = Edit(module.start(handler.body[0]), module.end(handler.body[-1]), "pass")
             yield Mutant(handler.lineno, "a handler that says nothing", edited(module, [edit]))
 
 
 BAD = (
-    '''
+    """
 def refund_all(payments):
     for payment in payments:
         try:
@@ -302,8 +400,8 @@ def checkout(order, session):
     except:  # expect: errors/swallowed
         session.rollback()
     return {"status": "ok"}
-''',
-    '''
+""",
+    """
 import requests
 
 def forward(submission, services):
@@ -319,8 +417,8 @@ def notify(order):
         return True
     except Exception as error:  # expect: errors/swallowed
         return True
-''',
-    '''
+""",
+    """
 import sqlalchemy as s
 
 def set_status(session, repo_id, status):
@@ -342,8 +440,8 @@ class Workspaces:
 
     def add_to_ingress(self, service):
         self.network.replace_ingress(self.ingress, service)
-''',
-    '''
+""",
+    """
 import asyncio
 from contextlib import suppress
 
@@ -361,19 +459,19 @@ def webhook(request):
     except Exception:  # expect: errors/swallowed
         pass
     return 200 if is_refunded else 500
-''',
-    '''
+""",
+    """
 def import_rows(rows, target):
     for row in rows:
         try:
             target.take(row)
         except Exception:  # expect-later: errors/swallowed
             pass
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
 import logging
 
 log = logging.getLogger(__name__)
@@ -392,8 +490,8 @@ def checkout(order, session):
     except Exception:
         session.rollback()
         raise
-''',
-    '''
+""",
+    """
 from contextlib import suppress
 
 try:
@@ -417,8 +515,8 @@ class Connection:
     def forget(self, path):
         with suppress(FileNotFoundError):
             path.unlink()
-''',
-    '''
+""",
+    """
 def send_receipt(order, mailer):
     sent = False
     try:
@@ -443,8 +541,8 @@ def deliver(message, servers):
         except Exception:
             continue
     raise RuntimeError("no server took the message")
-''',
-    '''
+""",
+    """
 import logging
 
 log = logging.getLogger(__name__)
@@ -475,8 +573,8 @@ def save(order, store):
         store.save(order=order)
     except Exception:
         log.exception("order %s was not saved", order.id)
-''',
-    '''
+""",
+    """
 import asyncio
 
 async def announce(orders, mailer, failures):
@@ -496,5 +594,38 @@ def collect(rows):
         except Exception:
             pass
     return seen
-''',
+""",
+    """
+def remind(order, mailer, log):
+    try:
+        if order.due:
+            mailer.send(order.email)
+            return
+    except Exception:
+        pass
+    log.info("no reminder for %s", order.id)
+
+def deliver(message, primary, backup):
+    try:
+        primary.send(message)
+    except Exception:
+        pass
+    backup.send(message)
+
+def requests_of(site, search):
+    try:
+        hits = search.session.post("/_search", json={"site": site}).json()
+        if hits:
+            return hits[0]["counter"]
+        return 0
+    except Exception:
+        return 0
+
+def names(rows, labels):
+    for row in rows:
+        try:
+            label = labels.add_prefix(row.name)
+        except Exception:
+            pass
+""",
 )

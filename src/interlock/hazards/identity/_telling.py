@@ -26,6 +26,10 @@ _ALIKE: Final = re.compile(
     r"(^|_)(amount|price|total|sum|value|currency|cents|quantity|qty|count|method|type|kind|action|status|state|plan|description"
     r"|reason|name|title|country|locale|language|region|env|environment|prefix|version|app)(_|$|s$)"
 )
+_SINGLE: Final = re.compile(
+    r"(^|_)(id|ids|pk|uuid|guid|uid|index|idx|i|j|n|num|number|no|count|counter|seq|sequence|pid|port|hash|digest|sha\w*|md5|nonce"
+    r"|key|token|attempt|offset|rank|slug|ref|reference|suffix|random|rand|unique|getpid|gettid|ident)(_|$)"
+)
 _EMPTY_NAMES: Final = frozenset({"id", "pk", "uuid", "uid", "key", "name", "value", ""})
 
 
@@ -53,6 +57,14 @@ def only_who(parts: Iterable[Part]) -> bool:
     return all(says_who(part) for part in rest)
 
 
+def tells_one_from_another(part: Part) -> bool:
+    """Whether a part numbers or names the single thing: an id that is no person's, a counter, a digest."""
+    if part.kind in {Kind.CONSTANT, Kind.CLOCK, Kind.RANDOM} or says_who(part):
+        return False
+    last = words(part.name.rpartition(".")[2])
+    return _SINGLE.search(last) is not None or label(part) == ""
+
+
 def even_chance(bits: float) -> float:
     """How many draws of so many bits make a collision as likely as not: sqrt(2 ln 2 x 2^bits)."""
     return math.sqrt(2 * math.log(2)) * 2 ** (bits / 2)
@@ -68,5 +80,12 @@ def in_words(seconds: float) -> str:
 
 def resolution_in_words(resolution_s: float) -> str:
     """How finely a clock is read."""
-    names = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"), (1e-3, "millisecond"), (1e-6, "microsecond"))
+    names = (
+        (86400.0, "day"),
+        (3600.0, "hour"),
+        (60.0, "minute"),
+        (1.0, "second"),
+        (1e-3, "millisecond"),
+        (1e-6, "microsecond"),
+    )
     return next((name for unit_s, name in names if resolution_s >= unit_s * 0.99), "nanosecond")

@@ -23,9 +23,9 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from interlock.core.finding import Severity
+from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.identity._telling import only_who, resolution_in_words
+from interlock.hazards.identity._telling import label, only_who, resolution_in_words, tells_one_from_another
 from interlock.source.edit import edited, importing, replacing
 from interlock.source.origin import Kind
 from interlock.source.sinks import Purpose, Role, words
@@ -51,8 +51,11 @@ HAZARD = Hazard(
 _FINEST_S = 0.9e-3  # Below a millisecond a clock rarely repeats itself within one process.
 _WINDOW_S = 59.0  # From a minute up, a clock in an idempotency key is a window that somebody meant.
 
+_STORES = frozenset({"open", "join", "joinpath", "Path", "save", "put_object", "upload_file", "upload_fileobj", "write_bytes"})
 # What a person or a schedule starts, one after the other.
-_ONE_AT_A_TIME = re.compile(r"(^|_)(run|backup|build|version|snapshot|release|experiment|report|export|dump|archive|migration|revision)(_|$)")
+_ONE_AT_A_TIME = re.compile(
+    r"(^|_)(run|backup|build|version|snapshot|release|experiment|report|export|dump|archive|migration|revision)(_|$)"
+)
 
 
 @HAZARD.detects(ast.Module)
@@ -62,15 +65,19 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
     for sink in sorted(module.sinks, key=lambda sink: sink.role is not Role.RETURNED):
         origin = module.origins.of(sink.value)
         clock = _coarse_clock(sink, origin)
-        if clock is not None and clock.maker not in reported and not _is_told_apart(sink, origin):
-            reported.add(clock.maker or clock.site)
-            yield HAZARD.finding(module, _place(sink, clock, module), _message(sink, origin, clock))
+        if clock is None or clock.maker in reported or _is_told_apart(sink, origin) or _is_for_people(sink, origin, module):
+            continue
+        reported.add(clock.maker or clock.site)
+        sure = Confidence.MEDIUM if sink.purpose in {Purpose.LABEL, Purpose.NAME} else Confidence.HIGH
+        yield HAZARD.finding(module, _place(sink, clock, module), _message(sink, origin, clock), sure)
 
 
 def _coarse_clock(sink: Sink, origin: Origin) -> Part | None:
     longest_s = _WINDOW_S if sink.purpose is Purpose.IDEMPOTENCY else 2 * 86400.0
     clocks = origin.always(Kind.CLOCK)
-    return next((part for part in clocks if _FINEST_S <= min(part.resolution_s, *(c.resolution_s for c in clocks)) <= longest_s), None)
+    return next(
+        (part for part in clocks if _FINEST_S <= min(part.resolution_s, *(c.resolution_s for c in clocks)) <= longest_s), None
+    )
 
 
 def _is_told_apart(sink: Sink, origin: Origin) -> bool:
@@ -83,9 +90,42 @@ def _is_told_apart(sink: Sink, origin: Origin) -> bool:
         case Purpose.BUSINESS:
             return not only_who(origin.parts)
         case Purpose.ROW:
-            return sink.role is not Role.DEFAULT or not only_who(origin.parts)
+            return not only_who(origin.parts)
+        case Purpose.NAME:
+            in_seconds = any(part.resolution_s == 1.0 for part in origin.of(Kind.CLOCK))
+            is_mixed = len(origin.parts) > 1
+            return not (in_seconds and is_mixed) or any(tells_one_from_another(part) for part in origin.parts)
         case Purpose.LABEL:
             return not only_who(origin.parts) or sink.role is Role.SENT or _ONE_AT_A_TIME.search(words(sink.name)) is not None
+
+
+def _is_for_people(sink: Sink, origin: Origin, module: Module) -> bool:
+    """Whether a name is there to be read: it has spaces or brackets in it, or is a file's that is not stored here."""
+    if sink.purpose is not Purpose.NAME:
+        return False
+    texts = "".join(
+        part.site.value
+        for part in origin.of(Kind.CONSTANT)
+        if isinstance(part.site, ast.Constant) and isinstance(part.site.value, str)
+    )
+    is_file = re.search(r"file_?name$", sink.name, re.IGNORECASE) is not None
+    return not set(texts).isdisjoint(" []()") or (is_file and not _is_stored(sink, module))
+
+
+def _is_stored(sink: Sink, module: Module) -> bool:
+    """Whether a file's name becomes part of a path here."""
+    function = module.function(sink.value)
+    for node in ast.walk(function) if function else ():
+        match node:
+            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called), args=arguments) if called in _STORES:
+                operands = arguments
+            case ast.BinOp(op=ast.Div(), right=right):
+                operands = [right]
+            case _:
+                continue
+        if any(isinstance(operand, ast.Name) and operand.id == sink.name for operand in operands):
+            return True
+    return False
 
 
 def _place(sink: Sink, clock: Part, module: Module) -> ast.expr:
@@ -107,10 +147,12 @@ def _whole(maker: ast.expr, module: Module) -> ast.expr:
 
 def _message(sink: Sink, origin: Origin, clock: Part) -> str:
     tick = resolution_in_words(clock.resolution_s)
-    who = " and ".join(part.name for part in origin.variable if part.kind is not Kind.CLOCK)
-    of_whom = f"of one {who} " if who else ""
+    who = [label(part) for part in origin.variable if part.kind is not Kind.CLOCK and label(part)]
+    of_whom = f"of one {' and '.join(dict.fromkeys(who))} " if who else ""
     second = "; a repeat after it is not recognised" if sink.purpose is Purpose.IDEMPOTENCY else ""
-    return f"the {sink.purpose} `{sink.name}` tells time by the {tick}: two operations {of_whom}in one {tick} get the same{second}"
+    return (
+        f"the {sink.purpose} `{sink.name}` tells time by the {tick}: two operations {of_whom}in one {tick} get the same{second}"
+    )
 
 
 @HAZARD.injects
@@ -123,7 +165,7 @@ def inject(module: Module) -> Iterator[Mutant]:
 
 
 BAD = (
-    '''
+    """
 import time
 
 class PaymentRetryQueue:
@@ -133,8 +175,8 @@ class PaymentRetryQueue:
     def enqueue(self, payment):
         key = self._idempotency_key(payment["user_id"])
         return self.redis.set(f"idem:{key}", 1, nx=True, ex=86400)
-''',
-    '''
+""",
+    """
 from datetime import datetime
 import requests
 
@@ -147,8 +189,8 @@ def new_order(customer_id):
     order_id = f"ORD-{datetime.now():%Y%m%d%H%M%S}"  # expect: identity/coarse-clock
     transaction_id = int(datetime.now().timestamp() * 1000)  # expect: identity/coarse-clock
     return order_id, transaction_id
-''',
-    '''
+""",
+    """
 import time
 from django.db import models
 
@@ -157,11 +199,34 @@ def make_number():
 
 class Invoice(models.Model):
     number = models.CharField(max_length=20, unique=True, default=make_number)
-''',
+""",
+    """
+import time
+from pathlib import Path
+
+def screenshot(folder: Path, device):
+    filename = f"shot_{int(time.time())}.png"  # expect: identity/coarse-clock
+    device.save(folder / filename)
+    task_id = f"task-{int(time.time())}"  # expect: identity/coarse-clock
+    return device.send({"id": int(time.time()), "task": task_id})  # expect: identity/coarse-clock
+""",
 )
 
 GOOD = (
-    '''
+    """
+from datetime import datetime
+from flask import send_file
+
+def export(rows, title):
+    filename = f"{title}-{datetime.now():%Y%m%d%H%M%S}.csv"
+    return send_file(rows, download_name=filename)
+
+def describe(job):
+    job.name = f"import of {datetime.now():%H:%M:%S}"
+    session = f"{job.id}-{datetime.now():%H%M%S}"
+    return session
+""",
+    """
 import time
 from datetime import date
 
@@ -171,8 +236,8 @@ def charge(bank, order, attempt_at):
 
 def monthly_invoice(bank, subscription):
     return bank.invoice(subscription.customer, idempotency_key=f"{subscription.id}:{date.today():%Y-%m}")
-''',
-    '''
+""",
+    """
 import time
 import uuid
 
@@ -180,8 +245,8 @@ def new_order(user_id):
     order_id = f"{int(time.time())}-{uuid.uuid4()}"
     trace_id = f"{user_id}-{time.time_ns()}"
     return order_id, trace_id
-''',
-    '''
+""",
+    """
 import time
 
 def allow(redis, user_id, limit):
@@ -190,13 +255,13 @@ def allow(redis, user_id, limit):
     count = redis.incr(key)
     redis.expire(key, 120)
     return count <= limit
-''',
-    '''
+""",
+    """
 from datetime import datetime
 
 def backup(path, run):
     run_id = datetime.now().strftime("%Y%m%d_%H%M%S")
     order_id = f"{run.sequence}-{datetime.now():%Y%m%d}"
     return path / run_id, order_id
-''',
+""",
 )

@@ -54,7 +54,9 @@ HAZARD = Hazard(
 
 # The keyword arguments by which frameworks take a default: columns, model fields, dataclass, attrs and pydantic fields.
 _DEFAULTS = frozenset({"default", "insert_default", "onupdate", "server_default", "missing", "load_default"})
-_FIELD_MAKERS = frozenset({"Column", "mapped_column", "field", "Field", "ib", "attrib", "attr", "Parameter", "Body", "Query", "Form"})
+_FIELD_MAKERS = frozenset(
+    {"Column", "mapped_column", "field", "Field", "ib", "attrib", "attr", "Parameter", "Body", "Query", "Form"}
+)
 _DATA_CLASSES = ("dataclass", "dataclasses.dataclass", "attr.s", "attr.attrs", "attr.define", "attrs.define", "attrs.frozen")
 _DATA_BASES = frozenset({"BaseModel", "SQLModel", "Schema", "Struct", "NamedTuple", "Document", "RootModel"})
 
@@ -122,7 +124,9 @@ def _means_import(value: ast.expr, made: Part, module: Module) -> bool:
     """Whether the name says that the time of the import is what is wanted: `started_at`, `boot_time`."""
     statement = module.statement(value)
     name = _target_name(statement) if isinstance(statement, (ast.Assign, ast.AnnAssign)) else ""
-    return made.kind is Kind.CLOCK and re.search(r"start(up|ed)|boot|launch|uptime|(im|re)?load", name, re.IGNORECASE) is not None
+    return (
+        made.kind is Kind.CLOCK and re.search(r"start(up|ed)|boot|launch|uptime|(im|re)?load", name, re.IGNORECASE) is not None
+    )
 
 
 def _arguments_with_defaults(function: Function) -> Iterator[tuple[ast.arg, ast.expr]]:
@@ -189,7 +193,9 @@ def inject(module: Module) -> Iterator[Mutant]:
                 continue
             called = module.segment(value.body) if isinstance(value, ast.Lambda) else f"{module.segment(value)}()"
             if isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) and _would_be_made(value, module):
-                yield Mutant(keyword.value.lineno, f"default={called}", edited(module, [replacing(module, keyword, f"default={called}")]))
+                yield Mutant(
+                    keyword.value.lineno, f"default={called}", edited(module, [replacing(module, keyword, f"default={called}")])
+                )
 
 
 def _would_be_made(factory: ast.Lambda | ast.Name | ast.Attribute, module: Module) -> bool:
@@ -198,12 +204,14 @@ def _would_be_made(factory: ast.Lambda | ast.Name | ast.Attribute, module: Modul
         return bool(module.origins.of(factory.body).always(Kind.CLOCK, Kind.RANDOM))
     helper = next((b.node for b in module.names.lookup(factory.id, factory)), None) if isinstance(factory, ast.Name) else None
     if isinstance(helper, FUNCTIONS):
-        return any(module.origins.of(node.value).always(Kind.CLOCK, Kind.RANDOM) for node in module.names.returns(helper) if node.value)
+        return any(
+            module.origins.of(node.value).always(Kind.CLOCK, Kind.RANDOM) for node in module.names.returns(helper) if node.value
+        )
     return module.names.dotted(factory) in {"uuid.uuid4", "django.utils.timezone.now", "datetime.datetime.now", "time.time"}
 
 
 BAD = (
-    '''
+    """
 import uuid
 from sqlalchemy import Column, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -211,8 +219,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 class User(Base):
     id: Mapped[str] = mapped_column(String, primary_key=True, default=str(uuid.uuid4()))  # expect: identity/evaluated-once
     legacy_id = Column(String, default=uuid.uuid4().hex)  # expect: identity/evaluated-once
-''',
-    '''
+""",
+    """
 from datetime import datetime
 from django.db import models
 from django.utils import timezone
@@ -223,8 +231,8 @@ def new_reference():
 class Order(models.Model):
     placed_at = models.DateTimeField(default=timezone.now())  # expect: identity/evaluated-once
     reference = models.CharField(max_length=20, default=new_reference())  # expect: identity/evaluated-once
-''',
-    '''
+""",
+    """
 import secrets
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -243,8 +251,8 @@ class Event(BaseModel):
 @attr.s(auto_attribs=True)
 class Task:
     id: str = attr.ib(default=uuid4().hex)  # expect: identity/evaluated-once
-''',
-    '''
+""",
+    """
 import time
 import uuid
 
@@ -256,19 +264,19 @@ class Request:
 
     def headers(self):
         return {"X-Request-ID": self.request_id}
-''',
-    '''
+""",
+    """
 from uuid import uuid4
 from sqlalchemy import Column, String
 from shop.ids import new_id
 
 class User(Base):
     id = Column(String, primary_key=True, default=new_id())  # expect-later: identity/evaluated-once
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
 import uuid
 from sqlalchemy import Column, DateTime, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -278,8 +286,8 @@ class User(Base):
     legacy_id = Column(String, default=uuid.uuid4)
     created_at = Column(DateTime, default=func.now(), onupdate=func.now())
     seen_at = Column(DateTime, server_default=text("now()"))
-''',
-    '''
+""",
+    """
 from django.db import models
 from django.utils import timezone
 
@@ -290,8 +298,8 @@ class Order(models.Model):
     placed_at = models.DateTimeField(default=timezone.now)
     reference = models.CharField(max_length=20, default=new_reference)
     year = models.IntegerField(default=2024)
-''',
-    '''
+""",
+    """
 import secrets
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
@@ -304,8 +312,8 @@ class Job:
 
 class Event(BaseModel):
     id: UUID = Field(default_factory=uuid4)
-''',
-    '''
+""",
+    """
 import time
 import uuid
 
@@ -316,8 +324,8 @@ def timer():
     def elapsed(start=time.monotonic()):
         return time.monotonic() - start
     return elapsed
-''',
-    '''
+""",
+    """
 import functools
 import uuid
 from sqlalchemy import Column, String
@@ -332,5 +340,5 @@ class Worker:
 
 class User(Base):
     id = Column(String, primary_key=True, default=prefixed("user"))
-''',
+""",
 )

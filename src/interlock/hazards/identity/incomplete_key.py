@@ -28,13 +28,13 @@ from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.identity._telling import label, says_how_much, says_who
 from interlock.source.edit import edited, replacing
 from interlock.source.origin import Kind
-from interlock.source.sinks import Purpose, Role
+from interlock.source.sinks import Purpose, Role, purpose_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.core.finding import Finding
-    from interlock.source.module import Module
+    from interlock.source.module import Function, Module
     from interlock.source.origin import Part
     from interlock.source.sinks import Sink
 
@@ -42,7 +42,20 @@ HAZARD = Hazard(
     __name__,
     severity=Severity.CRITICAL,
     advice="put what names the operation into the key (order, invoice, payment intent), with a separator between the parts",
-    needles=((b"dempoten", b"dedup", b"Dedup", b"idem", b"client_token", b"ClientToken", b"Request-Id", b"processed", b"seen", b"handled"),),
+    needles=(
+        (
+            b"dempoten",
+            b"dedup",
+            b"Dedup",
+            b"idem",
+            b"client_token",
+            b"ClientToken",
+            b"Request-Id",
+            b"processed",
+            b"seen",
+            b"handled",
+        ),
+    ),
     signal="customers who say that they bought twice and got one; fewer charges than orders for returning customers",
     scenario="one user makes two purchases of the same amount",
     sources=("https://docs.stripe.com/api/idempotent_requests", "https://docs.stripe.com/error-low-level#idempotency"),
@@ -62,7 +75,7 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
     for sink in module.sinks:
         if sink.purpose is not Purpose.IDEMPOTENCY or _is_just_a_name(sink.value):
             continue
-        problem = _shared_by_two(sink, module) or _run_together(sink, module)
+        problem = _shared_by_two(sink, module) or _run_together(sink, module) or _left_out(sink, module)
         site = _made_where(sink, module)
         if problem and site not in reported:
             reported.add(site)
@@ -92,7 +105,13 @@ def _shared_by_two(sink: Sink, module: Module) -> str:
     if alike and any(re.search("amount|price|total|cents|quantity|qty", label(part)) for part in alike):
         return f"the {sink.purpose} is made of {named} alone: two purchases of one user for the same amount are taken for one"
     if not alike and _is_repeated(sink, module):
-        return f"the {sink.purpose} is made of {named} alone: the second operation of one user is taken for a repeat of the first"
+        return (
+            f"the {sink.purpose} is made of {named} alone: the second operation of one user is taken for a repeat of the first"
+        )
+    return _of_other_parameter(sink, parts, named, module)
+
+
+def _of_other_parameter(sink: Sink, parts: list[Part], named: str, module: Module) -> str:
     other = _other_parameter(sink, parts, module)
     if other:
         return f"the {sink.purpose} is made of {named} alone, but the call also depends on {other}: two calls that differ in it share a key"
@@ -125,6 +144,52 @@ def _other_parameter(sink: Sink, parts: list[Part], module: Module) -> str:
     return ""
 
 
+def _left_out(sink: Sink, module: Module) -> str:
+    """The parameter that a key made of all the others leaves out, although the request depends on it."""
+    function = module.function(sink.value)
+    parts = module.origins.of(sink.value).variable
+    if function is None or not any(says_how_much(part) for part in parts):
+        return ""
+    given = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    held = {node.id for node in _read_by(sink.value, module)}
+    sent = {
+        node.id for value in _sent_with_key(sink, function, module) for node in ast.walk(value) if isinstance(node, ast.Name)
+    }
+    missing = [name for name in given if name not in held and name in sent]
+    if len(held & set(given)) < 3 or len(missing) != 1:  # noqa: PLR2004 - fewer do not show that the key means to hold them all.
+        return ""
+    return f"the {sink.purpose} is made of the other parameters and leaves out `{missing[0]}`, which is sent: two calls that differ in it share a key"
+
+
+def _read_by(value: ast.expr, module: Module) -> Iterator[ast.Name]:
+    """The names that a value depends on, through the local names that it is built from."""
+    waiting: list[ast.AST] = [value]
+    seen: set[str] = set()
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                yield node
+                waiting.extend(binding.value for binding in module.names.reaching(node.id, node) if binding.value is not None)
+
+
+def _sent_with_key(sink: Sink, function: Function, module: Module) -> Iterator[ast.expr]:
+    """The other arguments of the calls that are given the key, directly or hashed into another name."""
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Call):
+            continue
+        for keyword in node.keywords:
+            is_key = keyword.arg is not None and purpose_of(keyword.arg) is Purpose.IDEMPOTENCY
+            if is_key and (keyword.value is sink.value or sink.value in _values_behind(keyword.value, module)):
+                yield from (*node.args, *(other.value for other in node.keywords if other is not keyword))
+
+
+def _values_behind(value: ast.expr, module: Module) -> list[ast.expr]:
+    """What a value was made from, through local names."""
+    names = list(_read_by(value, module))
+    return [binding.value for name in names for binding in module.names.reaching(name.id, name) if binding.value is not None]
+
+
 def _run_together(sink: Sink, module: Module) -> str:
     """Why parts that stand side by side can be cut in two ways; empty if something is between them."""
     for node in ast.walk(sink.value):
@@ -154,7 +219,7 @@ def inject(module: Module) -> Iterator[Mutant]:
 
 
 BAD = (
-    '''
+    """
 import hashlib
 
 class Checkout:
@@ -165,8 +230,8 @@ class Checkout:
     def _dedup_key(self, payload):
         text = f"{payload['user_id']}|{payload['amount']}"
         return hashlib.sha256(text.encode()).hexdigest()  # expect: identity/incomplete-key
-''',
-    '''
+""",
+    """
 import stripe
 
 def charge(user, amount_minor):
@@ -179,13 +244,17 @@ def create_customer(user, source):
         idempotency_key="create_customer_%i" % user.id,  # expect: identity/incomplete-key
     )
 
+def quote(bank, amount_minor, currency, country, is_exempt):
+    idempotency_key = f"quote:{amount_minor}:{currency}:{country}"  # expect: identity/incomplete-key
+    return bank.quote(amount_minor, currency, country, exempt=is_exempt, idempotency_key=idempotency_key)
+
 def dispatch(bank, user_id, order_id):
     return bank.charge(order_id, idempotency_key=f"{user_id}{order_id}")  # expect: identity/incomplete-key
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
 import hashlib
 
 class Checkout:
@@ -195,8 +264,8 @@ class Checkout:
 
     def _dedup_key(self, event):
         return hashlib.sha256(event["id"].encode()).hexdigest()
-''',
-    '''
+""",
+    """
 import stripe
 
 def create_customer(user):
@@ -204,12 +273,17 @@ def create_customer(user):
 
 def welcome(mailer, user):
     return mailer.send(user.email, dedup_key=f"welcome:{user.id}")
-''',
-    '''
+""",
+    """
 def charge(bank, order, prefix):
     return bank.charge(order.amount_minor, idempotency_key=f"{prefix}{order.id}")
 
+def quote(bank, amount_minor, currency, country, timeout_s):
+    idempotency_key = f"quote:{amount_minor}:{currency}:{country}"
+    bank.timeout_s = timeout_s
+    return bank.quote(amount_minor, currency, country, idempotency_key=idempotency_key)
+
 def repeat(bank, payment, amount_minor):
     return bank.charge(amount_minor, idempotency_key=payment.idempotency_key)
-''',
+""",
 )

@@ -45,11 +45,26 @@ HAZARD = Hazard(
     advice="make the key once for the operation, store it with it, and send the stored one with every attempt",
     needles=(
         (b"uuid", b"random", b"secrets", b"time", b"now", b"token", b"nanoid", b"ulid"),
-        (b"dempoten", b"dedup", b"Dedup", b"idem", b"client_token", b"ClientToken", b"Request-Id", b"processed", b"seen", b"already", b"handled"),
+        (
+            b"dempoten",
+            b"dedup",
+            b"Dedup",
+            b"idem",
+            b"client_token",
+            b"ClientToken",
+            b"Request-Id",
+            b"processed",
+            b"seen",
+            b"already",
+            b"handled",
+        ),
     ),
     signal="duplicate charges after timeouts, restarts and double clicks; the rate of recognised repeats is zero",
     scenario="the reply to a charge is lost, and the charge is tried again",
-    sources=("https://docs.stripe.com/api/idempotent_requests", "https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/"),
+    sources=(
+        "https://docs.stripe.com/api/idempotent_requests",
+        "https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/",
+    ),
 )
 
 _COARSEST_S = 0.9e-3  # A clock read more coarsely than this is another hazard: it collides.
@@ -77,14 +92,17 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
 def _made_where(sink: Sink, fresh: Part, module: Module) -> ast.expr:
     """The place to mend: where the function makes the key, if it sends a name for it."""
     statement = module.statement(fresh.site)
-    is_local = isinstance(sink.value, ast.Name) and isinstance(statement, (ast.Assign, ast.AnnAssign))
-    return statement.value if is_local and statement.value is not None else sink.value
+    if not isinstance(sink.value, ast.Name) or not isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        return sink.value
+    return statement.value or sink.value
 
 
 def _fresh_part(sink: Sink, module: Module) -> Part | None:
     """What makes the key another one on each call; None if the caller can give it, or it was kept from before."""
     for part in module.origins.of(sink.value).always(Kind.RANDOM, Kind.CLOCK):
-        is_fresh = part.resolution_s < _COARSEST_S if part.kind is Kind.CLOCK else part.bits is None or part.bits >= _ENOUGH_BITS
+        is_fresh = (
+            part.resolution_s < _COARSEST_S if part.kind is Kind.CLOCK else part.bits is None or part.bits >= _ENOUGH_BITS
+        )
         if is_fresh and not module.at_import(part.site):
             return part
     return None
@@ -92,7 +110,9 @@ def _fresh_part(sink: Sink, module: Module) -> Part | None:
 
 def _serves_all_attempts(sink: Sink, fresh: Part, module: Module) -> bool:
     """Whether the key is made before the loop in which it is sent: every attempt of this call shares it."""
-    return any(isinstance(around, LOOPS) and around not in set(module.ancestors(fresh.site)) for around in module.ancestors(sink.value))
+    return any(
+        isinstance(around, LOOPS) and around not in set(module.ancestors(fresh.site)) for around in module.ancestors(sink.value)
+    )
 
 
 def _is_sent_away(sink: Sink, module: Module) -> bool:
@@ -125,10 +145,19 @@ def _dict_name(holder: ast.AST | None, module: Module) -> str:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             return "" if _is_returned(name, statement, module) else name
         case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name) as used)]):
-            is_given = any(binding.is_parameter for binding in module.names.lookup(name, used))
+            is_given = any(
+                isinstance(binding.node, ast.arg) and not _collects(binding.node, module)
+                for binding in module.names.lookup(name, used)
+            )
             return "" if is_given or _is_returned(name, statement, module) else name
         case _:
             return ""
+
+
+def _collects(argument: ast.arg, module: Module) -> bool:
+    """Whether an argument is `**options`: a dict of this call's own, which the caller never sees."""
+    arguments = module.parent(argument)
+    return isinstance(arguments, ast.arguments) and arguments.kwarg is argument
 
 
 def _is_returned(name: str, statement: ast.stmt, module: Module) -> bool:
@@ -190,14 +219,16 @@ def _sent_message(sink: Sink, fresh: Part) -> str:
 def inject(module: Module) -> Iterator[Mutant]:
     """Makes the key anew where it is sent or looked up."""
     for sink in module.sinks:
-        if sink.purpose is Purpose.IDEMPOTENCY and (sink.role is Role.LOOKED_UP or (sink.role is Role.SENT and _is_sent_away(sink, module))):
+        if sink.purpose is Purpose.IDEMPOTENCY and (
+            sink.role is Role.LOOKED_UP or (sink.role is Role.SENT and _is_sent_away(sink, module))
+        ):
             key = 'f"idempotency:{uuid.uuid4()}"' if sink.role is Role.LOOKED_UP else "str(uuid.uuid4())"
             edits = [replacing(module, sink.value, key), importing(module, "uuid")]
             yield Mutant(sink.value.lineno, f"{sink.name} is a fresh UUID on every call", edited(module, edits))
 
 
 BAD = (
-    '''
+    """
 import time
 import uuid
 
@@ -211,8 +242,8 @@ class PaymentRetryQueue:
             return False
         self.redis.set(f"idempotency:{key}", "1", ex=86400)
         return True
-''',
-    '''
+""",
+    """
 import uuid
 import requests
 import stripe
@@ -236,8 +267,8 @@ def refund(order):
     headers = {"Authorization": "..."}
     headers["Idempotency-Key"] = uuid.uuid4().hex  # expect: identity/random-per-attempt
     return requests.post("https://api.pay.example/refunds", json={"order": order.id}, headers=headers, timeout=5)
-''',
-    '''
+""",
+    """
 import uuid
 
 class Client:
@@ -246,11 +277,11 @@ class Client:
         if "Idempotency-Key" not in headers:
             headers["Idempotency-Key"] = str(uuid.uuid4())  # expect-later: identity/random-per-attempt
         return self.session.post(path, json=body, headers=headers)
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
 import uuid
 import stripe
 
@@ -263,8 +294,8 @@ def charge(order):
 
 def refund(order):
     return stripe.Refund.create(payment_intent=order.intent, idempotency_key=f"refund:{order.id}")
-''',
-    '''
+""",
+    """
 import uuid
 import requests
 
@@ -280,8 +311,8 @@ def key_for(request):
 
 def pay(client, request, body):
     return client.post("/payments", body, idempotency_key=key_for(request))
-''',
-    '''
+""",
+    """
 import uuid
 from shop.models import Payment
 
@@ -293,8 +324,8 @@ def start(session, order):
 
 def send(bank, payment):
     return bank.charge(payment.amount_minor, idempotency_key=payment.idempotency_key)
-''',
-    '''
+""",
+    """
 import uuid
 import redis
 
@@ -305,5 +336,5 @@ def take_job(job_id, lease_ms):
     if store.set(f"processed:{job_id}", token, nx=True, px=lease_ms):
         return token
     return None
-''',
+""",
 )

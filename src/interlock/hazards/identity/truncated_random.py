@@ -41,14 +41,20 @@ HAZARD = Hazard(
     __name__,
     severity=Severity.HIGH,
     advice="use the whole uuid4() or secrets.token_urlsafe(16) as the key; show people a short code beside it",
-    needles=((b"uuid", b"random", b"secrets", b"token", b"urandom", b"nanoid"), (b"id", b"key", b"Key", b"dedup", b"ref", b"number")),
+    needles=(
+        (b"uuid", b"random", b"secrets", b"token", b"urandom", b"nanoid"),
+        (b"id", b"key", b"Key", b"dedup", b"ref", b"number"),
+    ),
     signal="errors on a unique key, or records of one customer shown to another, more often the more rows there are",
     scenario="as many operations as production makes in an hour get as many ids",
-    sources=("https://www.rfc-editor.org/rfc/rfc9562#section-6.9", "https://en.wikipedia.org/wiki/Birthday_problem#Probability_table"),
+    sources=(
+        "https://www.rfc-editor.org/rfc/rfc9562#section-6.9",
+        "https://en.wikipedia.org/wiki/Birthday_problem#Probability_table",
+    ),
 )
 
 # Bits below which each purpose is at risk: an even chance of a collision within a day at 420 a second needs 53 bits.
-_ENOUGH_BITS = {Purpose.IDEMPOTENCY: 53.0, Purpose.BUSINESS: 53.0, Purpose.ROW: 53.0, Purpose.LABEL: 33.0}
+_ENOUGH_BITS = {Purpose.IDEMPOTENCY: 53.0, Purpose.BUSINESS: 53.0, Purpose.ROW: 53.0, Purpose.LABEL: 33.0, Purpose.NAME: 31.0}
 _FINE_S = 1e-3  # A clock this fine tells more apart than the missing bits would.
 
 
@@ -89,7 +95,9 @@ def _is_drawn_again(sink: Sink, origin: Origin, module: Module) -> bool:
     """Whether a value that is taken already is drawn again: in a loop, or where the store refuses it."""
     places: list[ast.AST] = [sink.value, *(part.maker for part in origin.of(Kind.RANDOM) if part.maker is not None)]
     return any(module.enclosing(place, ast.While) is not None or _handles_refusal(place, module) for place in places) or any(
-        isinstance(node, LOOPS) and _tests_presence(node) for place in places if (node := module.enclosing(place, *LOOPS)) is not None
+        isinstance(node, LOOPS) and _tests_presence(node)
+        for place in places
+        if (node := module.enclosing(place, *LOOPS)) is not None
     )
 
 
@@ -102,7 +110,9 @@ def _handles_refusal(place: ast.AST, module: Module) -> bool:
 def _tests_presence(loop: ast.AST) -> bool:
     """Whether a loop asks somewhere if a value is there already."""
     names = {node.attr for node in ast.walk(loop) if isinstance(node, ast.Attribute)}
-    compared = any(isinstance(op, (ast.In, ast.NotIn)) for node in ast.walk(loop) if isinstance(node, ast.Compare) for op in node.ops)
+    compared = any(
+        isinstance(op, (ast.In, ast.NotIn)) for node in ast.walk(loop) if isinstance(node, ast.Compare) for op in node.ops
+    )
     return compared or not names.isdisjoint({"exists", "first", "one_or_none", "get_or_none", "DoesNotExist"})
 
 
@@ -126,13 +136,18 @@ def inject(module: Module) -> Iterator[Mutant]:
     """Cuts a whole UUID to eight hex digits."""
     for sink in module.sinks:
         whole = [part for part in module.origins.of(sink.value).always(Kind.RANDOM) if (part.bits or 0) > 100]  # noqa: PLR2004 - a UUID.
-        if whole and whole[0].maker is not None and sink.purpose is not Purpose.LABEL and sink.role in {Role.ASSIGNED, Role.DEFAULT}:
+        if (
+            whole
+            and whole[0].maker is not None
+            and sink.purpose is not Purpose.LABEL
+            and sink.role in {Role.ASSIGNED, Role.DEFAULT}
+        ):
             edits = [replacing(module, sink.value, "uuid.uuid4().hex[:8]"), importing(module, "uuid")]
             yield Mutant(sink.value.lineno, f"{sink.name} is cut to 8 hex digits", edited(module, edits))
 
 
 BAD = (
-    '''
+    """
 import random
 import secrets
 import string
@@ -145,8 +160,8 @@ def new_order(user_id):
     invoice_number = "INV-" + "".join(random.choices(string.digits, k=8))  # expect: identity/truncated-random
     booking_id = f"{user_id}-{random.randint(1000, 9999)}"  # expect: identity/truncated-random
     return order_id, transaction_id, payment_ref, invoice_number, booking_id
-''',
-    '''
+""",
+    """
 import uuid
 from sqlalchemy import Column, String
 
@@ -156,11 +171,11 @@ def short_id():
 class Account(Base):
     id = Column(String(10), primary_key=True, default=short_id)
     code = Column(String(8), unique=True, default=lambda: str(uuid.uuid4())[:8])  # expect: identity/truncated-random
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
 import secrets
 import uuid
 
@@ -170,8 +185,8 @@ def new_order(items):
     for number, item in enumerate(items):
         item.order_id = f"{order_id}-{number}"
     return order_id, transaction_id
-''',
-    '''
+""",
+    """
 import random
 import secrets
 
@@ -182,8 +197,8 @@ def login_code(user):
 
 def label(name):
     return f"{name}-{secrets.token_hex(3)}"
-''',
-    '''
+""",
+    """
 import secrets
 import string
 from shop.models import Order
@@ -196,13 +211,13 @@ def assign_number(order):
         if not Order.objects.filter(order_number=order_number).exists():
             order.order_number = order_number
             return
-''',
-    '''
+""",
+    """
 import uuid
 from sqlalchemy import Column, String
 
 class Account(Base):
     id = Column(String(36), primary_key=True, default=lambda: str(uuid.uuid4()))
     color = Column(String(6), default=lambda: uuid.uuid4().hex[:6])
-''',
+""",
 )

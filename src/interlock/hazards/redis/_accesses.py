@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interlock.source.module import Function, Module
 
 _DEEPEST: Final = 6  # Names followed in a row; real keys are spelled within three.
+_HELPERS_DEEPEST: Final = 1  # Helpers of helpers.
 _HELPER_COMMANDS_MAX: Final = 4  # A helper with more commands than this is no mere "is it there" or "mark it".
 # Django's cache by the names of the Redis commands that it stands for.
 _CACHE_METHODS: Final = {"get": "get", "set": "set", "add": "setnx", "delete": "delete", "has_key": "exists", "lock": "lock"}
@@ -68,31 +69,45 @@ class Accesses:
 
     def of(self, function: Function) -> list[Access]:
         """What a function does in Redis, in source order, with what its helpers do in its place."""
-        own = [access for command in self.commands.get(function, []) for access in self._own(command, function, {})]
-        return sorted([*own, *self._through_helpers(function)], key=lambda access: access.place)
+        own = [access for command in self.commands.get(function, []) for access in self._own(command, {})]
+        through = [access for call in calls_in(self.module).get(function, []) for access in self._through(call, function)]
+        return sorted([*own, *through], key=lambda access: access.place)
 
-    def _own(self, command: Command, function: Function, frame: dict[str, str]) -> Iterator[Access]:
+    def _own(self, command: Command, frame: dict[str, str]) -> Iterator[Access]:
         for key in command.keys[:1]:
-            text = spelled(self.module, key, frame)
-            yield Access(command, text, command.call, self.answer(command, function), None, command in self.caches)
+            answer = self.answer(command, self.module.function(command.call))
+            yield Access(command, spelled(self.module, key, frame), command.call, answer, None, command in self.caches)
+
+    def _through(self, call: ast.Call, function: Function) -> Iterator[Access]:
+        """What a call of a helper does, at the place of the call."""
+        helper = self.module.names.definition(call)
+        sent = (
+            list(self._sent_by(helper, _frame(self.module, helper, call), 0))
+            if helper is not None and helper is not function
+            else []
+        )
+        if len(sent) <= _HELPER_COMMANDS_MAX and _is_of_one_kind([access.command for access in sent]):
+            for access in sent:
+                yield Access(access.command, access.key, call, call, helper, access.is_cache)
+
+    def _sent_by(self, helper: Function, frame: dict[str, str], depth: int) -> Iterator[Access]:
+        """The commands of a helper and of the helpers that it calls itself."""
+        for command in self.commands.get(helper, []):
+            yield from self._own(command, frame)
+        for call in calls_in(self.module).get(helper, []) if depth < _HELPERS_DEEPEST else ():
+            inner = self.module.names.definition(call)
+            if inner is not None and inner is not helper:
+                yield from self._sent_by(inner, _frame(self.module, inner, call, frame), depth + 1)
 
     def answer(self, command: Command, function: Function | None) -> ast.expr:
         """Where the answer of a command comes out."""
         if not command.buffered or command.name == "execute":
             return command.call
-        later = [found for found in self.commands.get(function, []) if found.name == "execute" and _after(found.call, command.call)]
+        later = [
+            found for found in self.commands.get(function, []) if found.name == "execute" and _after(found.call, command.call)
+        ]
         pipe = root(command.receiver)
         return next((found.call for found in later if root(found.receiver) == pipe), command.call)
-
-    def _through_helpers(self, function: Function) -> Iterator[Access]:
-        for call in calls_in(self.module).get(function, []):
-            helper = self.module.names.definition(call)
-            commands = self.commands.get(helper, []) if helper is not None and helper is not function else []
-            if helper is not None and 0 < len(commands) <= _HELPER_COMMANDS_MAX and _is_of_one_kind(commands):
-                frame = _frame(self.module, helper, call)
-                for command in commands:
-                    for access in self._own(command, helper, frame):
-                        yield Access(command, access.key, call, call, helper, access.is_cache)
 
 
 READS_ONE: Final = frozenset("get exists hget hexists sismember zscore zrank getbit ttl pttl hgetall hmget mget".split())
@@ -100,8 +115,12 @@ READS_COUNT: Final = frozenset("zcard scard llen hlen zcount".split())
 READS_MANY: Final = frozenset(
     "zrangebyscore zrange zrevrange zrevrangebyscore lrange lindex smembers hgetall hkeys hvals sscan_iter zscan_iter hscan_iter".split()
 )
-READS: Final = READS_ONE | READS_COUNT | READS_MANY | {"scan_iter", "keys", "scan", "type", "strlen", "srandmember", "sscan", "info"}
-NEUTRAL: Final = frozenset("expire pexpire expireat pexpireat execute multi watch unwatch pipeline multi_exec reset close aclose ping publish".split())
+READS: Final = (
+    READS_ONE | READS_COUNT | READS_MANY | {"scan_iter", "keys", "scan", "type", "strlen", "srandmember", "sscan", "info"}
+)
+NEUTRAL: Final = frozenset(
+    "expire pexpire expireat pexpireat execute multi watch unwatch pipeline multi_exec reset close aclose ping publish".split()
+)
 
 
 def _is_of_one_kind(commands: list[Command]) -> bool:
@@ -136,7 +155,9 @@ def _cache_commands(module: Module) -> Iterator[Command]:
     known = {command.call for command in module.redis_commands}
     for call in module.nodes(ast.Call):
         match call.func:
-            case ast.Attribute(value=receiver, attr=attr) if attr in _CACHE_METHODS and call not in known and _is_cache(module, receiver):
+            case ast.Attribute(value=receiver, attr=attr) if (
+                attr in _CACHE_METHODS and call not in known and _is_cache(module, receiver)
+            ):
                 yield Command(call, _CACHE_METHODS[attr], receiver, buffered=False)
             case _:
                 pass
@@ -163,13 +184,17 @@ def _after(call: ast.Call, other: ast.Call) -> bool:
     return (call.end_lineno or 0, call.end_col_offset or 0) > (other.end_lineno or 0, other.end_col_offset or 0)
 
 
-def _frame(module: Module, helper: Function, call: ast.Call) -> dict[str, str]:
+def _frame(
+    module: Module, helper: Function, call: ast.Call, around: dict[str, str] | None = None, depth: int = 0
+) -> dict[str, str]:
     """How the parameters of a helper are spelled by one call of it."""
     parameters = [argument.arg for argument in (*helper.args.posonlyargs, *helper.args.args)]
     if parameters[:1] in (["self"], ["cls"]):
         parameters = parameters[1:]
-    given = dict(zip(parameters, call.args, strict=False)) | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    return {name: spelled(module, value) for name, value in given.items()}
+    given = dict(zip(parameters, call.args, strict=False)) | {
+        keyword.arg: keyword.value for keyword in call.keywords if keyword.arg
+    }
+    return {name: spelled(module, value, around, depth) for name, value in given.items()}
 
 
 def spelled(module: Module, expr: ast.expr, frame: dict[str, str] | None = None, depth: int = 0) -> str:
@@ -188,12 +213,33 @@ def spelled(module: Module, expr: ast.expr, frame: dict[str, str] | None = None,
         case ast.BinOp(left=left, right=right):
             return f"{spelled(module, left, frame, depth + 1)}{spelled(module, right, frame, depth + 1)}"
         case ast.Call(func=func, args=args, keywords=keywords):
+            helper = module.names.definition(expr)
+            returned = _only_return(module, helper)
+            if helper is not None and returned is not None:
+                return spelled(module, returned, _frame(module, helper, expr, frame, depth + 1), depth + 1)
             given = [*args, *(keyword.value for keyword in keywords)]
             return f"{_called(module, func, frame, depth)}({', '.join(spelled(module, value, frame, depth + 1) for value in given)})"
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
+            return _class_constant(module, expr, attr) or ast.unparse(expr)
         case ast.Starred(value=value) | ast.Await(value=value):
             return spelled(module, value, frame, depth + 1)
         case _:
             return ast.unparse(expr)
+
+
+def _only_return(module: Module, helper: Function | None) -> ast.expr | None:
+    """What a helper returns if it has one way to return."""
+    returns = module.names.returns(helper) if helper is not None else []
+    return returns[0].value if len(returns) == 1 else None
+
+
+def _class_constant(module: Module, expr: ast.expr, attr: str) -> str:
+    """The text that a class body gives to an attribute, and nobody else: `prefix = "session:"`."""
+    owner = module.enclosing(expr, ast.ClassDef)
+    if owner is None or attr in module.names.attributes(owner):
+        return ""
+    values = [binding.value for cls in module.names.lineage(owner) for binding in module.names.own(cls).get(attr, [])]
+    return values[0].value if values and isinstance(values[0], ast.Constant) and isinstance(values[0].value, str) else ""
 
 
 def _called(module: Module, func: ast.expr, frame: dict[str, str] | None, depth: int) -> str:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _DEEPEST: Final = 8
 _WRAPPERS: Final = frozenset({"bool", "int", "float", "len", "str", "float", "any", "all", "cast", "list", "set"})
-_LOCK: Final = re.compile(r"(?i)(?<![a-z])(r|red|dist|distributed|mem|file|advisory|global)?_?(lock|mutex|semaphore)(s|ed|ing|er)?(?![a-z])|synchroni[sz]ed|select_for_update")
+_LOCK: Final = re.compile(
+    r"(?i)(?<![a-z])(r|red|dist|distributed|mem|file|advisory|global)?_?(lock|mutex|semaphore)(s|ed|ing|er)?(?![a-z])|synchroni[sz]ed|select_for_update"
+)
 _TAKES: Final = re.compile(r"(?i)^_*(try_|a)?(acquire|lock|claim|take_lock|get_lock|obtain_lock)")
 # Calls that only look: what they do twice harms nobody.
 _LOOKS: Final = re.compile(
@@ -33,7 +35,8 @@ _LOOKS: Final = re.compile(
     r"|warning|warn|error|exception|critical|log|print|len|int|str|float|bool|bytes|list|dict|set|tuple|sorted|round|min|max|sum|abs"
     r"|isinstance|hasattr|getattr|range|zip|enumerate|map|filter|any|all|join|split|strip|lower|upper|replace|append|extend|add|update"
     r"|items|values|keys|copy|time|now|utcnow|timestamp|isoformat|total_seconds|uuid4|sleep|startswith|endswith|hexdigest|sha256|md5"
-    r"|select|where|filter_by|first|scalar|one|monotonic|pop|hex|next|iter|repr|type|super|raise_for_status|model_validate|from_\w+)(_\w+)?$"
+    r"|as|to|\w+_(to|from)_\w+|select|where|filter_by|first|scalar|one|monotonic|pop|hex|next|iter|repr|type|super|raise_for_status|model_validate|from)(_\w+)?$"
+    r"|_(key|keys|id|ids|name|names|path|url|hash|value|values|prefix)$"
 )
 
 
@@ -55,17 +58,21 @@ class Guard:
     exit: tuple[ast.stmt, ...]  # the arm in which control leaves on the other way; empty if it does not
 
 
-def depends(module: Module, expr: ast.AST, result: ast.expr, depth: int = 0) -> bool:
+def depends(module: Module, expr: ast.AST, result: ast.expr) -> bool:
     """Whether an expression contains an answer, directly or through variables and loops."""
-    if depth > _DEEPEST:
-        return False
-    for node in ast.walk(expr):
-        if node is result:
-            return True
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            for binding in module.names.reaching(node.id, node):
-                if any(depends(module, source, result, depth + 1) for source in _sources(module, node, binding)):
-                    return True
+    waiting: list[tuple[ast.AST, int]] = [(expr, 0)]
+    seen = set()
+    while waiting:
+        found, depth = waiting.pop()
+        if found in seen or depth > _DEEPEST:
+            continue
+        seen.add(found)
+        for node in ast.walk(found):
+            if node is result:
+                return True
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                bindings = module.names.reaching(node.id, node)
+                waiting += [(source, depth + 1) for binding in bindings for source in _sources(module, node, binding)]
     return False
 
 
@@ -164,7 +171,9 @@ def _asked(module: Module, test: ast.expr, taken: bool, access: Access, depth: i
             yield from _returned_sense(module, test, taken, access, depth)
 
 
-def _call_asked(module: Module, test: ast.Call, taken: bool, access: Access, depth: int) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+def _call_asked(
+    module: Module, test: ast.Call, taken: bool, access: Access, depth: int
+) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
     name = test.func.attr if isinstance(test.func, ast.Attribute) else getattr(test.func, "id", "")
     if name == "compare_digest" and len(test.args) > 1:
         other = test.args[1] if depends(module, test.args[0], access.result) else test.args[0]
@@ -175,10 +184,14 @@ def _call_asked(module: Module, test: ast.Call, taken: bool, access: Access, dep
         yield (Sense.PRESENT if taken else Sense.ABSENT), None
 
 
-def _returned_sense(module: Module, test: ast.expr, taken: bool, access: Access, depth: int) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+def _returned_sense(
+    module: Module, test: ast.expr, taken: bool, access: Access, depth: int
+) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
     """Truth itself. What a helper returns may be the opposite of what it read."""
     returns = module.names.returns(access.helper) if access.helper is not None and test is access.result else []
-    inner = next((node.value for node in returns if node.value is not None and access.command.call in set(ast.walk(node.value))), None)
+    inner = next(
+        (node.value for node in returns if node.value is not None and access.command.call in set(ast.walk(node.value))), None
+    )
     if inner is not None and inner is not access.command.call:
         own = type(access)(access.command, access.key, access.command.call, access.command.call)
         yield from _asked(module, inner, taken, own, depth + 1)
@@ -191,21 +204,27 @@ def _only_value(module: Module, use: ast.AST, name: str) -> ast.expr | None:
     return bindings[0].value if len(bindings) == 1 else None
 
 
-def _compared(module: Module, left: ast.expr, op: ast.cmpop, right: ast.expr, taken: bool, access: Access) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+def _compared(
+    module: Module, left: ast.expr, op: ast.cmpop, right: ast.expr, taken: bool, access: Access
+) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
     if not depends(module, left, access.result):
         left, right = right, left
     negative = isinstance(op, (ast.NotEq, ast.IsNot, ast.NotIn))
     same = taken != negative
     match op, right:
-        case (ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=None | False | 0 | "" | b"" | -2):
+        case ((ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=None | False | 0 | "" | b"" | -2)):
             yield (Sense.ABSENT if same else Sense.PRESENT), None
-        case (ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=True | 1) if access.name in {"exists", "sismember", "hexists"}:
+        case ((ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=True | 1)) if access.name in {
+            "exists",
+            "sismember",
+            "hexists",
+        }:
             yield (Sense.PRESENT if same else Sense.ABSENT), None
-        case (ast.In() | ast.NotIn()), _:
+        case ((ast.In() | ast.NotIn()), _):
             yield (Sense.PRESENT if same else Sense.ABSENT), None
-        case (ast.Eq() | ast.NotEq()), _:
+        case ((ast.Eq() | ast.NotEq()), _):
             yield (Sense.EQUAL if same else Sense.PRESENT), right
-        case (ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()), _:
+        case ((ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()), _):
             yield Sense.ORDERED, right
             if isinstance(right, ast.Constant) and right.value == 0:
                 yield (Sense.PRESENT if taken == isinstance(op, ast.Gt) else Sense.ABSENT), None
@@ -231,7 +250,9 @@ def is_dropped(module: Module, expr: ast.expr) -> bool:
 def _is_read(module: Module, name: str, binder: ast.AST) -> bool:
     scope = module.scope(binder)
     return any(
-        node.id == name and isinstance(node.ctx, ast.Load) and any(found.node is binder for found in module.names.reaching(name, node))
+        node.id == name
+        and isinstance(node.ctx, ast.Load)
+        and any(found.node is binder for found in module.names.reaching(name, node))
         for node in _names_in(module, scope)
     )
 
@@ -246,7 +267,21 @@ def is_act(module: Module, call: ast.Call) -> bool:
     command = _commands_by_call(module).get(call)
     if command is not None:
         return command not in READS and command not in NEUTRAL
-    return bool(name) and not _LOOKS.match(name) and not name[:1].isupper()
+    return bool(name) and not _LOOKS.search(name) and not name[:1].isupper()
+
+
+def is_end(module: Module, call: ast.Call) -> bool:
+    """Whether a call only ends something in Redis, which can be done twice."""
+    return _commands_by_call(module).get(call) in {
+        "delete",
+        "unlink",
+        "srem",
+        "zrem",
+        "lrem",
+        "hdel",
+        "zremrangebyscore",
+        "zremrangebyrank",
+    }
 
 
 @lru_cache(maxsize=1)
@@ -265,7 +300,9 @@ def is_guarded(module: Module, node: ast.AST) -> bool:
 
 def _is_held(module: Module, node: ast.AST) -> bool:
     for around in module.ancestors(node):
-        if isinstance(around, (ast.With, ast.AsyncWith)) and any(_LOCK.search(ast.unparse(item.context_expr)) for item in around.items):
+        if isinstance(around, (ast.With, ast.AsyncWith)) and any(
+            _LOCK.search(ast.unparse(item.context_expr)) for item in around.items
+        ):
             return True
         if isinstance(around, FUNCTIONS):
             return _is_locked_function(module, around, node)
@@ -281,7 +318,9 @@ def _is_locked_function(module: Module, function: Function, node: ast.AST) -> bo
             return True
         if command.only_if_new and _before(command.call, node) and not is_dropped(module, accesses.answer(command, function)):
             return True
-    return any(_takes_lock(module, call) for call in calls_in(module).get(function, []) if _before(call, node)) or _is_transaction(module, function)
+    return any(
+        _takes_lock(module, call) for call in calls_in(module).get(function, []) if _before(call, node)
+    ) or _is_transaction(module, function)
 
 
 def _takes_lock(module: Module, call: ast.Call) -> bool:
@@ -289,8 +328,18 @@ def _takes_lock(module: Module, call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     helper = module.names.definition(call)
     if helper is not None:
-        return any(command.only_if_new or command.name in {"lock", "eval", "evalsha"} for command in accesses_in(module).commands.get(helper, []))
+        return any(
+            command.only_if_new or command.name in {"lock", "eval", "evalsha"}
+            for command in accesses_in(module).commands.get(helper, [])
+        )
     return bool(_TAKES.match(name)) and (name == "acquire" or bool(_LOCK.search(name)))
+
+
+def takes_lock(module: Module, function: Function) -> bool:
+    """Whether a function takes a lock anywhere, so that a test before it is a shortcut only."""
+    withs = (node for node in module.nodes(ast.With, ast.AsyncWith) if module.function(node) is function)
+    held = any(_LOCK.search(ast.unparse(item.context_expr)) for node in withs for item in node.items)
+    return held or any(_takes_lock(module, call) for call in calls_in(module).get(function, []))
 
 
 def _is_transaction(module: Module, function: Function) -> bool:
@@ -313,7 +362,10 @@ def _uses(module: Module) -> dict[str, list[ast.AST]]:
 
 
 def _before(node: ast.AST, other: ast.AST) -> bool:
-    return (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)) < (getattr(other, "lineno", 0), getattr(other, "col_offset", 0))
+    return (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)) < (
+        getattr(other, "lineno", 0),
+        getattr(other, "col_offset", 0),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from interlock.source.module import Function, Module
 
 _WAITS = frozenset({"sleep", "wait", "wait_for", "backoff", "_backoff", "_sleep", "pause", "delay", "retry_sleep", "sleep_for"})
-_LOGS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log", "print", "print_exc", "write", "echo"})
-_READS = frozenset({"str", "repr", "type", "isinstance", "format", "getattr", "hasattr", "len", "format_exc", "format_exception"})
-_ASKS = frozenset({"input", "raw_input", "getkey", "getch", "get_wch", "getpass", "prompt", "ask", "confirm", "readline", "run_forever"})
+_LOGS = frozenset(
+    {"debug", "info", "warning", "warn", "error", "exception", "critical", "log", "print", "print_exc", "write", "echo"}
+)
+_READS = frozenset(
+    {"str", "repr", "type", "isinstance", "format", "getattr", "hasattr", "len", "format_exc", "format_exception"}
+)
+_ASKS = frozenset(
+    {"input", "raw_input", "getkey", "getch", "get_wch", "getpass", "prompt", "ask", "confirm", "readline", "run_forever"}
+)
 _CLOCKS = frozenset({"time", "monotonic", "perf_counter", "now", "utcnow"})
 _OUTCOMES = frozenset({"ok", "status_code", "status", "is_success", "is_error", "code"})
 _AGAIN = frozenset({401, 403, 408, 409, 425, 429, 500, 502, 503, 504})
@@ -60,7 +66,9 @@ def _flag(test: ast.expr) -> str | None:
             return ""
         case ast.UnaryOp(op=ast.Not(), operand=ast.Name() | ast.Attribute() as operand):
             return ast.unparse(operand)
-        case ast.Compare(left=ast.Name() | ast.Attribute() as left, ops=[ast.Is()], comparators=[ast.Constant(value=None | False)]):
+        case ast.Compare(
+            left=ast.Name() | ast.Attribute() as left, ops=[ast.Is()], comparators=[ast.Constant(value=None | False)]
+        ):
             return ast.unparse(left)
         case _:
             return None
@@ -111,14 +119,18 @@ def _asks_for_success(test: ast.expr) -> bool:
 def _is_bounded(loop: ast.While, module: Module) -> bool:
     """Whether something in the loop ends it besides success: a count, a deadline, an exit outside of the attempt."""
     blocks = {block for block, _ in _blocks(loop.body)}
-    counted = {ast.unparse(node.target) for node in _nodes(loop, module) if isinstance(node, ast.AugAssign)}
-    for node in _nodes(loop, module):
+    counted = {ast.unparse(node.target) for node in _nodes(loop) if isinstance(node, ast.AugAssign)}
+    for node in _nodes(loop):
         match node:
             case ast.If(test=test) if _mentions(test, counted) or _reads_clock(test):
                 return True
-            case ast.If() if _inside(node, *_LEAVES) and not blocks.intersection(_around(node, loop, module)) and not _ends_turn(node, loop):
+            case ast.If() if (
+                _inside(node, *_LEAVES) and not blocks.intersection(_around(node, loop, module)) and not _ends_turn(node, loop)
+            ):
                 return True
-            case ast.If() if _inside(node, ast.Return, ast.Break) and not _ends_block(node, module) and not _asks_for_success(node.test):
+            case ast.If() if (
+                _inside(node, ast.Return, ast.Break) and not _ends_block(node, module) and not _asks_for_success(node.test)
+            ):
                 return True
             case ast.Call(func=ast.Name(id="next")) | ast.Yield() | ast.YieldFrom() | ast.Assert():
                 return True
@@ -146,7 +158,7 @@ def _around(node: ast.AST, loop: ast.While, module: Module) -> Iterator[ast.AST]
         yield around
 
 
-def _nodes(loop: ast.While, module: Module) -> Iterator[ast.AST]:
+def _nodes(loop: ast.While) -> Iterator[ast.AST]:
     """The nodes of a loop's turns, without those of functions defined in it."""
     waiting: list[ast.AST] = list(loop.body)
     while waiting:
@@ -157,13 +169,11 @@ def _nodes(loop: ast.While, module: Module) -> Iterator[ast.AST]:
 
 
 def _inside(node: ast.AST, *types: type[ast.AST]) -> bool:
-    """Whether a statement holds one of these, without those of loops and functions in it that do not leave it."""
+    """Whether a statement holds one of these, without those of functions defined in it."""
     waiting = list(ast.iter_child_nodes(node))
     while waiting:
         found = waiting.pop()
-        if isinstance(found, types) and not isinstance(found, ast.Break):
-            return True
-        if isinstance(found, ast.Break) and ast.Break in types:
+        if isinstance(found, types):
             return True
         if not isinstance(found, SCOPES):
             waiting.extend(child for child in ast.iter_child_nodes(found))
@@ -171,7 +181,11 @@ def _inside(node: ast.AST, *types: type[ast.AST]) -> bool:
 
 
 def _mentions(test: ast.expr, names: set[str]) -> bool:
-    return any(isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in names for node in ast.walk(test)) if names else False
+    return (
+        any(isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in names for node in ast.walk(test))
+        if names
+        else False
+    )
 
 
 def _reads_clock(test: ast.expr) -> bool:
@@ -196,7 +210,9 @@ def _siblings(loop: ast.While, block: ast.Try) -> list[ast.stmt]:
 
 
 def _waits(statements: list[ast.stmt]) -> bool:
-    return any(isinstance(node, ast.Call) and called(node) in _WAITS for statement in statements for node in ast.walk(statement))
+    return any(
+        isinstance(node, ast.Call) and called(node) in _WAITS for statement in statements for node in ast.walk(statement)
+    )
 
 
 def called(call: ast.Call) -> str:
@@ -206,6 +222,26 @@ def called(call: ast.Call) -> str:
             return name
         case _:
             return ""
+
+
+def waits_for_lock(loop: ast.While, module: Module) -> bool:
+    """Whether a loop goes round until something is free, and nothing else ends it: its condition asks, or an `if` that leaves it."""
+    if (
+        isinstance(loop.test, ast.UnaryOp)
+        and isinstance(loop.test.op, ast.Not)
+        and isinstance(loop.test.operand, (ast.Call, ast.Await))
+    ):
+        return not any(isinstance(node, _LEAVES) for node in _nodes(loop))
+    if _flag(loop.test) != "":
+        return False
+    exits = [node for node in _nodes(loop) if isinstance(node, _LEAVES)]
+    return len(exits) == 1 and isinstance(module.parent(exits[0]), ast.If) and not _is_counted(loop)
+
+
+def _is_counted(loop: ast.While) -> bool:
+    counted = {ast.unparse(node.target) for node in _nodes(loop) if isinstance(node, ast.AugAssign)}
+    tests = [node.test for node in _nodes(loop) if isinstance(node, ast.If)]
+    return any(_mentions(test, counted) or _reads_clock(test) for test in tests)
 
 
 def asks_a_person(statements: list[ast.stmt]) -> bool:
@@ -235,7 +271,7 @@ def endless_recursion(call: ast.Call, module: Module) -> Recursion | None:
         return None
     if handler is not None and not all(_asks_for_failure(test) for test in _guards(call, handler, module)):
         return None  # What is asked there may change: a path that was added, a setting that was dropped.
-    if _counts(function, module) or asks_a_person(function.body) or (handler is not None and hands_on(handler)):
+    if _counts(function) or asks_a_person(function.body) or (handler is not None and hands_on(handler)):
         return None
     return Recursion(call, function, handler)
 
@@ -286,7 +322,7 @@ def _decides(name: str, function: Function) -> bool:
     )
 
 
-def _counts(function: Function, module: Module) -> bool:
+def _counts(function: Function) -> bool:
     """Whether something that changes from attempt to attempt is asked for: `self.retries += 1` and `if self.retries > 5`."""
     nodes = list(ast.walk(function))
     changed = {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AugAssign)}

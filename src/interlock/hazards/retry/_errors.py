@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from interlock.source.module import Module
 
 BROAD = frozenset({"", "Exception", "BaseException"})
-_OUTSIDE = frozenset({"OSError", "IOError", "EnvironmentError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"})
+_OUTSIDE = frozenset(
+    {"OSError", "IOError", "EnvironmentError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
+)
 _OUTSIDE_MORE = frozenset({"ConnectionAbortedError", "BrokenPipeError", "TimeoutError"})
 _CONNECTION = re.compile(
     r"connect|timeout|timedout|rate_?limit|throttl|toomanyrequests|unavailable|network|transport|http|request|api(status|response)?error"

@@ -59,7 +59,9 @@ class Policy:
         match self.library:
             case "tenacity":
                 wait = self.settings.get("wait")
-                return wait is not None and not module.names.dotted(wait.func if isinstance(wait, ast.Call) else wait).endswith("wait_none")
+                return wait is not None and not module.names.dotted(wait.func if isinstance(wait, ast.Call) else wait).endswith(
+                    "wait_none"
+                )
             case "backoff":
                 return True
             case "retrying":
@@ -81,9 +83,9 @@ def policy_of(expr: ast.expr, module: Module, steps: int = 0) -> Policy | None:
         case ast.Name(id=name):
             return _bound(module.names.lookup(name, expr), module, steps)
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
-            owner = module.enclosing(expr, ast.ClassDef)
-            values = module.names.attributes(owner).get(attr, []) if owner else []
-            return policy_of(values[0], module, steps + 1) if len(values) == 1 else None
+            values = _kept(expr, attr, module)
+            value = values[0] if len(values) == 1 else None
+            return policy_of(value, module, steps + 1) if value is not None else None
         case _:
             return None
 
@@ -147,19 +149,37 @@ def _keywords(call: ast.Call, module: Module) -> tuple[dict[str, ast.expr], bool
     return found, complete
 
 
-def _entries(expr: ast.expr, module: Module) -> dict[str, ast.expr] | None:
-    """What a dict of settings holds; None if that cannot be told."""
-    if isinstance(expr, ast.Name):
-        bindings = module.names.lookup(expr.id, expr)
-        value = bindings[0].value if len(bindings) == 1 else None
-        return _entries(value, module) if value is not None and not isinstance(value, ast.Name) else None
+def _entries(expr: ast.expr, module: Module, steps: int = 0) -> dict[str, ast.expr] | None:
+    """What a dict of settings holds; None if that cannot be told. Of two alternatives it is the one that is written here."""
+    if steps > _MAX_STEPS:
+        return None
     match expr:
         case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
             return {str(key.value): value for key, value in zip(keys, values, strict=True) if isinstance(key, ast.Constant)}
         case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords) if all(keyword.arg for keyword in keywords):
             return {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
+        case ast.IfExp(body=one, orelse=other) | ast.BoolOp(values=[one, other]):
+            found = [entries for part in (one, other) if (entries := _entries(part, module, steps + 1)) is not None]
+            return found[0] if len(found) == 1 else None
+        case ast.Name(id=name):
+            bindings = module.names.lookup(name, expr)
+            value = bindings[0].value if len(bindings) == 1 else None
+            return _entries(value, module, steps + 1) if value is not None else None
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
+            kept = _kept(expr, attr, module)
+            value = kept[0] if len(kept) == 1 else None
+            return _entries(value, module, steps + 1) if value is not None else None
         case _:
             return None
+
+
+def _kept(expr: ast.expr, attr: str, module: Module) -> list[ast.expr | None]:
+    """What an attribute of `self` is set to, by methods or in the body of its class."""
+    owner = module.enclosing(expr, ast.ClassDef)
+    if owner is None:
+        return []
+    on_class = [binding.value for cls in module.names.lineage(owner) for binding in module.names.own(cls).get(attr, [])]
+    return [*module.names.attributes(owner).get(attr, []), *on_class]
 
 
 def _given_by(helper: Function, module: Module, steps: int) -> Policy | None:

@@ -63,8 +63,21 @@ _ANSWERS = re.compile(
 _NOT_RETRIED = frozenset({"KeyboardInterrupt", "SystemExit", "GeneratorExit", "asyncio.CancelledError", "tenacity.TryAgain"})
 # Errors that are the base of what their library raises, so that each of its errors is a kind of them.
 _ROOTS = frozenset(
-    {"requests.RequestException", "httpx.HTTPError", "httpx.RequestError", "httpx.TransportError", "aiohttp.ClientError", "redis.RedisError"}
-    | {"sqlalchemy.SQLAlchemyError", "sqlalchemy.DBAPIError", "openai.OpenAIError", "openai.APIError", "anthropic.AnthropicError"}
+    {
+        "requests.RequestException",
+        "httpx.HTTPError",
+        "httpx.RequestError",
+        "httpx.TransportError",
+        "aiohttp.ClientError",
+        "redis.RedisError",
+    }
+    | {
+        "sqlalchemy.SQLAlchemyError",
+        "sqlalchemy.DBAPIError",
+        "openai.OpenAIError",
+        "openai.APIError",
+        "anthropic.AnthropicError",
+    }
     | {"anthropic.APIError", "urllib3.HTTPError", "botocore.BotoCoreError", "psycopg2.Error", "psycopg.Error", "pymysql.Error"}
     | {"stripe.StripeError", "django.DatabaseError", "django.Error", "google.GoogleAPICallError", "google.GoogleAPIError"}
 )
@@ -82,24 +95,40 @@ class Source:
 
 
 @HAZARD.detects(ast.Module)
-def detect_dead_handler(tree: ast.Module, module: Module) -> Iterator[Finding]:
-    """`except requests.Timeout:` around a call that raises RetryError.
+def detect_lost_error(tree: ast.Module, module: Module) -> Iterator[Finding]:
+    """`except requests.Timeout:` around a call that raises RetryError, and a task that nothing protects from it.
 
-    The finding stands at the policy, not at the handler: `reraise=True` there brings every handler back at once.
+    The finding stands at the handler, not at the policy: it is the handler that is dead, and the same policy can be right for a caller
+    who waits for RetryError.
     """
-    told: set[ast.expr] = set()
+    told: set[ast.ExceptHandler] = set()
     for source in _sources(module) if tree is module.tree else ():
-        if source.policy.site in told or not _loses_errors(source.policy):
+        if not _loses_errors(source.policy):
             continue
         for handler, error in _passed_by(source, module):
-            told.add(source.policy.site)
-            yield HAZARD.finding(
-                module,
-                source.policy.site,
-                f"after the last attempt `{source.name}` raises tenacity.RetryError,"
-                f" and `except {error}` at line {handler.lineno} never sees it",
-            )
-            break
+            if handler in told:
+                continue
+            told.add(handler)
+            message = f"`except {error}` misses the failures of `{source.name}` that were tried again: after the last attempt they are RetryError"
+            yield HAZARD.finding(module, handler, message)
+        task = module.function(source.site)
+        if task is not None and _ends_a_task(task, source, module):
+            message = f"after the last attempt of {source.name} RetryError ends the task `{task.name}`: nothing catches it, and the job is dropped"
+            yield HAZARD.finding(module, source.site, message, Confidence.MEDIUM)
+
+
+def _ends_a_task(function: Function, source: Source, module: Module) -> bool:
+    """Whether a background job ends with RetryError and is not run again: nobody above it waits for an error."""
+    if _is_caught(source.site, module) or (isinstance(source.site, ast.Call) and not _is_run(source, module)):
+        return False
+    for decorator in function.decorator_list:
+        call = decorator if isinstance(decorator, ast.Call) else None
+        name = call.func if call else decorator
+        last = name.attr if isinstance(name, ast.Attribute) else name.id if isinstance(name, ast.Name) else ""
+        given = {keyword.arg for keyword in call.keywords} if call else set[str | None]()
+        if last in {"task", "shared_task"} and "celery" in module.text and given.isdisjoint({"autoretry_for", "base", None}):
+            return not any(isinstance(node, ast.Attribute) and node.attr == "retry" for node in ast.walk(function))
+    return False
 
 
 @HAZARD.detects(ast.FunctionDef, ast.AsyncFunctionDef)
@@ -111,11 +140,16 @@ def detect_broken_promise(function: Function, module: Module) -> Iterator[Findin
     for error in _raised_in(function, module):
         if _ANSWERS.match(spelled(error, module)) and _is_wrapped(error, policy, module):
             message = f"`{ast.unparse(error)}` is raised inside the retry of `{function.name}`: the framework is given RetryError, and answers 500"
-            yield HAZARD.finding(module, policy.site, message)
+            yield HAZARD.finding(module, error, message)
             return
     for promised in _promised(function):
-        if any(ast.unparse(error).endswith(promised) and _is_wrapped(error, policy, module) for error in _known_errors(function, policy, module)):
-            message = f"`{function.name}` says that it raises {promised}, but after the last attempt it raises tenacity.RetryError"
+        if any(
+            ast.unparse(error).endswith(promised) and _is_wrapped(error, policy, module)
+            for error in _known_errors(function, policy, module)
+        ):
+            message = (
+                f"`{function.name}` says that it raises {promised}, but after the last attempt it raises tenacity.RetryError"
+            )
             yield HAZARD.finding(module, policy.site, message, Confidence.MEDIUM)
             return
 
@@ -144,7 +178,11 @@ def _why_dead(handler: ast.ExceptHandler, block: ast.Try, inside: list[Source], 
     """Why a handler for RetryError never runs; empty if it may."""
     if inside:
         dead = len(block.handlers) == 1 and all(_reraises(source.policy, module) for source in inside)
-        return f"`{inside[0].name}` is retried with reraise=True: its last error itself comes out, and this handler never runs" if dead else ""
+        return (
+            f"`{inside[0].name}` is retried with reraise=True: its last error itself comes out, and this handler never runs"
+            if dead
+            else ""
+        )
     function = module.function(handler)
     policy = retried_by(function, module) if function is not None else None
     if function is None or policy is None or policy.library != "tenacity" or _calls_out(block, module):
@@ -168,7 +206,7 @@ def _reraises(policy: Policy, module: Module) -> bool:
     match policy.settings.get("reraise"):
         case ast.Constant(value=True):
             condition = policy.settings.get("retry")
-            return condition is None or "result" not in ast.unparse(condition) and "TryAgain" not in module.text
+            return condition is None or ("result" not in ast.unparse(condition) and "TryAgain" not in module.text)
         case _:
             return False
 
@@ -191,16 +229,51 @@ def _called(call: ast.Call, module: Module) -> Source | None:
     """A call of a retried function, or of a policy with a function: `fetch()`, `retryer(fetch, url)`, `retry(...)(fetch)(url)`."""
     function = run_by(call, module)
     policy = retried_by(function, module) if function is not None else None
-    if policy is not None and function is not None:
+    if policy is not None and function is not None and policy.library == "tenacity":
         return Source(call, policy, function, direct=True, name=function.name)
     if function is not None or not isinstance(call.func, (ast.Call, ast.Name, ast.Attribute)):
         return None
+    applied = _applied(call.func, module)
+    if applied is not None:
+        policy, target = applied
+        return Source(call, policy, _function_named(target, module), direct=True, name=ast.unparse(call.func)[:40])
     holder = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "call" else call.func
     policy = policy_of(holder, module)
-    if policy is None or policy.library != "tenacity" or policy.site is call.func or not call.args:
+    # `retry(...)(fetch)` gives a function and runs nothing yet; `Retrying(...)(fetch)` runs it.
+    if (
+        policy is None
+        or policy.library != "tenacity"
+        or policy.site is call.func
+        or not call.args
+        or _is_decorator(policy, module)
+    ):
         return None
-    body = _function_named(call.args[0], module)
-    return Source(call, policy, body, direct=True, name=ast.unparse(call.args[0])[:40])
+    return Source(call, policy, _function_named(call.args[0], module), direct=True, name=ast.unparse(call.args[0])[:40])
+
+
+def _is_decorator(policy: Policy, module: Module) -> bool:
+    site = policy.site.func if isinstance(policy.site, ast.Call) else policy.site
+    return module.names.dotted(site).endswith(".retry")
+
+
+def _applied(expr: ast.expr, module: Module) -> tuple[Policy, ast.expr] | None:
+    """The policy and the function of `retry(...)(function)`, or of a name that holds it."""
+    if isinstance(expr, ast.Name):
+        bindings = module.names.lookup(expr.id, expr)
+        value = bindings[0].value if len(bindings) == 1 else None
+        return _applied(value, module) if isinstance(value, ast.Call) else None
+    match expr:
+        case ast.Call(func=ast.Call() | ast.Name() | ast.Attribute() as maker, args=[target]):
+            policy = policy_of(maker, module)
+            is_retry = policy is not None and policy.library == "tenacity" and _is_decorator(policy, module)
+            return (policy, target) if is_retry and policy is not None and not _is_maker(maker, module) else None
+        case _:
+            return None
+
+
+def _is_maker(expr: ast.expr, module: Module) -> bool:
+    """Whether an expression is the library's `retry` itself, so that its argument may be a setting."""
+    return not isinstance(expr, ast.Call) and module.names.dotted(expr).startswith("tenacity.")
 
 
 def _function_named(expr: ast.expr, module: Module) -> Function | None:
@@ -208,6 +281,8 @@ def _function_named(expr: ast.expr, module: Module) -> Function | None:
         case ast.Name(id=name):
             found = [binding.node for binding in module.names.lookup(name, expr)]
             return found[-1] if found and isinstance(found[-1], FUNCTIONS) else None
+        case ast.Call(func=func, args=[target, *_]) if module.names.dotted(func) == "functools.partial":
+            return _function_named(target, module)
         case ast.Attribute(value=ast.Name(id="self"), attr=attr):
             owner = module.enclosing(expr, ast.ClassDef)
             return module.names.method(owner, attr) if owner else None
@@ -266,10 +341,26 @@ def _passed_by(source: Source, module: Module) -> Iterator[tuple[ast.ExceptHandl
             return
         for handler in block.handlers:
             for error in caught(handler):
-                if _is_wrapped(error, source.policy, module) and _is_expected(error, source, block, module, surely=caught_here):
+                if not _is_wrapped(error, source.policy, module) or _picks(handler, error, source.policy, module):
+                    continue
+                if _is_expected(error, source, block, module, surely=caught_here):
                     yield handler, ast.unparse(error)
+                    break
         if caught_here:
             return
+
+
+def _picks(handler: ast.ExceptHandler, error: ast.expr, policy: Policy, module: Module) -> bool:
+    """Whether a handler asks which failure it is, where some of these errors are not tried again and reach it as they are."""
+    condition = policy.settings.get("retry")
+    if condition is None or any(_plain(error, module) == _plain(other, module) for other in _errors_of(condition, module)):
+        return False
+    return any(
+        isinstance(node, ast.Name) and node.id == handler.name
+        for asking in ast.walk(handler)
+        if isinstance(asking, (ast.If, ast.Match, ast.IfExp))
+        for node in ast.walk(asking.subject if isinstance(asking, ast.Match) else asking.test)
+    )
 
 
 def _is_run(source: Source, module: Module) -> bool:
@@ -313,7 +404,9 @@ def _accepts(condition: ast.Call, error: ast.expr, module: Module) -> bool:
     helper = _function_named(predicate, module) if predicate is not None else None
     body: ast.AST | None = predicate if isinstance(predicate, ast.Lambda) else helper
     return body is not None and any(
-        _related(error, node, module) for node in ast.walk(body) if isinstance(node, (ast.Name, ast.Attribute)) and _is_error(node, module)
+        _related(error, node, module)
+        for node in ast.walk(body)
+        if isinstance(node, (ast.Name, ast.Attribute)) and _is_error(node, module)
     )
 
 
@@ -349,7 +442,12 @@ def _plain(error: ast.expr, module: Module) -> str:
     """A library's error by its package and its name: `requests.exceptions.Timeout` and `requests.Timeout` are the same."""
     name = spelled(error, module)
     package, dot, _ = name.partition(".")
-    alias = {"IOError": "OSError", "EnvironmentError": "OSError", "asyncio.TimeoutError": "TimeoutError", "socket.timeout": "TimeoutError"}
+    alias = {
+        "IOError": "OSError",
+        "EnvironmentError": "OSError",
+        "asyncio.TimeoutError": "TimeoutError",
+        "socket.timeout": "TimeoutError",
+    }
     return alias.get(name) or (f"{package}.{name.rpartition('.')[2]}" if dot and package else name)
 
 
@@ -394,7 +492,11 @@ def _raised_in(body: ast.AST, module: Module) -> Iterator[ast.expr]:
         if isinstance(node, ast.Raise) and node.exc is not None:
             error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
             name = spelled(error, module)
-            if isinstance(error, (ast.Name, ast.Attribute)) and name.rpartition(".")[2][:1].isupper() and not _is_caught(node, module):
+            if (
+                isinstance(error, (ast.Name, ast.Attribute))
+                and name.rpartition(".")[2][:1].isupper()
+                and not _is_caught(node, module)
+            ):
                 yield error
 
 
@@ -417,9 +519,13 @@ def _is_plain_call(call: ast.Call, module: Module) -> bool:
 def _uses_library(error: ast.expr, body: ast.AST, module: Module) -> bool:
     """Whether what is retried calls the library whose error this is."""
     package = spelled(error, module).partition(".")[0]
-    return bool(package) and any(
-        module.names.dotted(node.func).partition(".")[0] == package for node in ast.walk(body) if isinstance(node, ast.Call)
-    ) and not hasattr(builtins, package)
+    return (
+        bool(package)
+        and any(
+            module.names.dotted(node.func).partition(".")[0] == package for node in ast.walk(body) if isinstance(node, ast.Call)
+        )
+        and not hasattr(builtins, package)
+    )
 
 
 def _promised(function: Function) -> Iterator[str]:
@@ -464,11 +570,11 @@ def inject(module: Module) -> Iterator[Mutant]:
 
 
 BAD = (
-    '''
+    """
 import requests
 from tenacity import retry, stop_after_attempt, wait_fixed
 
-@retry(stop=stop_after_attempt(3), wait=wait_fixed(1))  # expect: retry/error-unhandled
+@retry(stop=stop_after_attempt(3), wait=wait_fixed(1))
 def charge(payment):
     response = requests.post("https://bank.example/charges", json=payment, timeout=5)
     response.raise_for_status()
@@ -478,14 +584,14 @@ def checkout(order):
     try:
         receipt = charge(order.payment)
         order.complete(receipt)
-    except requests.RequestException:
+    except requests.RequestException:  # expect: retry/error-unhandled
         order.release_stock()
-''',
-    '''
+""",
+    """
 import redis.asyncio as redis
 import tenacity
 
-again = tenacity.retry(  # expect: retry/error-unhandled
+again = tenacity.retry(
     stop=tenacity.stop_after_delay(10),
     retry=tenacity.retry_if_exception_type((redis.ConnectionError, redis.TimeoutError)),
 )
@@ -502,29 +608,29 @@ class Stock:
     async def reserve(self, item):
         try:
             return await self._checked(item)
-        except redis.RedisError:
+        except redis.RedisError:  # expect: retry/error-unhandled
             return await self.reserve_later(item)
-''',
-    '''
+""",
+    """
 import httpx
 from tenacity import AsyncRetrying, RetryError, Retrying, stop_after_attempt
 
 class Bank:
     def __init__(self):
-        self.retrying = Retrying(stop=stop_after_attempt(3))  # expect: retry/error-unhandled
+        self.retrying = Retrying(stop=stop_after_attempt(3))
 
     def refund(self, payment):
         try:
             return self.retrying(self._refund, payment)
-        except httpx.HTTPStatusError as error:
+        except httpx.HTTPStatusError as error:  # expect: retry/error-unhandled
             return error.response.status_code
 
     async def charge(self, payment):
         try:
-            async for attempt in AsyncRetrying(stop=stop_after_attempt(3)):  # expect: retry/error-unhandled
+            async for attempt in AsyncRetrying(stop=stop_after_attempt(3)):
                 with attempt:
                     return httpx.post("https://bank.example/charges", json=payment)
-        except httpx.HTTPError:
+        except httpx.HTTPError:  # expect: retry/error-unhandled
             return None
 
     async def balance(self, account):
@@ -534,7 +640,7 @@ class Bank:
                     return await self.client.get(account)
         except RetryError:  # expect: retry/error-unhandled
             return None
-''',
+""",
     '''
 from fastapi import HTTPException
 from tenacity import RetryError, retry, retry_if_exception_type, stop_after_attempt
@@ -542,11 +648,11 @@ from tenacity import RetryError, retry, retry_if_exception_type, stop_after_atte
 class BankDown(Exception):
     pass
 
-@retry(stop=stop_after_attempt(3))  # expect: retry/error-unhandled
+@retry(stop=stop_after_attempt(3))
 async def account(client, number):
     found = await client.get(number)
     if found is None:
-        raise HTTPException(404, "no such account")
+        raise HTTPException(404, "no such account")  # expect: retry/error-unhandled
     return found
 
 @retry(stop=stop_after_attempt(3), retry=retry_if_exception_type(BankDown))  # expect: retry/error-unhandled
@@ -565,7 +671,32 @@ def refund(client, payment):
     except RetryError:  # expect: retry/error-unhandled
         return None
 ''',
-    '''
+    """
+from functools import partial
+from celery import shared_task
+from git import GitError, Repo
+from tenacity import Retrying, retry, stop_after_attempt
+
+class Cloner:
+    PATIENCE = {"stop": stop_after_attempt(2)}
+
+    def __init__(self, patience=None):
+        self.patience = patience if patience is not None else self.PATIENCE
+
+    def clone(self, url):
+        clone = retry(**self.patience)(partial(Repo.clone_from, url=url))
+        try:
+            return clone()
+        except GitError as error:  # expect: retry/error-unhandled
+            raise CloneFailed(url) from error
+
+@shared_task
+def reboot(host):
+    for attempt in Retrying(stop=stop_after_attempt(5)):  # expect: retry/error-unhandled
+        with attempt:
+            host.reboot()
+""",
+    """
 import requests
 from shop.http import get_with_retry
 
@@ -574,11 +705,30 @@ def rates():
         return get_with_retry("https://bank.example/rates")
     except requests.Timeout:  # expect-later: retry/error-unhandled
         return {}
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
+from celery import shared_task
+from tenacity import RetryError, Retrying, stop_after_attempt
+
+@shared_task(autoretry_for=(Exception,), max_retries=5)
+def reboot(host):
+    for attempt in Retrying(stop=stop_after_attempt(5)):
+        with attempt:
+            host.reboot()
+
+@shared_task
+def shut_down(host):
+    try:
+        for attempt in Retrying(stop=stop_after_attempt(5)):
+            with attempt:
+                host.shut_down()
+    except RetryError:
+        host.mark_unreachable()
+""",
+    """
 import requests
 from tenacity import retry, stop_after_attempt, wait_fixed
 
@@ -594,8 +744,8 @@ def checkout(order):
         order.complete(receipt)
     except requests.RequestException:
         order.release_stock()
-''',
-    '''
+""",
+    """
 import requests
 import tenacity
 from tenacity import RetryError, retry, stop_after_attempt
@@ -621,8 +771,8 @@ def best_effort(order):
         return charge(order.payment)
     except Exception:
         order.release_stock()
-''',
-    '''
+""",
+    """
 import requests
 from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_attempt
 
@@ -641,15 +791,25 @@ def checkout(order):
 def status(payment):
     return requests.get(payment, timeout=5).json()["status"]
 
+@retry(stop=stop_after_attempt(3))
+def account(bank, number):
+    return bank.account(number)
+
+def holder(bank, number, directory):
+    try:
+        return directory[account(bank, number).holder]
+    except KeyError:
+        return None
+
 def is_paid(payment):
     try:
         return status(payment) == "paid"
     except requests.RequestException:
         return False
-''',
-    '''
+""",
+    """
 import requests
-from tenacity import retry, retry_if_not_exception_type, stop_after_attempt
+from tenacity import retry, retry_if_exception, retry_if_not_exception_type, stop_after_attempt
 
 class Declined(Exception):
     pass
@@ -663,6 +823,24 @@ def charge(payment):
     if answer.declined:
         raise Declined(answer)
     return answer
+
+def is_busy(error):
+    return isinstance(error, requests.HTTPError) and error.response.status_code == 503
+
+@retry(stop=stop_after_attempt(3), retry=retry_if_exception(is_busy))
+def account(number):
+    response = requests.get(f"https://bank.example/{number}", timeout=5)
+    response.raise_for_status()
+    return response
+
+def exists(number):
+    try:
+        account(number)
+    except requests.HTTPError as error:
+        if error.response.status_code != 404:
+            raise
+        return False
+    return True
 
 @retry(stop=stop_after_attempt(3), retry_error_callback=nothing)
 def rates():
@@ -679,7 +857,7 @@ def prices():
         return rates()
     except requests.Timeout:
         return None
-''',
+""",
     '''
 from fastapi import HTTPException
 from tenacity import RetryError, retry, stop_after_attempt

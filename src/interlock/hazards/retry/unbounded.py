@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.retry._attempts import asks_a_person, called, endless_attempts, endless_recursion
-from interlock.hazards.retry._errors import caught, is_broad, means_failure
+from interlock.hazards.retry._attempts import asks_a_person, called, endless_attempts, endless_recursion, waits_for_lock
+from interlock.hazards.retry._errors import caught, means_failure
 from interlock.hazards.retry._policies import policies, policy_of
 from interlock.source.edit import edited, importing, replacing
 from interlock.source.module import FUNCTIONS
@@ -62,12 +62,58 @@ _BOUNDS_OF = {
     "retrying": "no stop_max_attempt_number or stop_max_delay",
     "retry": "no tries=",
 }
-_BACKGROUND = frozenset({"create_task", "ensure_future", "start_soon", "Thread", "spawn", "run_coroutine_threadsafe", "start_background_task", "add_job", "submit"})
-_CONNECTS = ("connect", "listen", "accept", "recv", "receive", "subscribe", "consume", "login", "open", "poll", "wait", "ready", "ping", "lock", "acquire")
-_WRITES = frozenset({"post", "put", "patch", "delete", "charge", "capture", "refund", "transfer", "send", "publish", "send_message"})
-_PLAIN = frozenset({"debug", "info", "warning", "error", "exception", "append", "format", "join", "strip", "split", "items", "keys"})
+_BACKGROUND = frozenset(
+    {
+        "create_task",
+        "ensure_future",
+        "start_soon",
+        "Thread",
+        "spawn",
+        "run_coroutine_threadsafe",
+        "start_background_task",
+        "add_job",
+        "submit",
+    }
+)
+_CONNECTS = (
+    "connect",
+    "listen",
+    "accept",
+    "recv",
+    "receive",
+    "subscribe",
+    "consume",
+    "login",
+    "open",
+    "poll",
+    "wait",
+    "ready",
+    "ping",
+    "lock",
+    "acquire",
+)
+_WRITES = frozenset(
+    {"post", "put", "patch", "delete", "charge", "capture", "refund", "transfer", "send", "publish", "send_message"}
+)
+_PLAIN = frozenset(
+    {"debug", "info", "warning", "error", "exception", "append", "format", "join", "strip", "split", "items", "keys"}
+)
 _CLIENT = re.compile(r"requests|httpx|session|client|http|api", re.IGNORECASE)
-_LOCAL = ("builtins.", "json.", "re.", "os.path.", "datetime.", "time.", "random.", "uuid.", "string.", "math.", "copy.", "itertools.", "logging.")
+_LOCAL = (
+    "builtins.",
+    "json.",
+    "re.",
+    "os.path.",
+    "datetime.",
+    "time.",
+    "random.",
+    "uuid.",
+    "string.",
+    "math.",
+    "copy.",
+    "itertools.",
+    "logging.",
+)
 
 
 @HAZARD.detects(ast.Module)
@@ -79,7 +125,7 @@ def detect_policy(tree: ast.Module, module: Module) -> Iterator[Finding]:
         if not policy.endless(module) or _ends_elsewhere(policy, module):
             continue
         users = _users(policy, module)
-        if policy.waits(module) and users and all(_is_daemon(user, module) for user in users):
+        if policy.waits(module) and _leaves_trace(policy) and users and all(_is_daemon(user, module) for user in users):
             continue
         what = f"`{users[0].name}`" if users and isinstance(users[0], FUNCTIONS) else "what is retried here"
         pause = "" if policy.waits(module) else ", without a pause"
@@ -88,6 +134,11 @@ def detect_policy(tree: ast.Module, module: Module) -> Iterator[Finding]:
             policy.site,
             f"{what} is tried for ever{pause} ({_BOUNDS_OF[policy.library]}): while it fails, no caller gets an answer or an error",
         )
+
+
+def _leaves_trace(policy: Policy) -> bool:
+    """Whether somebody can see that it is tried again and again: backoff and retry write to the log, tenacity does so if it is asked."""
+    return policy.library in {"backoff", "retry"} or not policy.settings.keys().isdisjoint({"before", "after", "before_sleep"})
 
 
 def _ends_elsewhere(policy: Policy, module: Module) -> bool:
@@ -170,7 +221,11 @@ def detect_task(function: Function, module: Module) -> Iterator[Finding]:
 def _retries_itself(function: Function) -> bool:
     """Whether a task asks to be retried, without an end of its own: `self.retry(max_retries=5)`, `if self.request.retries > 5`."""
     nodes = list(ast.walk(function))
-    asked = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "retry"]
+    asked = [
+        node
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "retry"
+    ]
     counts = any(isinstance(node, ast.Attribute) and node.attr == "retries" for node in nodes)
     return bool(asked) and not counts and not any(keyword.arg == "max_retries" for call in asked for keyword in call.keywords)
 
@@ -187,15 +242,34 @@ def detect_loop(loop: ast.While, module: Module) -> Iterator[Finding]:
         pause = "" if attempt.waits else ", without a pause"
         yield HAZARD.finding(
             module,
-            attempt.handler,
-            f"`{_short(calls[-1])}` is tried for ever{pause}: after {_errors(attempt.handler)} the loop at line {loop.lineno} only begins again",
+            loop,
+            f"`{_short(calls[-1])}` is tried for ever{pause}: after {_errors(attempt.handler)} (line {attempt.handler.lineno}) the loop begins again",
             Confidence.MEDIUM if attempt.waits else Confidence.HIGH,
         )
+        return
+
+
+@HAZARD.detects(ast.While)
+def detect_lock(loop: ast.While, module: Module) -> Iterator[Finding]:
+    """`while True: if redis.set(name, token, nx=True): return` and `while not redis.set(name, token, nx=True): sleep(1)`."""
+    if not waits_for_lock(loop, module):
+        return
+    for command in module.redis_commands:
+        if command.only_if_new and any(node is command.call for node in ast.walk(loop)):
+            yield HAZARD.finding(
+                module,
+                loop,
+                f"`{_short(command.call)}` is tried until the key is free: while another holder keeps it, or died with it, this waits for ever",
+                Confidence.MEDIUM,
+            )
+            return
 
 
 def _effects(attempt: Attempt, module: Module) -> list[ast.Call]:
     """The calls of an attempt that can fail for reasons outside: not those of builtins, texts and clocks."""
-    consumes = any(isinstance(node, (ast.For, ast.AsyncFor, ast.While)) for statement in attempt.block.body for node in ast.walk(statement))
+    consumes = any(
+        isinstance(node, (ast.For, ast.AsyncFor, ast.While)) for statement in attempt.block.body for node in ast.walk(statement)
+    )
     if consumes:
         return []
     calls = [node for statement in attempt.block.body for node in ast.walk(statement) if isinstance(node, ast.Call)]
@@ -212,7 +286,7 @@ def _is_local(call: ast.Call, module: Module) -> bool:
         case ast.Attribute(value=receiver, attr="get"):  # Of a dict, unless it is the GET of a client.
             return not isinstance(module.parent(call), ast.Await) and not _CLIENT.search(ast.unparse(receiver))
         case _:
-            return called(call) in _PLAIN
+            return called(call) in _PLAIN or called(call) in {"logger", "getLogger", "get_logger"}
 
 
 def _is_patience(attempt: Attempt, calls: list[ast.Call], module: Module) -> bool:
@@ -234,22 +308,24 @@ def _is_awaited(attempt: Attempt, module: Module) -> bool:
         match statement:
             case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
                 return True
-            case ast.Assign(targets=[ast.Subscript()], value=value) if any(isinstance(node, ast.Call) for node in ast.walk(value)):
+            case ast.Assign(targets=[ast.Subscript()], value=value) if any(
+                isinstance(node, ast.Call) for node in ast.walk(value)
+            ):
                 return True
-            case ast.Assign(targets=[ast.Name(id=name)]) if not isinstance(statement.value, ast.Constant):
-                if _is_read_after(name, attempt, module):
+            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target]) if not isinstance(statement.value, ast.Constant):
+                if _is_read_after(ast.unparse(target), attempt, module):
                     return True
             case _:
                 pass
     return False
 
 
-def _is_read_after(name: str, attempt: Attempt, module: Module) -> bool:
+def _is_read_after(target: str, attempt: Attempt, module: Module) -> bool:
     scope = module.scope(attempt.loop)
     end = attempt.block.body[-1].end_lineno or attempt.block.lineno
     return any(
-        node.id == name and isinstance(node.ctx, ast.Load) and node.lineno > end and module.scope(node) is scope
-        for node in module.nodes(ast.Name)
+        isinstance(node.ctx, ast.Load) and node.lineno > end and ast.unparse(node) == target and module.scope(node) is scope
+        for node in module.nodes(ast.Name, ast.Attribute)
     )
 
 
@@ -282,14 +358,15 @@ def inject(module: Module) -> Iterator[Mutant]:
     """Takes the end away: `stop=stop_after_attempt(5)` becomes `stop=tenacity.stop_never`."""
     for policy in policies(module):
         stop = policy.settings.get("stop")
-        if policy.library == "tenacity" and stop is not None and isinstance(policy.site, ast.Call) and not policy.endless(module):
-            if module.enclosing(stop, ast.Call) is policy.site:
-                edits = [importing(module, "tenacity"), replacing(module, stop, "tenacity.stop_never")]
-                yield Mutant(stop.lineno, "stop=tenacity.stop_never", edited(module, edits))
+        if policy.library != "tenacity" or stop is None or policy.endless(module):
+            continue
+        if module.enclosing(stop, ast.Call) is policy.site:  # And not in a dict of settings, which others may share.
+            edits = [importing(module, "tenacity"), replacing(module, stop, "tenacity.stop_never")]
+            yield Mutant(stop.lineno, "stop=tenacity.stop_never", edited(module, edits))
 
 
 BAD = (
-    '''
+    """
 import requests
 from tenacity import retry, retry_if_exception_type, wait_exponential
 
@@ -300,8 +377,8 @@ def charge(payment):
 @retry(wait=wait_exponential(max=10), retry=retry_if_exception_type(requests.Timeout))  # expect: retry/unbounded
 def balance(account):
     return requests.get(f"https://bank.example/{account}", timeout=5).json()
-''',
-    '''
+""",
+    """
 import tenacity as t
 
 PATIENT = {"wait": t.wait_fixed(1), "stop": t.stop_never}
@@ -315,8 +392,8 @@ class Bank:
         async for attempt in t.AsyncRetrying(wait=t.wait_fixed(1)):  # expect: retry/unbounded
             with attempt:
                 return await self.client.post("/refunds", json=payment)
-''',
-    '''
+""",
+    """
 import backoff
 import requests
 from retry import retry as again
@@ -333,8 +410,8 @@ def refund(payment):
 @again(requests.RequestException, delay=1)  # expect: retry/unbounded
 def balance(account):
     return requests.get(f"https://bank.example/{account}", timeout=5)
-''',
-    '''
+""",
+    """
 from celery import shared_task
 
 @shared_task(autoretry_for=(Exception,), max_retries=None)  # expect: retry/unbounded
@@ -347,40 +424,40 @@ def refund(self, payment_id):
         bank.refund(payment_id)
     except Exception as error:
         raise self.retry(exc=error, countdown=60)
-''',
-    '''
+""",
+    """
 import asyncio
 import time
 import requests
 
 def charge(payment):
-    while True:
+    while True:  # expect: retry/unbounded
         try:
             response = requests.post("https://bank.example/charges", json=payment, timeout=5)
             response.raise_for_status()
             return response.json()
-        except requests.RequestException:  # expect: retry/unbounded
+        except requests.RequestException:
             time.sleep(1)
 
 async def ask(model, prompt):
     answer = None
-    while answer is None:
+    while answer is None:  # expect: retry/unbounded
         try:
             answer = await model.generate(prompt)
-        except Exception as error:  # expect: retry/unbounded
+        except Exception as error:
             print(f"failed: {error}")
     return answer
 
 async def store(row, db):
     done = False
-    while not done:
+    while not done:  # expect: retry/unbounded
         try:
             await db.insert(row)
             done = True
-        except Exception:  # expect: retry/unbounded
+        except Exception:
             pass
-''',
-    '''
+""",
+    """
 import time
 import requests
 
@@ -399,20 +476,29 @@ class Client:
             return await self.get(url, params=params)  # expect: retry/unbounded
         return await response.json()
 
+    def lock(self, name, token):
+        while True:  # expect: retry/unbounded
+            if self.redis.set(name, token, nx=True, ex=30):
+                return
+            time.sleep(0.1)
+
     def poll(self, url):
         while True:  # expect-later: retry/unbounded
             response = requests.get(url, timeout=5)
             if response.status_code != 429:
                 return response
             time.sleep(1)
-''',
+""",
 )
 
 GOOD = (
-    '''
+    """
+import logging
 import requests
 import tenacity
-from tenacity import AsyncRetrying, retry, stop_after_attempt, stop_after_delay, wait_fixed
+from tenacity import AsyncRetrying, before_sleep_log, retry, stop_after_attempt, stop_after_delay, wait_fixed
+
+log = logging.getLogger(__name__)
 
 api_retry = retry(stop=stop_after_attempt(5) | stop_after_delay(30), wait=wait_fixed(1), reraise=True)
 
@@ -425,12 +511,12 @@ async def refund(client, payment):
         with attempt:
             return await client.post("/refunds", json=payment)
 
-@retry(wait=wait_fixed(5))
+@retry(wait=wait_fixed(5), before_sleep=before_sleep_log(log, logging.WARNING))
 async def listen(feed, handle):
     async for message in feed.messages():
         await handle(message)
-''',
-    '''
+""",
+    """
 import backoff
 import requests
 from retrying import retry
@@ -453,8 +539,8 @@ def refund(payment):
 @again(requests.RequestException, 3)
 def rates():
     return requests.get("https://bank.example/rates", timeout=5)
-''',
-    '''
+""",
+    """
 import queue
 import time
 import redis
@@ -489,14 +575,20 @@ def add(r, key, amount):
             except redis.WatchError:
                 continue
 
+def lock(r, name, token, deadline):
+    while not r.set(name, token, nx=True, px=30000):
+        if time.monotonic() > deadline:
+            raise TimeoutError(name)
+        time.sleep(0.1)
+
 def next_job(jobs):
     while True:
         try:
             return jobs.get(timeout=1)
         except queue.Empty:
             continue
-''',
-    '''
+""",
+    """
 import time
 import requests
 
@@ -521,14 +613,21 @@ def fetch(url, deadline):
             raise TimeoutError(url)
         time.sleep(1)
 
+def patient(url, budget):
+    while True:
+        try:
+            return requests.get(url, timeout=5)
+        except requests.RequestException as error:
+            budget.spend(error)
+
 def ask():
     while True:
         try:
             return store(input("Amount? "))
         except Exception:
             print("not understood")
-''',
-    '''
+""",
+    """
 import time
 import requests
 
@@ -553,8 +652,8 @@ class Client:
             return [self.walk(child) for child in node.children]
         except ConnectionError:
             return self.walk(node.parent)
-''',
-    '''
+""",
+    """
 from celery import shared_task
 
 @shared_task(bind=True, max_retries=None)
@@ -569,5 +668,5 @@ def refund(self, payment_id):
 @shared_task(autoretry_for=(Exception,), max_retries=5)
 def charge(payment_id):
     bank.charge(payment_id)
-''',
+""",
 )

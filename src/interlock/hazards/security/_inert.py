@@ -153,7 +153,9 @@ class Inert:
                 return True  # No other operator is defined for texts.
 
     def _is_set(self, expr: ast.expr) -> bool:
-        return isinstance(expr, (ast.Set, ast.SetComp)) or (isinstance(expr, ast.Call) and self._module.names.dotted(expr.func) == "set")
+        return isinstance(expr, (ast.Set, ast.SetComp)) or (
+            isinstance(expr, ast.Call) and self._module.names.dotted(expr.func) == "set"
+        )
 
     def _name(self, expr: ast.Name, frame: Frame | None) -> bool:
         bindings = self._module.names.reaching(expr.id, expr)
@@ -194,13 +196,21 @@ class Inert:
             case ast.Tuple(elts=[ast.Name(id=name), *_]), ast.Call(func=ast.Name(id="enumerate")) if name == expr.id:
                 return True
             case ast.Tuple(elts=names), ast.Call(func=ast.Name(id="zip"), args=args) if len(names) == len(args):
-                places = [place for name, place in zip(names, args, strict=True) if isinstance(name, ast.Name) and name.id == expr.id]
+                places = [
+                    place for name, place in zip(names, args, strict=True) if isinstance(name, ast.Name) and name.id == expr.id
+                ]
                 return self._every(places or args, frame)
             case ast.Tuple(elts=[ast.Name(id=name), *_]), ast.Call(func=ast.Attribute(value=ast.Dict(keys=keys), attr="items")):
                 return name == expr.id and self._every(keys, frame)
-            case ast.Tuple(elts=names), ast.List(elts=rows) | ast.Tuple(elts=rows) if all(_is_row(row, len(names)) for row in rows):
-                place = next((number for number, name in enumerate(names) if isinstance(name, ast.Name) and name.id == expr.id), None)
-                return place is not None and self._every((row.elts[place] for row in rows if isinstance(row, (ast.Tuple, ast.List))), frame)
+            case ast.Tuple(elts=names), ast.List(elts=rows) | ast.Tuple(elts=rows) if all(
+                _is_row(row, len(names)) for row in rows
+            ):
+                place = next(
+                    (number for number, name in enumerate(names) if isinstance(name, ast.Name) and name.id == expr.id), None
+                )
+                return place is not None and self._every(
+                    (row.elts[place] for row in rows if isinstance(row, (ast.Tuple, ast.List))), frame
+                )
             case _:
                 return self._holds(around.iter, frame)
 
@@ -211,7 +221,17 @@ class Inert:
         if owner is not None and frame is not None and frame.helper is owner:
             argument = frame.arguments.get(parameter.arg)
             return argument is not None and self._holds(argument, frame.caller)
-        return owner is not None and self._always_given(owner, parameter.arg)
+        return owner is not None and (self._is_command(owner) or self._always_given(owner, parameter.arg))
+
+    def _is_command(self, owner: Function) -> bool:
+        """Whether an operator calls the function from a command line: he may run any statement as it is."""
+        is_main = owner.name == "main" and isinstance(self._module.scope(owner), ast.Module)
+        takes_request = any("Request" in ast.unparse(arg.annotation) for arg in owner.args.args if arg.annotation is not None)
+        is_command = any(
+            name.startswith("click.") or ast.unparse(decorator).partition("(")[0].endswith(".command")
+            for name, decorator in self._module.names.decorators(owner)
+        )
+        return (is_main and not takes_request) or is_command
 
     def _always_given(self, owner: Function, name: str) -> bool:
         """Whether a private helper is only ever called from this module, and always with inert values."""
@@ -270,7 +290,11 @@ class Inert:
         return any(base.endswith(("Enum", "Choices", "Flag")) for base in bases)
 
     def _attribute(self, expr: ast.Attribute, frame: Frame | None) -> bool:
-        if (_KNOWN_CONSTANT.match(expr.attr) and expr.attr not in _SENT) or expr.attr in _PLAIN_ATTRIBUTES or _QUOTING.search(words(expr.attr)):
+        if (
+            (_KNOWN_CONSTANT.match(expr.attr) and expr.attr not in _SENT)
+            or expr.attr in _PLAIN_ATTRIBUTES
+            or _QUOTING.search(words(expr.attr))
+        ):
             return True
         dotted = self._module.names.dotted(expr)
         if dotted:
@@ -302,7 +326,9 @@ class Inert:
 
     def _call(self, expr: ast.Call, frame: Frame | None) -> bool:
         name = self._module.names.dotted(expr.func)
-        last = name.rpartition(".")[2] or (expr.func.attr if isinstance(expr.func, ast.Attribute) else getattr(expr.func, "id", ""))
+        last = name.rpartition(".")[2] or (
+            expr.func.attr if isinstance(expr.func, ast.Attribute) else getattr(expr.func, "id", "")
+        )
         if name in _PLAIN_MAKERS or name.startswith(_OPERATORS) or _QUOTING.search(words(last)):
             return True
         if self._is_made_here(expr):
@@ -393,21 +419,24 @@ def _quotes(function: ast.expr) -> bool:
 def _default_is_number(owner: Function, parameter: ast.arg) -> bool:
     positional = [*owner.args.posonlyargs, *owner.args.args]
     pairs = [*zip(reversed(positional), reversed(owner.args.defaults), strict=False)]
-    pairs += [(arg, default) for arg, default in zip(owner.args.kwonlyargs, owner.args.kw_defaults, strict=True) if default is not None]
+    pairs += [
+        (arg, default)
+        for arg, default in zip(owner.args.kwonlyargs, owner.args.kw_defaults, strict=True)
+        if default is not None
+    ]
     return parameter.annotation is None and any(arg is parameter and _is_number(default) for arg, default in pairs)
 
 
 def _guards(module: Module) -> dict[tuple[ast.AST, str], list[ast.stmt]]:
     """The statements that let only checked values pass, by scope and by the text of what they check."""
     found: dict[tuple[ast.AST, str], list[ast.stmt]] = {}
-    for statement in module.nodes(ast.If, ast.Assert, ast.Expr, ast.For):
-        scope = module.scope(statement)
+    for statement in (node for node in module.nodes(ast.If, ast.Assert, ast.Expr, ast.For) if isinstance(node, ast.stmt)):
         for text in _checked(statement):
-            found.setdefault((scope, text), []).append(statement)
+            found.setdefault((module.scope(statement), text), []).append(statement)
     return found
 
 
-def _checked(statement: ast.If | ast.Assert | ast.Expr | ast.For) -> Iterator[str]:
+def _checked(statement: ast.stmt) -> Iterator[str]:
     match statement:
         case ast.If(test=test, body=body) if leaves(body) or _stops(body):
             # Who leaves because a value is known already has not checked those that are not.
@@ -419,7 +448,7 @@ def _checked(statement: ast.If | ast.Assert | ast.Expr | ast.For) -> Iterator[st
         case ast.Expr(value=ast.Call() as call) | ast.Expr(value=ast.Await(value=ast.Call() as call)):
             yield from _mentioned(call)
         case ast.For(target=target, iter=over, body=body):
-            texts = {text for inner in body if isinstance(inner, (ast.If, ast.Assert, ast.Expr)) for text in _checked(inner)}
+            texts = {text for inner in body if not isinstance(inner, ast.For) for text in _checked(inner)}
             if ast.unparse(target) in texts:
                 yield ast.unparse(over)
         case _:
@@ -441,7 +470,9 @@ def _mentioned(test: ast.expr, *, is_refusal: bool = True) -> Iterator[str]:
         match node:
             case ast.Compare(ops=[ast.In()]) if not is_refusal:
                 pass
-            case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() | ast.LtE() | ast.Lt() | ast.GtE() | ast.Gt()], comparators=others):
+            case ast.Compare(
+                left=left, ops=[ast.In() | ast.NotIn() | ast.LtE() | ast.Lt() | ast.GtE() | ast.Gt()], comparators=others
+            ):
                 yield from _values([left, *others])
             case ast.Call() if _is_check(node):
                 yield from _values(_subjects(node))
@@ -491,7 +522,9 @@ def _admits(block: ast.AST, below: ast.AST, text: str) -> bool:
         case ast.IfExp(test=test, body=body) if below is body:
             return any(_is_admission(part, text) for part in _all_of(test))
         case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
-            return any(_is_admission(part, text) for generator in block.generators for test in generator.ifs for part in _all_of(test))
+            return any(
+                _is_admission(part, text) for generator in block.generators for test in generator.ifs for part in _all_of(test)
+            )
         case ast.match_case(pattern=pattern) if below in block.body:
             return isinstance(pattern, (ast.MatchValue, ast.MatchOr))
         case _:

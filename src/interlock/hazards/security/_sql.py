@@ -39,11 +39,15 @@ class Place:
 
 
 _STATEMENT: Final = re.compile(
-    r"""(?: ^ | ; ) (?: \s | \( | --[^\n]*\n | /\*.*?\*/ )*
-    (?: SELECT\b .+? \bFROM\b | SELECT\s+\w+\( | INSERT\s+(?:INTO|OR|IGNORE|OVERWRITE)\b | UPDATE\s+\S+\s+(?:\S+\s+){0,3}?SET\b | DELETE\s+(?:\w+\s+)?FROM\b
-    | WITH\s+(?:RECURSIVE\s+)?\S+\s*(?:\([^)]*\)\s*)?AS\s*(?:\w+\s+)*\( | MERGE\s+(?:INTO\s+)?\w | REPLACE\s+INTO\b | EXEC(?:UTE)?\s+[\w.]+ | CALL\s+[\w.]+\s*\(
-    | EXPLAIN\s | (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+|TEMP\w*\s+|MATERIALIZED\s+|UNIQUE\s+|EXTERNAL\s+)*(?:TABLE|VIEW|INDEX|DATABASE|SCHEMA|ROLE|USER|FUNCTION|EXTENSION)\b
-    | TRUNCATE\s+(?:TABLE\s+)?\w | GRANT\s+.+?\bON\b | COPY\s+\S+.*?\b(?:FROM|TO)\b | PRAGMA\s+\w | ATTACH\s | SHOW\s+\w+ | SET\s+\w+ | USE\s+\w | DESCRIBE?\s )""",
+    r"""^ (?: \s | \( | --[^\n]*\n | /\*.*?\*/ )*
+    (?: SELECT\b .+? \bFROM\b | SELECT\s+\w+\( | INSERT\s+(?:INTO|OR|IGNORE|OVERWRITE)\b
+      | UPDATE\s+\S+\s+(?:\S+\s+){0,3}?SET\b | DELETE\s+(?:\w+\s+)?FROM\b
+      | WITH\s+(?:RECURSIVE\s+)?\S+\s*(?:\([^)]*\)\s*)?AS\s*(?:\w+\s+)*\(
+      | MERGE\s+(?:INTO\s+)?\w | REPLACE\s+INTO\b | EXEC(?:UTE)?\s+[\w.]+ | CALL\s+[\w.]+\s*\( | EXPLAIN\s
+      | (?:CREATE|ALTER|DROP)\s+(?:OR\s+REPLACE\s+|TEMP\w*\s+|MATERIALIZED\s+|UNIQUE\s+|EXTERNAL\s+)*
+        (?:TABLE|VIEW|INDEX|DATABASE|SCHEMA|ROLE|USER|FUNCTION|EXTENSION)\b
+      | TRUNCATE\s+(?:TABLE\s+)?\w | GRANT\s+.+?\bON\b | COPY\s+\S+.*?\b(?:FROM|TO)\b
+      | PRAGMA\s+\w | ATTACH\s | SHOW\s+\w+ | SET\s+\w+ | USE\s+\w | DESCRIBE?\s )""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _CLAUSE: Final = re.compile(
@@ -53,9 +57,7 @@ _CLAUSE: Final = re.compile(
 )
 _TOKEN: Final = re.compile(r"--[^\n]*\n?|/\*.*?(?:\*/|$)|\$\$|['\"`]|\w+|[<>!=]=|<>|::|\s+|.", re.DOTALL)
 
-_COMPARISONS: Final = frozenset(
-    "= == <> != < > <= >= LIKE ILIKE RLIKE REGEXP GLOB BETWEEN IN ESCAPE MATCH CONTAINS ~".split()
-)
+_COMPARISONS: Final = frozenset("= == <> != < > <= >= LIKE ILIKE RLIKE REGEXP GLOB BETWEEN IN ESCAPE MATCH CONTAINS ~".split())
 _NUMBERS: Final = frozenset("LIMIT OFFSET TOP FIRST NEXT INTERVAL SAMPLE TABLESAMPLE TIMEOUT".split())
 _RELATIONS: Final = frozenset("FROM JOIN INTO AS TABLE UPDATE COLLATE DATABASE".split())
 _UTILITIES: Final = frozenset(
@@ -64,9 +66,10 @@ _UTILITIES: Final = frozenset(
 )
 # The catalogue of tables: what is looked up in it is the name of a table, a schema or a column.
 _CATALOGUE: Final = re.compile(
-    r"\b(information_schema|sqlite_master|sqlite_schema|pg_tables|pg_class|pg_attribute|pg_namespace|pg_indexes|pg_constraint|pg_views|pg_stats|svv_\w+"
-    r"|sys\.(tables|columns|schemas|indexes|objects|partitions|views)|(all|user|dba)_(tab|col|cons|ind|view|obj|seq)\w*|duckdb_\w+\(\)"
-    r"|system_schema|system\.(tables|columns)|schema_columns\w*|table_schema|to_regclass|setval|nextval|currval|has_table_privilege)\b",
+    r"\b(information_schema|sqlite_master|sqlite_schema|pg_tables|pg_class|pg_attribute|pg_namespace|pg_indexes|pg_constraint"
+    r"|pg_views|pg_stats|svv_\w+|sys\.(tables|columns|schemas|indexes|objects|partitions|views)"
+    r"|(all|user|dba)_(tab|col|cons|ind|view|obj|seq)\w*|system_schema|system\.(tables|columns)|schema_columns\w*|table_schema"
+    r"|to_regclass|setval|nextval|currval|has_table_privilege)\b",
     re.IGNORECASE,
 )
 _LISTS: Final = frozenset({"IN", "VALUES", "ANY", "ALL", "SOME"})
@@ -74,7 +77,7 @@ _LISTS: Final = frozenset({"IN", "VALUES", "ANY", "ALL", "SOME"})
 
 def is_statement(text: Text) -> bool:
     """Whether a text is a SQL statement, by its structure."""
-    return _STATEMENT.search(_skeleton(text)) is not None
+    return _STATEMENT.match(_skeleton(text)) is not None
 
 
 def is_clause(text: Text) -> bool:
@@ -109,8 +112,8 @@ class _Reader:
 
     verb: str = ""
     quote: str = ""  # the open quote
-    before: list[str] = field(default_factory=list)  # the last tokens outside quotes, without white space
-    opened: list[str] = field(default_factory=list)  # for each open parenthesis, the token before it
+    before: list[str] = field(default_factory=list[str])  # the last tokens outside quotes, without white space
+    opened: list[str] = field(default_factory=list[str])  # for each open parenthesis, the token before it
     is_close: bool = False  # whether the last token touches what comes next
     at_start: bool = True
     reads_catalogue: bool = False
@@ -163,7 +166,9 @@ class _Reader:
             return Position.QUOTED if self._wants_value() else Position.NAME
         if self.is_close and self._names_parameter():
             return Position.PARAMETER
-        is_part = (self.is_close and (self._last.isalnum() or self._last in {".", "?", "[", "_", "#"})) or following[:1] in {*".([_"}
+        is_part = (self.is_close and (self._last.isalnum() or self._last in {".", "?", "[", "_", "#"})) or following[:1] in {
+            *".([_"
+        }
         if is_part or following[:1].isalnum():
             return Position.NAME
         return self._number_or(Position.VALUE if self._wants_value() else Position.NAME)

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 # What the methods and functions that run a statement are called. The text must be a statement as well.
 _RUNS: Final = re.compile(
-    r"(^|_)(execute|executemany|executescript|exec|query|queries|sql|multisql|raw|fetch|fetchrow|fetchval|fetchone|fetchall|mogrify|scalar|scalars"
-    r"|select|prepare|run|cursor|iterate|stream|copy|text|statement|perform|first|one|all|command|cmd|dataframe|df|rows|do|call|submit|explain|ddl)(_|$)"
+    r"(^|_)(execute|executemany|executescript|exec|query|queries|sql|multisql|raw|fetch|fetchrow|fetchval|fetchone|fetchall"
+    r"|mogrify|scalar|scalars|select|prepare|run|cursor|iterate|stream|copy|text|statement|perform|first|one|all|command|cmd"
+    r"|dataframe|df|rows|do|call|submit|explain|ddl)(_|$)"
 )
 # The names among them that take nothing but SQL, so that a part of a statement is enough to know it.
-_RUNS_SQL: Final = re.compile(r"^_*(execute|executemany|executescript|exec_driver_sql|raw|raw_sql|read_sql|read_sql_query|mogrify|extra|sql|text|literal_column)$")
+_RUNS_SQL: Final = re.compile(
+    r"^_*(execute|executemany|executescript|exec_driver_sql|raw|raw_sql|read_sql|read_sql_query|mogrify|extra|sql|text"
+    r"|literal_column)$"
+)
 _CONDITION_KEYWORDS: Final = frozenset({"where", "having", "order_by", "select", "tables", "vars"})
 _STATEMENT_KEYWORDS: Final = re.compile(r"(^|_)(sql|query|statement|stmt|command|operation|q|text|clause|clauses)$")
 _CONDITIONS: Final = frozenset({"filter", "where", "having", "order_by"})
@@ -70,12 +74,14 @@ def _values(expr: ast.expr) -> list[ast.expr]:
 
 
 def _may_be_text(expr: ast.expr) -> bool:
-    return isinstance(expr, (ast.JoinedStr, ast.BinOp, ast.Call, ast.Name, ast.Attribute, ast.IfExp, ast.BoolOp, ast.Await, ast.NamedExpr))
+    return isinstance(
+        expr, (ast.JoinedStr, ast.BinOp, ast.Call, ast.Name, ast.Attribute, ast.IfExp, ast.BoolOp, ast.Await, ast.NamedExpr)
+    )
 
 
 def _is_alchemy(function: ast.expr, module: Module) -> bool:
     name = module.names.dotted(function)
-    return name.startswith(("sqlalchemy", "sqlmodel")) or ".sa." in f".{name}" or name.startswith(("sa.", "db."))
+    return name.startswith(("sqlalchemy", "sqlmodel", "sa.", "db."))
 
 
 def _has_alchemy(module: Module) -> bool:

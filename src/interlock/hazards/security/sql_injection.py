@@ -50,8 +50,35 @@ HAZARD = Hazard(
     severity=Severity.CRITICAL,
     advice='hand the value over as a parameter: execute("... = %s", (value,)); look names and sort orders up in a dict of allowed ones',
     needles=(
-        (b"SELECT", b"select", b"Select", b"INSERT", b"insert", b"UPDATE", b"update", b"DELETE", b"delete", b"WHERE", b"where", b"extra("),
-        (b"execute", b"query", b"Query", b"QUERY", b"sql", b"SQL", b"raw(", b"extra(", b"text(", b"fetch", b"cursor", b"db", b"conn"),
+        (
+            b"SELECT",
+            b"select",
+            b"Select",
+            b"INSERT",
+            b"insert",
+            b"UPDATE",
+            b"update",
+            b"DELETE",
+            b"delete",
+            b"WHERE",
+            b"where",
+            b"extra(",
+        ),
+        (
+            b"execute",
+            b"query",
+            b"Query",
+            b"QUERY",
+            b"sql",
+            b"SQL",
+            b"raw(",
+            b"extra(",
+            b"text(",
+            b"fetch",
+            b"cursor",
+            b"db",
+            b"conn",
+        ),
     ),
     signal="statements that the database has not seen before; syntax errors near a quote; rows returned per call rise",
     scenario="a value with a quote in it (O'Brien, ' OR '1'='1) finds the same rows as any other value that is not there: none",
@@ -67,17 +94,27 @@ _SENT: Final = frozenset(
     "args form values json get_json data GET POST FILES files COOKIES cookies META headers query_params path_params query params match_info "
     "view_args body post read text rel_url query_string matchdict get_data arguments input stream".split()
 )
-_ROUTES: Final = frozenset("get post put delete patch head options route websocket api_route api_view action endpoint view whitelist".split())
+_ROUTES: Final = frozenset(
+    "get post put delete patch head options route websocket api_route api_view action endpoint view whitelist".split()
+)
 _VIEW_BASES: Final = re.compile(r"(View|Resource|ViewSet|RequestHandler|HTTPEndpoint|Controller)$")
-_VIEW_METHODS: Final = frozenset("get post put delete patch head options list create retrieve update destroy partial_update".split())
+_VIEW_METHODS: Final = frozenset(
+    "get post put delete patch head options list create retrieve update destroy partial_update".split()
+)
 _INJECTED: Final = frozenset({"Depends", "Security", "Provide", "Inject"})
-_SQL_NAME: Final = re.compile(r"(^|_)(sql|query|subquery|clause|expr|expression|placeholder|placeholders|condition|conditions|cte|stmt|statement|marks)$")
+_SQL_NAME: Final = re.compile(
+    r"(^|_)(sql|query|subquery|clause|expr|expression|placeholder|placeholders|condition|conditions|cte|stmt|statement|marks)$"
+)
 _MARK: Final = re.compile(r"%s|\?|(?<![:\w]):(?P<key>[a-z]\w*)|\$1\b")
 _LONGEST_VALUE: Final = 40
 _DEEPEST: Final = 8  # Assignments and loops between a parameter and its use.
-_FORM: Final = re.compile(r"\b\w*form\.\w+\.data\b|\bcleaned_data\b|\bform_dict\b|\bweb\.input\(|\.text_input\(|\.get_(?:query_|body_)?arguments?\(|\.text_area\(")
-_READ_FROM_DATABASE: Final = re.compile(r"fetch|execute|query|select|\.all\(|\.first\(|objects\b|sql|cursor|session|\.find|get_doc|get_all|get_value")
-
+_FORM: Final = re.compile(
+    r"\b\w*form\.\w+\.data\b|\bcleaned_data\b|\bform_dict\b|\bweb\.input\(|\.text_input\(|\.get_(?:query_|body_)?arguments?\(|\.text_area\("
+)
+_READ_FROM_FILE: Final = re.compile(r"\bopen\(|\bcsv\.|json\.load\(|read_csv|read_excel|\.iterrows\(|\.itertuples\(")
+_READ_FROM_DATABASE: Final = re.compile(
+    r"fetch|execute|query|select|\.all\(|\.first\(|objects\b|sql|cursor|session|\.find|get_doc|get_all|get_value"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +140,10 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
                 known = worst.get(place.hole.text)
                 if known is None or rank < known[0]:
                     confidence = Confidence.HIGH if rank <= 4 else Confidence.MEDIUM  # noqa: PLR2004 - a caller's text in quotes.
-                    worst[place.hole.text] = rank, HAZARD.finding(module, place.hole.text, _message(place, source, module), confidence)
+                    worst[place.hole.text] = (
+                        rank,
+                        HAZARD.finding(module, place.hole.text, _message(place, source, module), confidence),
+                    )
     yield from sorted((finding for _, finding in worst.values()), key=lambda finding: finding.location)
 
 
@@ -118,7 +158,12 @@ def _is_open(place: Place, source: _Source, inert: Inert, module: Module) -> boo
         case Position.VALUE:
             # Without quotes around it, a text is no SQL value: what is turned into one with `str` was a number, and so are the
             # attributes of objects that stand here, or they are SQL.
-            is_text = not isinstance(value, ast.Attribute) and not place.hole.is_entry and not _is_made_text(value) and not _is_sql_itself(value, module)
+            is_text = (
+                not isinstance(value, ast.Attribute)
+                and not place.hole.is_entry
+                and not _is_made_text(value)
+                and not _is_sql_itself(value, module)
+            )
             may_be = source.is_request or (source.is_caller and not source.is_foreign and is_text)
         case Position.QUOTED:
             may_be = source.is_caller and (source.is_request or not _is_sql_itself(value, module))
@@ -143,7 +188,16 @@ def _is_sql_itself(value: ast.expr, module: Module) -> bool:
     parameter = parameter_behind(value, module) if isinstance(value, ast.Name) else None
     match parameter:
         case ast.arg(annotation=ast.Name(id=kind) | ast.Attribute(attr=kind)):
-            return kind[:1].isupper() and kind not in {"Any", "Text", "AnyStr", "Dict", "List", "Mapping", "Sequence", "Iterable"}
+            return kind[:1].isupper() and kind not in {
+                "Any",
+                "Text",
+                "AnyStr",
+                "Dict",
+                "List",
+                "Mapping",
+                "Sequence",
+                "Iterable",
+            }
         case _:
             return False
 
@@ -171,8 +225,15 @@ def _source_of(part: Part, module: Module) -> _Source:
     owner = parameter_owner(module, parameter) if parameter is not None else None
     if (part.kind is Kind.REQUEST and _is_sent(part, parameter)) or _is_form(part.site, module):
         return _Source(is_request=True, is_caller=True, words="from the request")
-    if part.kind in {Kind.CALLER, Kind.REQUEST} and owner is not None and parameter is not None and not _is_injected(owner, parameter):
+    if (
+        part.kind in {Kind.CALLER, Kind.REQUEST}
+        and owner is not None
+        and parameter is not None
+        and not _is_injected(owner, parameter)
+    ):
         return _given_by_caller(owner, parameter, module)
+    if part.kind is Kind.STORED and isinstance(part.site, ast.Attribute):
+        return _Source(is_request=False, is_caller=True, words="kept on the object", is_foreign=True)
     if part.kind is Kind.UNKNOWN and _is_foreign(part.site, module):
         return _Source(is_request=False, is_caller=True, words="from outside", is_foreign=True)
     return _Source(is_request=False, is_caller=False, words="made elsewhere")
@@ -197,11 +258,15 @@ def _is_foreign(site: ast.expr, module: Module) -> bool:
     match site:
         case ast.Call(func=ast.Name(id="input")):
             return True
-        case ast.Subscript(slice=ast.Constant(value=str())) | ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(), *_]):
+        case (
+            ast.Subscript(slice=ast.Constant(value=str())) | ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(), *_])
+        ):
             root = _root_value(site, module)
             return root is not None and _READ_FROM_DATABASE.search(module.segment(root)) is None
         case ast.Call(func=ast.Attribute(attr="get" | "text" | "toPlainText" | "currentText"), args=[]):
             return True  # The fields of a desktop program's forms.
+        case ast.Name():
+            return _is_read_from_file(site, module)
         case _:
             return False
 
@@ -209,8 +274,22 @@ def _is_foreign(site: ast.expr, module: Module) -> bool:
 def _is_sent(part: Part, parameter: ast.arg | None) -> bool:
     """Whether a part of a request is what the client wrote, and not what the framework adds, such as `request.user`."""
     _, _, attribute = part.name.partition("request.")
-    is_body = parameter is not None and parameter.annotation is not None and not ast.unparse(parameter.annotation).endswith(("Request", "Request'"))
+    is_body = (
+        parameter is not None
+        and parameter.annotation is not None
+        and not ast.unparse(parameter.annotation).endswith(("Request", "Request'"))
+    )
     return attribute.split(".")[0] in _SENT or is_body
+
+
+def _is_read_from_file(site: ast.expr, module: Module) -> bool:
+    """Whether a value is a line of a file, or a row of a table that was read from one."""
+    value = _root_value(site, module)
+    for _ in range(_DEEPEST):
+        if value is None or _READ_FROM_FILE.search(module.segment(value)):
+            break
+        value = _root_value(value, module)
+    return value is not None and _READ_FROM_FILE.search(module.segment(value)) is not None
 
 
 def _root(expr: ast.expr, module: Module) -> ast.Name | None:
@@ -219,7 +298,12 @@ def _root(expr: ast.expr, module: Module) -> ast.Name | None:
         match expr:
             case ast.Call(func=function, args=[value, *_]) if module.names.dotted(function):
                 expr = value
-            case ast.Attribute(value=value) | ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value)) | ast.Await(value=value):
+            case (
+                ast.Attribute(value=value)
+                | ast.Subscript(value=value)
+                | ast.Call(func=ast.Attribute(value=value))
+                | ast.Await(value=value)
+            ):
                 expr = value
             case _:
                 return None
@@ -252,7 +336,10 @@ def parameter_behind(expr: ast.expr, module: Module) -> ast.arg | None:
 def _is_injected(owner: Function, parameter: ast.arg) -> bool:
     """Whether the framework makes the argument: FastAPI's `Depends` and the like."""
     positional = [*owner.args.posonlyargs, *owner.args.args]
-    pairs = [*zip(reversed(positional), reversed(owner.args.defaults), strict=False), *zip(owner.args.kwonlyargs, owner.args.kw_defaults, strict=True)]
+    pairs = [
+        *zip(reversed(positional), reversed(owner.args.defaults), strict=False),
+        *zip(owner.args.kwonlyargs, owner.args.kw_defaults, strict=True),
+    ]
     default = next((default for arg, default in pairs if arg is parameter), None)
     texts = [ast.unparse(node) for node in (default, parameter.annotation) if node is not None]
     return any(f"{name}(" in text for name in _INJECTED for text in texts)
@@ -263,7 +350,10 @@ def is_handler(function: Function, module: Module) -> bool:
     decorators = [decorator.func if isinstance(decorator, ast.Call) else decorator for decorator in function.decorator_list]
     if any(isinstance(decorator, ast.Attribute) and decorator.attr in _ROUTES for decorator in decorators):
         return True
-    if any(isinstance(decorator, ast.Name) and decorator.id in {"api_view", "route", "tool", "whitelist"} for decorator in decorators):
+    if any(
+        isinstance(decorator, ast.Name) and decorator.id in {"api_view", "route", "tool", "whitelist"}
+        for decorator in decorators
+    ):
         return True
     names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
     if names[:1] == ["request"]:
@@ -297,13 +387,16 @@ def inject(module: Module) -> Iterator[Mutant]:
     """Puts the value into the text where a parameter was: `= %s`, `?`, `:name` and `$1` become `= '{value}'`."""
     for call in module.nodes(ast.Call):
         match call:
-            case ast.Call(func=ast.Attribute(attr="execute" | "fetch" | "fetchrow" | "raw"), args=[ast.Constant(value=str()) as sql, *given]) if given:
-                yield from _planted(module, call, sql, given)
+            case ast.Call(
+                func=ast.Attribute(attr="execute" | "fetch" | "fetchrow" | "raw"),
+                args=[ast.Constant(value=str()) as sql, *given],
+            ) if given:
+                yield from _planted(module, sql, given)
             case _:
                 pass
 
 
-def _planted(module: Module, call: ast.Call, sql: ast.Constant, given: list[ast.expr]) -> Iterator[Mutant]:
+def _planted(module: Module, sql: ast.Constant, given: list[ast.expr]) -> Iterator[Mutant]:
     text = module.segment(sql)
     mark = _MARK.search(text)
     value = _first_value(given, mark.group("key") or "") if mark else None
@@ -312,7 +405,11 @@ def _planted(module: Module, call: ast.Call, sql: ast.Constant, given: list[ast.
     written = module.segment(value)
     head, tail = text[: mark.start()].replace("{", "{{"), text[mark.end() :].replace("}", "}}")
     planted = f"f{head}'{{{written}}}'{tail}"
-    yield Mutant(sql.lineno, f"`{written}` is put into the text", edited(module, [Edit(module.start(sql), module.end(given[0]), planted)]))
+    yield Mutant(
+        sql.lineno,
+        f"`{written}` is put into the text",
+        edited(module, [Edit(module.start(sql), module.end(given[0]), planted)]),
+    )
 
 
 def _first_value(given: list[ast.expr], key: str) -> ast.expr | None:
@@ -321,7 +418,14 @@ def _first_value(given: list[ast.expr], key: str) -> ast.expr | None:
         case ast.Tuple(elts=[value, *_]) | ast.List(elts=[value, *_]):
             return value
         case ast.Dict(keys=keys, values=values):
-            return next((value for name, value in zip(keys, values, strict=True) if isinstance(name, ast.Constant) and name.value == key), None)
+            return next(
+                (
+                    value
+                    for name, value in zip(keys, values, strict=True)
+                    if isinstance(name, ast.Constant) and name.value == key
+                ),
+                None,
+            )
         case ast.Name() as value:
             return value
         case _:
@@ -410,13 +514,13 @@ class Orders:
     def __init__(self, connection):
         self.connection = connection
 
-    def _rows(self, sql):
+    def _load(self, sql):
         cursor = self.connection.cursor()
         cursor.execute(sql)
         return cursor.fetchall()
 
     def by_customer(self, customer):
-        return self._rows(f"SELECT * FROM orders WHERE customer = '{customer}'")  # expect: security/sql-injection
+        return self._load(f"SELECT * FROM orders WHERE customer = '{customer}'")  # expect: security/sql-injection
 
     def _where(self, filters):
         values = []
