@@ -20,8 +20,8 @@ _ENDINGS = (".py", ".pyw")
 class Discovered:
     """The files to read, relative to where the run started, and what could not be followed."""
 
-    files: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    files: list[str] = field(default_factory=list[str])
+    problems: list[Problem] = field(default_factory=list[Problem])
 
 
 def discover(paths: list[str]) -> Discovered:

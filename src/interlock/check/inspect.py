@@ -16,7 +16,7 @@ from interlock.source.module import Module
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from interlock.core.finding import Finding
+    from interlock.core.finding import Finding, Location
     from interlock.hazards.catalogue import Listing
     from interlock.hazards.hazard import Hazard
 
@@ -41,9 +41,9 @@ class Problem:
 class Inspection:
     """What was seen in one file."""
 
-    findings: list[Finding] = field(default_factory=list)
-    suppressed: list[Finding] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    suppressed: list[Finding] = field(default_factory=list["Finding"])
+    problems: list[Problem] = field(default_factory=list["Problem"])
 
 
 def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing]) -> Inspection:
@@ -100,7 +100,7 @@ def _held_against(module: Module, hazards: list[Hazard | Listing]) -> Inspection
 
 def _found(module: Module, hazard: Hazard) -> Iterator[Finding]:
     """What a hazard's detectors yield, each place once."""
-    places = set()
+    places: set[Location] = set()
     for types, detector in hazard.detectors:
         for node in module.nodes(*types):
             for finding in detector(node, module):
@@ -118,7 +118,7 @@ def _depth(tree: ast.AST) -> int:
     return depth
 
 
-def _too_deep(module: Module, hazard: Hazard) -> Problem:
+def _too_deep(module: Module, hazard: Hazard | Listing) -> Problem:
     return Problem(path=module.path, line=0, message=f"is nested too deeply to be held against {hazard.name}")
 
 

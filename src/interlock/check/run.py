@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interlock.check.inspect import Inspection, Problem, inspect
 from interlock.core.settings import Document, strict
@@ -39,12 +39,8 @@ class CheckSettings:
     @classmethod
     def of(cls, document: Document) -> CheckSettings:
         """The settings of a project. Raises UsageError if one is not right."""
-        table: Any = document.tables.get("check", {})
-        entries = table.get("exclude", []) if isinstance(table, dict) else []
-        if not isinstance(entries, list):
-            raise document.fail("exclude", "exclude in check is no list; expected [{ path = ..., reason = ... }]")
-        strict(document, _Section, table, "check")
-        return cls(exclude=tuple(strict(document, Exclusion, entry, "exclude") for entry in entries))
+        section = strict(document, _Section, document.tables.get("check", {}), "check")
+        return cls(exclude=tuple(strict(document, Exclusion, entry, "exclude") for entry in section.exclude))
 
     def excludes(self, path: str) -> bool:
         """Whether a file, named relative to the settings, is left out."""
@@ -55,16 +51,16 @@ class CheckSettings:
 class _Section:
     """What `[check]` may hold."""
 
-    exclude: list = field(default_factory=list)  # type: ignore[type-arg]  # its entries are read as Exclusion.
+    exclude: list[object] = field(default_factory=list[object])  # its entries are read as Exclusion.
 
 
 @dataclass(slots=True)
 class Report:
     """What a run of `check` saw."""
 
-    findings: list[Finding] = field(default_factory=list)
-    suppressed: list[Finding] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    suppressed: list[Finding] = field(default_factory=list["Finding"])
+    problems: list[Problem] = field(default_factory=list["Problem"])
     files: int = 0
     hazards: int = 0
 
@@ -113,7 +109,7 @@ def check_change(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Rep
 def _fresh(findings: list[Finding], known: list[Finding]) -> list[Finding]:
     """The findings that were not there before; as many as there are more of, where several look alike."""
     left = Counter(finding.identity for finding in known)
-    fresh = []
+    fresh: list[Finding] = []
     for finding in findings:
         left[finding.identity] -= 1
         if left[finding.identity] < 0:

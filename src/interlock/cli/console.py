@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -27,7 +28,7 @@ class Console:
         self._quiet = quiet
         self._started_s = self._shown_s = time.monotonic()
         for stream in (self._out, self._err):
-            if hasattr(stream, "reconfigure"):  # A file's name may hold bytes that the terminal cannot show.
+            if isinstance(stream, TextIOWrapper):  # A file's name may hold bytes that the terminal cannot show.
                 stream.reconfigure(errors="backslashreplace")
 
     def result(self, text: str) -> None:

@@ -33,7 +33,7 @@ def check(name: str, report: Report, console: Console) -> str:
 
 def _text(report: Report, console: Console) -> str:
     """`path:line:column: family/name message`, one line a finding, and once a hazard what to write instead."""
-    lines = []
+    lines: list[str] = []
     for finding in report.findings:
         lines.append(f"{finding.location}: {console.paint(finding.hazard, 'red', 'bold')} {finding.message}")
     advised = {finding.hazard: finding.advice for finding in report.findings}

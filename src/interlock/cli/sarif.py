@@ -23,7 +23,7 @@ _LEVELS: Final = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.M
 def sarif(report: Report) -> str:
     """The report as one SARIF run."""
     seen: Counter[tuple[str, ...]] = Counter()
-    results = []
+    results: list[dict[str, Any]] = []
     for finding in report.findings:
         results.append(_result(finding, seen[finding.identity]))
         seen[finding.identity] += 1

@@ -74,6 +74,17 @@ def _parsed(name: str, content: bytes) -> Document | None:
     return None if own is None else Document(name, text, own)
 
 
+def tables(document: Document, name: str) -> list[object]:
+    """The tables of an array such as [[feature]]; none if it is not there.
+
+    Raises UsageError if it is something else.
+    """
+    found: object = document.tables.get(name, [])
+    if not isinstance(found, list):
+        raise document.fail(name, f"{name} is {_shown(found)}; expected [[{name}]], one table for each")
+    return cast("list[object]", found)
+
+
 def known_sections(document: Document, sections: tuple[str, ...]) -> None:
     """Raises UsageError if there is a section of another name."""
     for name in document.tables:
@@ -97,7 +108,8 @@ def strict(document: Document, kind: type[T], table: object, what: str) -> T:
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             raise document.fail(what, f"{what} has no {name!r}, which it needs")
     hints = get_type_hints(kind)
-    return kind(**{key: _typed(document, hints[key], key, value, what) for key, value in values.items()})
+    typed: dict[str, Any] = {key: _typed(document, hints[key], key, value, what) for key, value in values.items()}
+    return kind(**typed)
 
 
 def _typed(document: Document, hint: object, key: str, value: object, what: str) -> object:
@@ -106,6 +118,10 @@ def _typed(document: Document, hint: object, key: str, value: object, what: str)
         if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
             return tuple(cast("list[str]", value))
         raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of texts")
+    if hint == list[object]:
+        if isinstance(value, list):
+            return cast("list[object]", value)
+        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of tables")
     if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         expected = {"str": "a text", "int": "a whole number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
         raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected {expected}")

@@ -14,10 +14,10 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interlock.check.inspect import decoded
-from interlock.core.settings import Document, strict
+from interlock.core.settings import Document, strict, tables
 from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ class Feature:
     @classmethod
     def all_of(cls, document: Document) -> tuple[Feature, ...]:
         """The features of a project. Raises UsageError if one is not declared right."""
-        tables: Any = document.tables.get("feature", [])
-        if not isinstance(tables, list):
-            raise document.fail("feature", "feature is a single table; expected [[feature]], one for each")
-        features = tuple(strict(document, cls, table, "feature") for table in tables)
+        features = tuple(strict(document, cls, table, "feature") for table in tables(document, "feature"))
         for feature in features:
             if feature.tier not in {1, 2, 3}:
                 raise document.fail("tier", f"tier of feature {feature.name!r} is {feature.tier}; expected 1, 2 or 3")
@@ -175,7 +172,7 @@ def _pieces(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
 def _definers(change: Change, metric: str) -> frozenset[str]:
     """The names to which the project assigns a metric, wherever it declares it."""
     paths = [path for path in change.repository.mentioning(change.head, metric) if path.endswith(".py")]
-    names = set()
+    names: set[str] = set()
     for content in change.repository.contents(change.head, paths).values():
         for node in ast.walk(_parsed(content)):
             if isinstance(node, ast.Assign) and any(

@@ -194,22 +194,29 @@ def _drawn(module: Module, call: ast.Call, name: str) -> Part | None:
     return Part(Kind.RANDOM, call, name + "()", bits=bits, character_bits=DECIMAL_BITS)
 
 
-def number(module: Module, expr: ast.expr) -> float | None:
-    """The value of a number written in the code, through names and arithmetic; None if it is not one."""
+def number(module: Module, expr: ast.expr, depth: int = 20) -> float | None:
+    """The value of a number written in the code, through names and arithmetic; None if it is not one, or made of itself."""
+    if not depth:
+        return None
     match expr:
         case ast.Constant(value=int() | float() as value) if abs(value) < _LARGEST:
             return float(value)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            value = number(module, operand)
-            return None if value is None else -value
+            negated = number(module, operand, depth - 1)
+            return None if negated is None else -negated
         case ast.BinOp(left=left, op=op, right=right):
-            return _arithmetic(op, number(module, left), number(module, right))
+            return _finite(_arithmetic(op, number(module, left, depth - 1), number(module, right, depth - 1)))
         case ast.Name(id=name):
             bindings = module.names.lookup(name, expr)
-            value = bindings[0].value if len(bindings) == 1 else None
-            return number(module, value) if isinstance(value, (ast.Constant, ast.BinOp, ast.UnaryOp)) else None
+            assigned = bindings[0].value if len(bindings) == 1 else None
+            return number(module, assigned, depth - 1) if isinstance(assigned, (ast.Constant, ast.BinOp, ast.UnaryOp)) else None
         case _:
             return None
+
+
+def _finite(value: float | None) -> float | None:
+    """A number that sizes can be worked out from; None for those past the end of the scale."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _arithmetic(op: ast.operator, left: float | None, right: float | None) -> float | None:
@@ -223,7 +230,7 @@ def _arithmetic(op: ast.operator, left: float | None, right: float | None) -> fl
         case ast.Mult():
             return left * right
         case ast.Pow() if 0 < left <= 64 and abs(right) <= 128:
-            return float(left**right)
+            return math.pow(left, right)
         case ast.Div() | ast.FloorDiv() if right:
             return left / right
         case ast.LShift() if 0 <= right <= 512:
@@ -232,32 +239,34 @@ def _arithmetic(op: ast.operator, left: float | None, right: float | None) -> fl
             return None
 
 
-def alphabet_size(module: Module, expr: ast.expr) -> int | None:
-    """How many different values a draw from this expression can give."""
+def alphabet_size(module: Module, expr: ast.expr, depth: int = 20) -> int | None:
+    """How many different values a draw from this expression can give; None if that cannot be told."""
+    if not depth:
+        return None
     match expr:
         case ast.Constant(value=str() as text):
             return len(set(text))
         case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
             return None if any(isinstance(element, ast.Starred) for element in elements) else len(elements)
         case ast.BinOp(op=ast.Add(), left=left, right=right):
-            sizes = alphabet_size(module, left), alphabet_size(module, right)
+            sizes = alphabet_size(module, left, depth - 1), alphabet_size(module, right, depth - 1)
             return None if None in sizes else sum(size for size in sizes if size)
         case ast.Call(func=ast.Name(id="range"), args=[*_, high]):
             size = number(module, high)
             return None if size is None else max(int(size), 1)
         case ast.Name() | ast.Attribute():
-            return _named_alphabet(module, expr)
+            return _named_alphabet(module, expr, depth)
         case _:
             return None
 
 
-def _named_alphabet(module: Module, expr: ast.Name | ast.Attribute) -> int | None:
+def _named_alphabet(module: Module, expr: ast.Name | ast.Attribute, depth: int) -> int | None:
     name = module.names.dotted(expr)
     if name in _ALPHABETS or not isinstance(expr, ast.Name):
         return _ALPHABETS.get(name)
     values = [binding.value for binding in module.names.reaching(expr.id, expr)]
     value = values[0] if len(values) == 1 else None
-    return alphabet_size(module, value) if isinstance(value, (ast.Constant, ast.BinOp, ast.List, ast.Tuple)) else None
+    return alphabet_size(module, value, depth - 1) if isinstance(value, (ast.Constant, ast.BinOp, ast.List, ast.Tuple)) else None
 
 
 def _pattern_s(module: Module, pattern: ast.expr) -> float:

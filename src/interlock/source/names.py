@@ -109,7 +109,7 @@ class Names:
 
     def _comprehended(self, bindings: list[Binding]) -> list[tuple[Binding, ast.comprehension]]:
         """Those of the bindings that are the variable of a comprehension, which nothing outside it sees."""
-        found = []
+        found: list[tuple[Binding, ast.comprehension]] = []
         for binding in bindings:
             around: ast.AST | None = binding.node
             while isinstance(around, (ast.Name, ast.Tuple, ast.List, ast.Starred)):

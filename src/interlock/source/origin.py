@@ -109,7 +109,8 @@ def either(origins: list[Origin]) -> Origin:
     """A value that is one of several others. A part is there always only if every one of them has its kind."""
     if len(origins) == 1:
         return origins[0]
-    common = set.intersection(*({part.kind for part in origin.parts} for origin in origins)) if origins else set()
+    kinds = [{part.kind for part in origin.parts} for origin in origins]
+    common: set[Kind] = set.intersection(*kinds) if kinds else set()
     marked = (_sometimes(part, common) for origin in origins for part in origin.parts)
     return Origin(tuple(dict.fromkeys(marked)))
 

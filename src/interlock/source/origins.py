@@ -56,7 +56,7 @@ _TIMESPEC_S: Final = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "millise
 class _Frame:
     """The call through which a value is being followed: what its parameters stand for."""
 
-    arguments: dict[str, Origin] = field(default_factory=dict)
+    arguments: dict[str, Origin] = field(default_factory=dict[str, Origin])
     depth: int = 0
 
 

@@ -118,7 +118,7 @@ class Command:
         return len(self.call.args) > place and not _is_nothing(self.call.args[place])
 
 
-_MENTIONED: Final = re.compile("redis|valkey|cache", re.IGNORECASE)
+_MENTIONED: Final = re.compile(r"redis|valkey|cache|\.multi\(", re.IGNORECASE)
 
 
 def find_commands(module: Module) -> Iterator[Command]:
@@ -264,7 +264,7 @@ class Clients:
     def _inherited(self, expr: ast.Name) -> str:
         """`self` in a class that extends a client."""
         owner = self._module.enclosing(expr, ast.ClassDef)
-        bases = self._module.names.ancestry(owner) if owner else set()
+        bases = self._module.names.ancestry(owner) if owner else set[str]()
         return "client" if any(name.startswith(_LIBRARIES) and _constructs(name) for name in bases) else ""
 
     def _bound(self, bindings: list[Binding], name: str) -> str:

@@ -549,7 +549,7 @@ log = logging.getLogger(__name__)
 
 def add_member(team, user):
     try:
-        team.members.create(user=user)
+        Member.objects.create(team=team, user=user)
     except IntegrityError:
         pass
 
@@ -587,13 +587,12 @@ async def stop(tasks):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 def collect(rows):
-    seen = set()
+    collection = set()
     for row in rows:
         try:
-            seen.add(row.key)
+            collection.add(row.key)
         except Exception:
             pass
-    return seen
 """,
     """
 def remind(order, mailer, log):

@@ -207,6 +207,9 @@ def _marks(read: Access, write: Access, accesses: list[Access], module: Module) 
     """Whether the write is a lock or a marker, and no data that is kept for the next reader (cache-aside)."""
     if read.name not in READS_ONE or not _same_member(read, write, module):
         return False
+    function = module.function(read.at)
+    if function is not None and takes_lock(module, function):
+        return False
     exits = [
         guard.exit for guard in guards(module, write.at) if Sense.ABSENT in {sense for sense, _ in senses(module, guard, read)}
     ]

@@ -167,7 +167,7 @@ def _never_ending(access: Access, own: list[Access], key: str, module: Module) -
         access.name in _WRITES
         and not access.is_cache
         and _passes(access, own, module)
-        and not _has_end_elsewhere(access, module, _LIFETIMES | _REMOVALS)
+        and not _has_end_elsewhere(access, module, _LIFETIMES | _REMOVALS | _TAKES_OUT)
     ):
         message = f"{access.name.upper()} writes a new {key} for each {_what_varies(access, module)}, and none ever ends: memory grows until Redis is full"
         yield HAZARD.finding(module, access.at, message, Confidence.MEDIUM)

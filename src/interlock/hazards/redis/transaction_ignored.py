@@ -111,11 +111,7 @@ def _written_at_once(watch: Command, commands: list[Command], module: Module) ->
     """A write on the watched pipeline that is not in a MULTI, because there is none."""
     pipe = root(watch.receiver)
     same = [command for command in commands if root(command.receiver) == pipe]
-    if (
-        not watch.buffered
-        or any(command.name == "multi" for command in same)
-        or not any(command.name == "execute" for command in same)
-    ):
+    if not watch.buffered or any(command.name == "multi" for command in same) or _is_handed_on(watch, module):
         return None
     return next(
         (command for command in same if command.name not in _READS_BEFORE_MULTI and command.call.lineno > watch.call.lineno),
@@ -168,9 +164,8 @@ def _is_parameter_of(watch: ast.Call, function: Function, module: Module) -> boo
     receiver = watch.func.value if isinstance(watch.func, ast.Attribute) else None
     if not isinstance(receiver, ast.Name):
         return False
-    return any(
-        binding.is_parameter for binding in module.names.reaching(receiver.id, receiver)
-    ) and function is module.function(watch)
+    parts = module.origins.of(receiver).parts
+    return function is module.function(watch) and any(part.kind in {Kind.CALLER, Kind.REQUEST} for part in parts)
 
 
 @lru_cache(maxsize=1)
@@ -327,6 +322,13 @@ def move(job_id, due):
                 break
             except redis.WatchError:
                 continue
+
+def sign_up(store, name, user):
+    with store.pipeline() as pipe:
+        pipe.watch(name)  # expect: redis/transaction-ignored
+        pipe.multi()
+        user.save(pipe)
+        pipe.execute()
 """,
     """
 import redis
