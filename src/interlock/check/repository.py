@@ -5,15 +5,28 @@ Only plumbing commands, whose output git promises to keep; content comes from on
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import UsageError, WorldError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_AT_ONCE: Final = 500  # Paths in one command line, which must not grow longer than the system allows.
+# Hunks of changed lines alone, whatever the user's settings add to them.
+_LINES_ALONE: Final = (
+    "--unified=0",
+    "--inter-hunk-context=0",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-renames",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +45,28 @@ class Repository:
 
     @classmethod
     def around(cls, place: Path) -> Repository | None:
-        """The repository that a folder is in; None if it is in none, or if there is no git."""
+        """The repository that a folder is in; None if it is in none, or if there is no git.
+
+        Raises WorldError if there is one that git does not open, as where it belongs to somebody else.
+        """
         try:
             done = subprocess.run(
                 ["git", "-C", str(place), "rev-parse", "--show-toplevel"],  # noqa: S607 - whichever git the user runs.
                 capture_output=True,
+                env={**os.environ, "LC_ALL": "C"},
                 check=False,
             )
         except FileNotFoundError:
             return None
-        return cls(Path(done.stdout.decode().rstrip("\n"))) if done.returncode == 0 else None
+        if b"dubious ownership" in done.stderr:
+            message = f"git does not open the repository around {place}: {done.stderr.decode(errors='replace').strip()}"
+            raise WorldError(message)
+        return cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n")))) if done.returncode == 0 else None
 
     def _git(self, *arguments: str, given: bytes = b"", allowed: tuple[int, ...] = (0,)) -> bytes:
         try:
             done = subprocess.run(
-                ["git", "-C", str(self.root), *arguments],  # noqa: S607 - whichever git the user runs.
+                ["git", "--literal-pathspecs", "-C", str(self.root), *arguments],  # noqa: S607 - whichever git the user runs.
                 input=given,
                 capture_output=True,
                 check=False,
@@ -94,31 +114,42 @@ class Repository:
         return sorted(found, key=lambda change: change.path)
 
     def contents(self, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
-        """What files said at a commit. Those that were not there, or were no plain files, are left out."""
-        wanted = [path for path in dict.fromkeys(paths) if "\n" not in path]
-        asked = "".join(f"{commit}:{path}\n" for path in wanted).encode(errors="surrogateescape")
-        answer = self._git("cat-file", "--batch", given=asked) if wanted else b""
+        """What files said at a commit. Those that were not there, links and submodules are left out."""
+        objects = self._plain_files(commit, list(dict.fromkeys(paths)))
+        asked = "".join(f"{name}\n" for name in objects.values()).encode()
+        answer = BytesIO(self._git("cat-file", "--batch", given=asked) if objects else b"")
         found: dict[str, bytes] = {}
-        for path in wanted:
-            header, _, answer = answer.partition(b"\n")
-            fields = header.rsplit(b" ", 2)
-            if len(fields) == 3 and fields[2].isdigit():  # noqa: PLR2004 - name, type, size; anything else is "missing".
-                size = int(fields[2])
-                if fields[1] == b"blob":
-                    found[path] = answer[:size]
-                answer = answer[size + 1 :]
+        for path in objects:
+            *_, kind, size = answer.readline().split()
+            if kind != b"blob":
+                message = f"git has lost what {path} said at {commit}"
+                raise WorldError(message)
+            found[path] = answer.read(int(size))
+            answer.read(1)
+        return found
+
+    def _plain_files(self, commit: str, paths: list[str]) -> dict[str, str]:
+        """The names of the objects that hold these files at a commit."""
+        found: dict[str, str] = {}
+        for start in range(0, len(paths), _AT_ONCE):
+            listed = self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths[start : start + _AT_ONCE])
+            for entry in listed.decode(errors="surrogateescape").split("\0")[:-1]:
+                fields, _, path = entry.partition("\t")
+                mode, _, name = fields.split()
+                if mode.startswith("100"):
+                    found[path] = name
         return found
 
     def mentioning(self, commit: str, text: str) -> list[str]:
         """The files of a commit that hold a text."""
-        listed = self._git("grep", "--name-only", "-z", "--fixed-strings", "-e", text, commit, allowed=(0, 1))
+        listed = self._git("grep", "--name-only", "--no-color", "-z", "--fixed-strings", "-e", text, commit, allowed=(0, 1))
         return [name.partition(":")[2] for name in listed.decode(errors="surrogateescape").split("\0") if name]
 
     def added_lines(self, base: str, head: str, path: str) -> set[int]:
         """The lines of a file at `head` that are not in it at `base`."""
-        text = self._git("diff", "--unified=0", "--no-color", "--no-ext-diff", "--no-renames", base, head, "--", path)
+        text = self._git("diff", *_LINES_ALONE, base, head, "--", path)
         lines: set[int] = set()
-        for line in text.decode(errors="replace").splitlines():
+        for line in text.decode(errors="replace").split("\n"):
             if line.startswith("@@"):
                 start, _, count = line.split("+", 1)[1].split(" ", 1)[0].partition(",")
                 lines |= set(range(int(start), int(start) + int(count or "1")))

@@ -234,7 +234,7 @@ def _arithmetic(op: ast.operator, left: float | None, right: float | None) -> fl
         case ast.Div() | ast.FloorDiv() if right:
             return left / right
         case ast.LShift() if 0 <= right <= 512:
-            return left * 2.0**right
+            return left * math.pow(2.0, right)
         case _:
             return None
 

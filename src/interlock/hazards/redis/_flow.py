@@ -335,6 +335,17 @@ def _takes_lock(module: Module, call: ast.Call) -> bool:
     return bool(_TAKES.match(name)) and (name == "acquire" or bool(_LOCK.search(name)))
 
 
+def shares_way(module: Module, node: ast.AST, other: ast.AST, result: ast.expr) -> bool:
+    """Whether whoever gets to `other` may have run `node` too, as far as the tests on an answer tell.
+
+    A call in one of these tests has been run, too: `if process(item): r.zrem(key, item)`.
+    """
+    decided = {(guard.test, guard.taken) for guard in guards(module, other) if depends(module, guard.test, result)}
+    if any(node in set(ast.walk(test)) or (isinstance(node, ast.expr) and depends(module, test, node)) for test, _ in decided):
+        return True
+    return decided <= {(guard.test, guard.taken) for guard in guards(module, node)}
+
+
 def takes_lock(module: Module, function: Function) -> bool:
     """Whether a function takes a lock anywhere, so that a test before it is a shortcut only."""
     withs = (node for node in module.nodes(ast.With, ast.AsyncWith) if module.function(node) is function)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.redis._accesses import READS_COUNT, READS_MANY, READS_ONE, accesses_in, calls_in
-from interlock.hazards.redis._flow import Sense, depends, guards, is_act, is_dropped, is_end, is_guarded, senses, takes_lock
+from interlock.hazards.redis._flow import Sense, depends, guards, is_act, is_dropped, is_end, is_guarded, senses, shares_way, takes_lock
 from interlock.source.edit import edited, replacing
 from interlock.source.origin import Kind
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from interlock.core.finding import Finding
     from interlock.hazards.redis._accesses import Access
+    from interlock.hazards.redis._flow import Guard
     from interlock.source.module import Function, Module
 
 HAZARD = Hazard(
@@ -132,10 +133,14 @@ def _pair(read: Access, write: Access, accesses: list[Access], module: Module) -
         )
     if read.is_cache or write.is_cache:
         return None
+    if _changes_state(read, write, asked, module):
+        message = f"two clients can both find {key} in this state before either changes it in line {line}: both go on"
+        return HAZARD.finding(module, read.at, message)
     if Sense.ORDERED in found and write.name in _COUNTS | _PUTS and _is_limit(read, write, accesses, module):
         message = f"clients that read {key} here at once all pass the test before the {write.name.upper()} in line {line} counts them: the limit leaks"
         return HAZARD.finding(module, read.at, message)
-    if _loses_update(read, write, module):
+    raised = [other for sense, other, _ in asked if sense is Sense.ORDERED and other is not None]
+    if _loses_update(read, write, module) or _overwrites_larger(read, write, raised, module):
         message = f"{key} is read here and written back in line {line}: of two clients that do so at once, one's change is lost"
         return HAZARD.finding(module, read.at, message)
     owners = [
@@ -152,6 +157,17 @@ def _pair(read: Access, write: Access, accesses: list[Access], module: Module) -
     if write.name in _TAKES_OFF and read.name in READS_MANY and _is_claim(read, write, module):
         return HAZARD.finding(module, write.at, _claim_message(read, write, key))
     return None
+
+
+def _changes_state(
+    read: Access, write: Access, asked: list[tuple[Sense, ast.expr | None, Guard]], module: Module
+) -> bool:
+    """Whether a state is tested, changed, and acted on: `if r.get(k) == b"pending": r.set(k, "running")`."""
+    states = [other for sense, other, guard in asked if sense is Sense.EQUAL and _is_value_itself(guard.test, read, module)]
+    if not any(isinstance(other, ast.Constant) for other in states) or write.name not in {"set", "setex", "hset"}:
+        return False
+    to = write.command.value
+    return isinstance(to, ast.Constant) and _same_member(read, write, module) and _acts_if(Sense.EQUAL, read, write, module)
 
 
 def _claim_message(read: Access, write: Access, key: str) -> str:
@@ -221,13 +237,13 @@ def _marks(read: Access, write: Access, accesses: list[Access], module: Module) 
     marker = write.name in {"sadd", "zadd", "setbit"} or _is_marker(write, module)
     refuses = any(_refuses(statement) for arm in exits for statement in arm)
     counts = any(access.name in _COUNTS and access.meets(write) for access in accesses)
-    return (guarding or marker or refuses) and (refuses or counts or _acts_if_absent(read, write, module))
+    return (guarding or marker or refuses) and (refuses or counts or _acts_if(Sense.ABSENT, read, write, module))
 
 
 def _keeps_a_finding(read: Access, write: Access, refuses: bool, module: Module) -> bool:  # noqa: FBT001 - a fact about the pair.
     """Whether the marker only notes what was found out since the read: too many attempts, a service that is down."""
     for guard in guards(module, write.at):
-        if depends(module, guard.test, read.result):
+        if depends(module, guard.test, read.result) or guard.test.lineno <= read.at.lineno:
             continue
         is_threshold = any(
             isinstance(op, (ast.Lt, ast.LtE, ast.Gt, ast.GtE))
@@ -302,21 +318,22 @@ def _refuses(statement: ast.stmt) -> bool:
             return False
 
 
-def _acts_if_absent(read: Access, write: Access, module: Module) -> bool:
-    """Whether something is done, or promised to the caller, because nothing was there."""
+def _acts_if(sense: Sense, read: Access, write: Access, module: Module) -> bool:
+    """Whether something is done, or promised to the caller, because the answer was this."""
     function = module.function(read.at)
-    nodes: list[ast.AST] = [
-        call
-        for call in calls_in(module).get(function, [])
-        if call is not write.at and call is not read.at and is_act(module, call)
-    ]
+    others = (call for call in calls_in(module).get(function, []) if call is not write.at and call is not read.at)
+    nodes: list[ast.AST] = [call for call in others if is_act(module, call)]
     promises = module.names.returns(function) if function is not None else []
-    nodes += [node for node in promises if isinstance(node.value, ast.Constant) and node.value.value is not None]
+    nodes += [node for node in promises if node.value is not None and not _is_nothing(node.value)]
     return any(
-        Sense.ABSENT in {sense for guard in guards(module, node) for sense, _ in senses(module, guard, read)}
+        sense in {found for guard in guards(module, node) for found, _ in senses(module, guard, read)}
         for node in nodes
         if getattr(node, "lineno", 0) >= read.place[0]
     )
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
 
 
 def _is_limit(read: Access, write: Access, accesses: list[Access], module: Module) -> bool:
@@ -346,6 +363,14 @@ def _loses_update(read: Access, write: Access, module: Module) -> bool:
     ):
         return False
     return depends(module, value, read.result) and _is_changed(module, _bare(value), read, 0)
+
+
+def _overwrites_larger(read: Access, write: Access, compared: list[ast.expr], module: Module) -> bool:
+    """Whether a value is written because it is larger or smaller than the one read: `if int(r.get(k)) < n: r.set(k, n)`."""
+    value = write.command.value
+    if value is None or read.name not in {"get", "hget"} or not _same_member(read, write, module):
+        return False
+    return not isinstance(value, ast.Constant) and any(ast.unparse(other) == ast.unparse(_bare(value)) for other in compared)
 
 
 _SERIALIZERS: Final = frozenset("dumps str int float encode bytes json model_dump_json packb dump max min".split())
@@ -414,27 +439,23 @@ def _is_claim(read: Access, write: Access, module: Module) -> bool:
     arguments = write.command.call.args[1:]
     if write.name not in _TAKES_OFF_ALL and not any(depends(module, argument, read.result) for argument in arguments):
         return False
-    decided = set(_item_tests(write, read, module))
+    function = module.function(write.at)
+    returned = [node.value for node in module.names.returns(function) if node.value is not None] if function is not None else []
+    if write.name in _TAKES_OFF_ALL and any(_hands_on(value, read, module) for value in returned):
+        return True
     return any(
         is_act(module, call)
         and not is_end(module, call)
         and any(depends(module, argument, read.result) for argument in call.args)
-        for call in calls_in(module).get(module.function(write.at), [])
-        if call is not write.at and call is not read.at and _is_on_the_way(call, write, decided, module)
+        for call in calls_in(module).get(function, [])
+        if call is not write.at and call is not read.at and shares_way(module, call, write.at, read.result)
     )
 
 
-def _item_tests(write: Access, read: Access, module: Module) -> Iterator[ast.expr]:
-    """The tests on an item that decide whether it is taken off."""
-    yield from (guard.test for guard in guards(module, write.at) if depends(module, guard.test, read.result))
-
-
-def _is_on_the_way(call: ast.Call, write: Access, tests: set[ast.expr], module: Module) -> bool:
-    """Whether whoever takes the item off has made this call: the call is in the test itself, or passed the same tests."""
-    if not tests:
-        return True
-    passed = {guard.test for guard in guards(module, call)}
-    return tests <= passed or any(call in set(ast.walk(test)) or depends(module, test, call) for test in tests)
+def _hands_on(value: ast.expr, read: Access, module: Module) -> bool:
+    """Whether a function returns what it read, and not only how much that was."""
+    counts = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in {"len", "sum", "bool", "int"}
+    return not counts and not _is_verdict(value) and depends(module, value, read.result)
 
 
 @HAZARD.injects
@@ -484,6 +505,18 @@ async def claim(pool, order_id, charge):
     if not await redis_client.get(key):  # expect: redis/check-then-act
         await charge(order_id)
         await redis_client.setex(key, 86400, "1")
+
+def acquire(name, seconds):
+    end = time.time() + seconds
+    while time.time() < end:
+        if not r.exists(f"lock:{name}"):  # expect: redis/check-then-act
+            r.set(f"lock:{name}", time.time(), ex=30)
+            return name
+
+def start(job):
+    if r.hget("states", job) == b"pending":  # expect: redis/check-then-act
+        r.hset("states", job, "running")
+        execute(job)
 
 def enter(name):
     while r.get(f"mutex:{name}"):  # expect: redis/check-then-act
@@ -564,6 +597,10 @@ def tally(service):
     else:
         client.incr(key)
 
+def raise_to(key, seen):
+    if int(client.get(key) or 0) < seen:  # expect: redis/check-then-act
+        client.set(key, seen)
+
 def count(page):
     views = int(client.get(f"views:{page}") or 0)  # expect: redis/check-then-act
     client.set(f"views:{page}", views + 1)
@@ -594,6 +631,11 @@ class RetryQueue:
                     self.reschedule(payment)
             except Exception:
                 self.redis.zrem(self.queue_key, raw)
+
+    def pop_all(self):
+        rows = self.redis.lrange("buffer", 0, -1)
+        self.redis.delete("buffer")  # expect: redis/check-then-act
+        return [json.loads(row) for row in rows]
 
     def flush(self):
         rows = self.redis.lrange("rows", 0, -1)
@@ -701,6 +743,13 @@ def rebuild(user):
     lock = UserLock(user)
     if lock.acquire(blocking=False):
         build_tree(user)
+
+def drop(group):
+    members = r.smembers(group)
+    for member in members:
+        r.delete(f"member:{member}")
+    r.delete(group)
+    return len(members)
 
 def sweep():
     for worker in r.smembers("workers"):

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in, root
-from interlock.hazards.redis._flow import depends, is_act, is_dropped, is_end
+from interlock.hazards.redis._flow import depends, is_act, is_dropped, is_end, shares_way
 from interlock.source.edit import edited, replacing
 from interlock.source.origin import Kind
 
@@ -248,7 +248,12 @@ def _was_read(command: Command, batch: list[Command], commands: list[Command], m
     sources = [source for source in sources if any(depends(module, argument, source) for argument in command.call.args[1:])]
     onward = [other.call for other in batch if other.name in {"lpush", "rpush", "zadd", "sadd", "xadd", "hset", "set", "publish"}]
     onward += [call for call in calls_in(module).get(module.function(command.call), []) if is_act(module, call) and not is_end(module, call)]
-    return not watched and any(depends(module, argument, source) for source in sources for call in onward for argument in call.args)
+    return not watched and any(
+        depends(module, argument, source) and shares_way(module, call, command.call, source)
+        for source in sources
+        for call in onward
+        for argument in call.args
+    )
 
 
 @HAZARD.injects
