@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 LIMIT_MS = 100.0
-CHANGED_FILE = '''
+CHANGED_FILE = """
 import time
 import redis
 
@@ -34,7 +34,7 @@ class PaymentRetryQueue:
     def enqueue(self, user_id, payload):
         idempotency_key = self.key(user_id)
         return self.redis.set(idempotency_key, payload, nx=True, ex=86400)
-'''
+"""
 
 
 def main() -> None:
@@ -80,7 +80,9 @@ def large_tree(folder: Path) -> None:
     check_s = statistics.median(took["interlock"]) / 1000
     print(f"\n{len(files)} files, {lines} lines (the standard library), median of 3")
     print(f"  ast.parse of every file  {parse_s:7.2f} s")
-    print(f"  interlock check          {check_s:7.2f} s   {check_s / parse_s:.1f} times parsing, {lines / check_s:,.0f} lines a second")
+    print(
+        f"  interlock check          {check_s:7.2f} s   {check_s / parse_s:.1f} times parsing, {lines / check_s:,.0f} lines a second"
+    )
     for name, times_ms in took.items():
         if name != "interlock":
             print(f"  {name:24} {statistics.median(times_ms) / 1000:7.2f} s")

@@ -29,7 +29,7 @@ from interlock.check.discovery import discover
 from interlock.check.repository import Repository
 from interlock.check.run import check_files
 from interlock.core.errors import InterlockError, UsageError, WorldError
-from interlock.core.settings import Document, known_sections, strict
+from interlock.core.settings import Document, known_sections, strict, tables
 from interlock.hazards.catalogue import catalogue
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def read_judgements(file: Path) -> Judgements:
         raise UsageError(message) from error
     known_sections(document, (ENTRY,))
     found: Judgements = {}
-    for table in document.tables.get(ENTRY, []):
+    for table in tables(document, ENTRY):
         judgement = strict(document, Judgement, table, ENTRY)
         if judgement.key in found:
             message = (

@@ -64,7 +64,9 @@ class Git:
         self("init", "--quiet", "--template=", "--initial-branch=main")
 
     def __call__(self, *arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=self.root, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.root, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+        )
         assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 

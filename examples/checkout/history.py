@@ -58,9 +58,7 @@ def read_releases() -> list[Release]:
     waiting = {path.parent.name: _read(path) for path in sorted(RELEASES.glob("*/COMMIT.md"))}
     ordered: list[Release] = []
     while waiting:
-        ready = [
-            name for name, release in waiting.items() if release.parent in {None, *(done.name for done in ordered)}
-        ]
+        ready = [name for name, release in waiting.items() if release.parent in {None, *(done.name for done in ordered)}]
         if not ready:
             raise HistoryError(f"no parent is known for: {', '.join(waiting)}")
         ordered += [waiting.pop(name) for name in ready]

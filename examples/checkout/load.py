@@ -35,9 +35,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import redis
-from fastapi import HTTPException
-
 from embedded import running_valkey
+from fastapi import HTTPException
 
 if TYPE_CHECKING:  # The release is found only when WORKTREE is known.
     from shop.context import Shop
@@ -248,9 +247,7 @@ def earlier_users(shop: Shop) -> list[Any]:
     """People who signed up long before, so that payments come from USERS in all."""
     from shop.accounts.models import User
 
-    earlier = [
-        User(email=f"earlier{number}@example.com", token_digest=str(number)) for number in range(USERS - SIGN_UPS)
-    ]
+    earlier = [User(email=f"earlier{number}@example.com", token_digest=str(number)) for number in range(USERS - SIGN_UPS)]
     with shop.sessions() as session:
         session.add_all(earlier)
         session.commit()

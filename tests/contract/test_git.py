@@ -122,7 +122,17 @@ def test_contents_are_those_of_plain_files(git: Git) -> None:
     git.commit()
     git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD')},submodule.py")
     git("commit", "--quiet", "--message=a submodule")
-    asked = ["text.py", "empty.py", "binary.py", "no newline", "missing.py", "link.py", "submodule.py", "folder", "folder/inner.py"]
+    asked = [
+        "text.py",
+        "empty.py",
+        "binary.py",
+        "no newline",
+        "missing.py",
+        "link.py",
+        "submodule.py",
+        "folder",
+        "folder/inner.py",
+    ]
     assert git.repository.contents("HEAD", asked) == {
         "text.py": b"1\n",
         "empty.py": b"",
@@ -170,7 +180,9 @@ def test_added_lines_are_counted_in_the_file_as_it_is(git: Git, before: str | No
 
 def test_the_user_s_own_settings_change_no_answer(git: Git) -> None:
     """Lines 2 and 8 are near enough to be shown as one hunk, if the settings say so."""
-    start = git.commit({".gitattributes": "*.py diff=rot13", "a.py": "".join(f"{number}\n" for number in range(1, 10)), "b.py": ""})
+    start = git.commit(
+        {".gitattributes": "*.py diff=rot13", "a.py": "".join(f"{number}\n" for number in range(1, 10)), "b.py": ""}
+    )
     git.write({"a.py": "1\nx\n3\n4\n5\n6\n7\ny\n9\n", "b.py": None, "c.py": "x"})
     for name, value in SETTINGS_OF_A_USER.items():
         git("config", name, value)
@@ -237,12 +249,13 @@ def test_the_repository_around_a_folder(git: Git, tmp_path: Path) -> None:
     assert Repository.around(tmp_path) is None
 
 
-def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
-    from tests.conftest import Git as Repo  # noqa: PLC0415, TC001 - made here by hand.
-
-    repo = Repo(tmp_path / os.fsdecode(b"caf\xe9"))
-    repo.commit({"a.py": "1"})
-    assert repo.repository.contents("HEAD", ["a.py"]) == {"a.py": b"1"}
+def test_a_folder_whose_name_is_not_utf_8(git: Git, tmp_path: Path) -> None:
+    git.commit({"a.py": "1"})
+    place = git.root.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    repository = Repository.around(place)
+    assert repository is not None
+    assert repository.root == place
+    assert repository.contents("HEAD", ["a.py"]) == {"a.py": b"1"}
 
 
 def test_without_git_there_is_no_repository(git: Git, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,10 @@ def test_detectors_bear_what_the_parser_bears(form: str, size: int) -> None:
         pytest.param("a = b = a\norder_id = f'{a}{b}'\n", id="a text made of itself"),
         pytest.param("def f(): return g()\ndef g(): return f()\norder_id = f()\n", id="functions that call each other"),
         pytest.param("class A(A): pass\nclass B(A, B):\n    def f(self): return self.f()\n", id="a class made of itself"),
-        pytest.param("class A:\n    @property\n    def id(self): return self.id\n    def f(self): self.order_id = self.id\n", id="a property"),
+        pytest.param(
+            "class A:\n    @property\n    def id(self): return self.id\n    def f(self): self.order_id = self.id\n",
+            id="a property",
+        ),
         pytest.param("r = r.pipeline()\nr.set(r, r)\n", id="a pipeline made of itself"),
         pytest.param("q = q + q\nsqlite3.connect('x').execute(q)\n", id="a query made of itself"),
         pytest.param("from time import time as time\ntime = time\norder_id = int(time())\n", id="an alias of itself"),
@@ -223,7 +226,11 @@ def grafted(text: str, draw: st.DrawFn) -> str:
     nodes = [node for node in ast.walk(module.tree) if isinstance(node, (ast.expr, ast.stmt))]
     node = draw(st.sampled_from(nodes))
     others = [other for other in nodes if isinstance(other, ast.stmt)]
-    pieces = st.sampled_from(PIECES) if isinstance(node, ast.expr) else st.sampled_from(SMALL_STATEMENTS) | st.sampled_from(others).map(module.segment)
+    pieces = (
+        st.sampled_from(PIECES)
+        if isinstance(node, ast.expr)
+        else st.sampled_from(SMALL_STATEMENTS) | st.sampled_from(others).map(module.segment)
+    )
     return text[: module.start(node)] + draw(pieces) + text[module.end(node) :]
 
 

@@ -67,22 +67,24 @@ def _is_foreign(folder: Path) -> bool:
 
 def _take(path: Path, found: Discovered, *, looked_for: bool = False) -> None:
     """Notes one file, or why it cannot be read. A link met on the way is not followed: its target is read where it is."""
-    shown = _shown(path)
+    name = shown(path)
     if path.is_symlink() and not path.exists():
         if path.suffix in _ENDINGS or not looked_for:
-            found.problems.append(Problem(path=shown, line=0, message=_dangling(path)))
+            found.problems.append(Problem(path=name, line=0, message=_dangling(path)))
     elif path.is_symlink() and path.is_dir():
         if path.resolve() in (around.resolve() for around in path.absolute().parents):
-            found.problems.append(Problem(path=shown, line=0, message="is a link to a folder around itself; not followed"))
+            found.problems.append(Problem(path=name, line=0, message="is a link to a folder around itself; not followed"))
+    elif looked_for and path.exists() and not path.is_symlink() and not path.is_file():
+        found.problems.append(Problem(path=name, line=0, message="is no regular file"))  # To read a pipe is to wait for it.
     elif path.exists() and not (looked_for and path.is_symlink()):
-        found.files.append(shown)
+        found.files.append(name)
 
 
 def _dangling(path: Path) -> str:
     return f"is a broken symbolic link to {os.readlink(path)!r}"  # noqa: PTH115 - the text as it is, not a Path made of it.
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as people and editors know it: relative to where the run started if it is below."""
     absolute = Path(os.path.normpath(path.absolute()))
     here = Path.cwd()

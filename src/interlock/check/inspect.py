@@ -1,7 +1,7 @@
 """Holds one file against the catalogue.
 
-Cost follows what could possibly match: a search of the bytes decides which hazards concern a file, and the tree is walked only if
-one does. Every file is parsed all the same, because a file that cannot be read must be reported.
+Cost follows what could possibly match: a search of the bytes decides which hazards concern a file, and the tree is walked only
+if one does. Every file is parsed all the same, because a file that cannot be read must be reported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from interlock.check.suppressions import Suppressions
-from interlock.source.module import Module
+from interlock.source.module import Module, is_test_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,14 +46,17 @@ class Inspection:
     problems: list[Problem] = field(default_factory=list["Problem"])
 
 
-def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing]) -> Inspection:
-    """Every finding of these hazards in one file. Never raises for what the file contains."""
+def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, is_test: bool | None = None) -> Inspection:
+    """Every finding of these hazards in one file. Never raises for what the file contains.
+
+    Test code does not reach production and is only parsed; unless the caller says, the path tells whether a file is test code.
+    """
     concerned = [hazard for hazard in hazards if hazard.concerns(content)]
     try:
         module = Module(path, decoded(content))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
-    if not concerned or module.is_test:
+    if not concerned or (is_test_path(path) if is_test is None else is_test):
         return Inspection()
     return _held_against(module, concerned)
 

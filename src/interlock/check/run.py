@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from interlock.check.inspect import Inspection, Problem, inspect
+from interlock.core.globs import matches
 from interlock.core.settings import Document, strict
 from interlock.core.verdict import Verdict
 from interlock.hazards.catalogue import listings
+from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from interlock.check.repository import Repository
     from interlock.core.finding import Finding
 
     Progress = Callable[[int, int], None]
 
+Alike: TypeAlias = tuple[str, str, str]  # hazard, symbol, line of code
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """Files that are not checked, and why."""
 
-    path: str  # a glob over the path relative to the settings file; `**` and `*` both cross folders
+    path: str  # a glob over the path relative to the project
     reason: str
 
 
@@ -44,7 +48,7 @@ class CheckSettings:
 
     def excludes(self, path: str) -> bool:
         """Whether a file, named relative to the settings, is left out."""
-        return any(fnmatchcase(path, rule.path) for rule in self.exclude)
+        return any(matches(path, rule.path) for rule in self.exclude)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,40 +83,54 @@ class Report:
         self.problems.extend(seen.problems)
 
 
-def check_files(paths: Iterable[str], progress: Progress) -> Report:
-    """Every finding in these files, which are read from disk."""
+def check_files(paths: Mapping[str, str], progress: Progress) -> Report:
+    """Every finding in these files, which are read from disk. Each path is given with the same path within the project."""
     report = Report(hazards=len(listings()))
-    names = list(paths)
-    for number, path in enumerate(names, start=1):
+    for number, (path, inside) in enumerate(paths.items(), start=1):
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             report.problems.append(Problem(path=path, line=0, message=f"cannot be read: {error.strerror}"))
             continue
-        report.add(inspect(path, content, listings()))
-        progress(number, len(names))
+        report.add(inspect(path, content, listings(), is_test=is_test_path(inside)))
+        progress(number, len(paths))
     return report
 
 
-def check_change(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Report:
-    """The findings that a change plants: those of the files as they are after it, less those they had before."""
+def check_change(
+    before: Mapping[str, bytes], after: Mapping[str, bytes], is_test: Callable[[str], bool] = is_test_path
+) -> Report:
+    """The findings that a change plants: those of the files as they are after it, less those they had before.
+
+    A file that is only in `before` is gone. What it held is no news where it turns up again in a new file.
+    """
     report = Report(hazards=len(listings()))
+    gone = _held(before, before.keys() - after.keys()) if after.keys() - before.keys() else Counter[Alike]()
     for path, content in after.items():
-        seen = inspect(path, content, listings())
-        known = (
-            inspect(path, before[path], listings()) if path in before and (seen.findings or seen.problems) else Inspection()
-        )
-        report.add(Inspection(_fresh(seen.findings, known.findings), seen.suppressed, seen.problems))
+        seen = inspect(path, content, listings(), is_test=is_test(path))
+        has_past = bool(path in before and (seen.findings or seen.suppressed))
+        known = gone if path not in before else _held(before, {path} if has_past else set())
+        report.add(Inspection(_fresh(seen.findings, known), _fresh(seen.suppressed, known), seen.problems))
     return report
 
 
-def _fresh(findings: list[Finding], known: list[Finding]) -> list[Finding]:
-    """The findings that were not there before; as many as there are more of, where several look alike."""
-    left = Counter(finding.identity for finding in known)
+def _held(contents: Mapping[str, bytes], paths: AbstractSet[str]) -> Counter[Alike]:
+    """What was found in these files, accepted or not."""
+    seen = [inspect(path, contents[path], listings()) for path in paths]
+    return Counter(_alike(finding) for inspection in seen for finding in (*inspection.findings, *inspection.suppressed))
+
+
+def _alike(finding: Finding) -> Alike:
+    """What two findings have in common that are one and the same before and after a change."""
+    return finding.hazard, finding.symbol, finding.code
+
+
+def _fresh(findings: list[Finding], known: Counter[Alike]) -> list[Finding]:
+    """The findings that are not known; as many as there are more of, where several look alike. Takes from `known`."""
     fresh: list[Finding] = []
     for finding in findings:
-        left[finding.identity] -= 1
-        if left[finding.identity] < 0:
+        known[_alike(finding)] -= 1
+        if known[_alike(finding)] < 0:
             fresh.append(finding)
     return fresh
 
@@ -128,4 +146,4 @@ def changed_sources(repository: Repository, base: str, head: str | None) -> tupl
     if head is not None:
         return before, repository.contents(repository.commit(head), paths)
     on_disk = {path: repository.root / path for path in paths}
-    return before, {path: place.read_bytes() for path, place in on_disk.items() if place.is_file()}
+    return before, {path: place.read_bytes() for path, place in on_disk.items() if place.is_file() and not place.is_symlink()}

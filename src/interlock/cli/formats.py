@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from interlock.cli.console import counted
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -33,12 +34,11 @@ def check(name: str, report: Report, console: Console) -> str:
 
 def _text(report: Report, console: Console) -> str:
     """`path:line:column: family/name message`, one line a finding, and once a hazard what to write instead."""
-    lines: list[str] = []
-    for finding in report.findings:
-        lines.append(f"{finding.location}: {console.paint(finding.hazard, 'red', 'bold')} {finding.message}")
+    lines = [
+        f"{finding.location}: {console.paint(finding.hazard, 'red', 'bold')} {finding.message}" for finding in report.findings
+    ]
     advised = {finding.hazard: finding.advice for finding in report.findings}
-    for name, advice in advised.items():
-        lines.append(console.paint(f"  {name}: {advice} (interlock explain {name})", "dim"))
+    lines += [console.paint(f"  {name}: {advice} (interlock explain {name})", "dim") for name, advice in advised.items()]
     return "\n".join(lines)
 
 
@@ -91,22 +91,35 @@ def _gate_json(decision: Decision) -> str:
 
 
 def _page(decision: Decision, change: Change, console: Console) -> str:
-    """One page: each question with its answer and proof, and last the verdict with its reason."""
-    lines = [f"interlock gate: {change.start[:10]}..{change.head[:10]}, {len(change.paths)} files", ""]
-    for asked in decision.asked:
-        lines += _answered(asked, console)
-    return "\n".join([*lines, "", _verdict(decision, console)])
+    """One page: what is known, with its proof; what is open, with the command that answers it; the verdict, with its reason."""
+    open_ = [
+        asked for asked in decision.asked if asked.answer.verdict is Verdict.UNKNOWN and not asked.question.always_required
+    ]
+    told = [line for asked in decision.asked if asked not in open_ for line in _answered(asked, console)]
+    width = max((len(asked.question.text) for asked in open_), default=0)
+    told += [_open(asked, width, console) for asked in open_]
+    if open_:
+        told.append(console.paint("         (planned: this version cannot gather what these need)", "dim"))
+    title = f"interlock gate: {change.start[:10]}..{change.head[:10]}, {counted(len(change.paths), 'file')}"
+    return "\n".join([title, "", *told, "", _verdict(decision, console)])
 
 
 def _answered(asked: Asked, console: Console) -> list[str]:
-    verdict = asked.answer.verdict
-    mark = console.paint(f"{verdict:8}", _COLOURS[verdict], "bold")
-    lines = [f"{mark} {asked.question.text} {console.paint(asked.answer.answer, 'bold')}"]
-    lines += [f"           {line}" for line in asked.answer.evidence]
-    if verdict is Verdict.UNKNOWN:
-        wanted = "" if asked.required else "not required here; "
-        lines.append(console.paint(f"           {wanted}answered by: {asked.question.prove_with}", "dim"))
+    answer = asked.answer
+    mark = console.paint(f"{answer.verdict:8}", _COLOURS[answer.verdict], "bold")
+    lines = [
+        f"{mark} {asked.question.text} {console.paint(answer.answer, 'bold')}",
+        *(f"           {line}" for line in answer.evidence),
+    ]
+    if answer.verdict is Verdict.UNKNOWN:
+        lines.append(f"           {asked.question.prove_with}")
     return lines
+
+
+def _open(asked: Asked, width: int, console: Console) -> str:
+    mark = console.paint(f"{Verdict.UNKNOWN:8}", _COLOURS[Verdict.UNKNOWN] if asked.required else "dim")
+    needed = "" if asked.required else "  (not needed here)"
+    return f"{mark} {asked.question.text:{width}}  {console.paint(asked.question.prove_with + needed, 'dim')}"
 
 
 def _verdict(decision: Decision, console: Console) -> str:
@@ -115,7 +128,7 @@ def _verdict(decision: Decision, console: Console) -> str:
         case Verdict.FAIL:
             why = f"closed, because of: {' '.join(failed)}"
         case Verdict.UNKNOWN:
-            why = f"closed until {decision.open_count} open questions are answered"
+            why = f"closed, because {decision.open_count} questions that this change must answer are open"
         case Verdict.PASS:
             why = "open"
     return f"{console.paint(f'verdict: {decision.verdict}', _COLOURS[decision.verdict], 'bold')}: {why}"

@@ -1,28 +1,50 @@
-"""Finds the project's settings: in the nearest folder upwards that has a settings file or is the top of a repository."""
+"""Finds the project: the nearest folder upwards that has settings, or is the top of a repository."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from interlock.core.settings import FILES, Document, known_sections, load
-
-SECTIONS: Final = ("check", "feature")
+from interlock.core.settings import FILES, Document, load
 
 
-def project_settings() -> tuple[Path, Document]:
-    """The project's root and its settings, which are empty if there are none.
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Where a project is, and its settings, which are empty if there are none."""
 
-    Raises UsageError if they are not right.
+    root: Path
+    document: Document
+
+    def inside(self, path: str | Path) -> str:
+        """A path relative to the project, with forward slashes; absolute if it is not below."""
+        absolute = Path(path).absolute()
+        return (absolute.relative_to(self.root) if absolute.is_relative_to(self.root) else absolute).as_posix()
+
+
+def project_around(here: Path) -> Project:
+    """The project that a folder is in.
+
+    Raises UsageError if its settings are not right.
     """
-    here = Path.cwd()
     for folder in (here, *here.parents):
-        if any((folder / name).is_file() for name in FILES) or (folder / ".git").exists():
-            document = load(lambda name, root=folder: _content(root / name))  # type: ignore[misc]
-            known_sections(document, SECTIONS)
-            return folder, document
-    return here, Document(FILES[0], "", {})
+        document = _settings_in(folder)
+        if document.tables or (folder / ".git").exists():
+            return Project(folder, _valid(document))
+    return Project(here, Document(FILES[0], "", {}))
 
 
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def _settings_in(folder: Path) -> Document:
+    def read(name: str) -> bytes | None:
+        path = folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    return load(read)
+
+
+def _valid(document: Document) -> Document:
+    """The settings, if the features in them are declared right; a mistake in them should not wait for the gate."""
+    if "feature" in document.tables:
+        from interlock.gate.features import Feature  # noqa: PLC0415 - a project without features need not pay for it.
+
+        Feature.all_of(document)
+    return document

@@ -46,7 +46,7 @@ class Finding:
     message: str  # what breaks here, with this code's own names and figures
     advice: str  # what to write instead, one line
     symbol: str  # the dotted name of the definition around it
-    code: str  # its source line, white space folded
+    code: str  # what it is about, white space folded, without comments
 
     @property
     def identity(self) -> tuple[str, str, str, str]:

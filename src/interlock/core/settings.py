@@ -1,14 +1,14 @@
 """Reads settings strictly: an unknown key is an error that names the nearest right one, never a silence.
 
-[check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
-exclude = [{ path = "vendor/**", reason = "not ours" }]
+    [check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
+    exclude = [{ path = "vendor/**", reason = "not ours" }]
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_type_hints
 
 from interlock.core.errors import UsageError, nearest
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
-FILES = ("interlock.toml", "pyproject.toml")
+FILES: Final = ("interlock.toml", "pyproject.toml")
+SECTIONS: Final = ("check", "feature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,17 @@ class Document:
 def load(read: Read) -> Document:
     """The settings of a project. `read` gives a file's content by its name, or None if it is not there.
 
-    Raises UsageError if both files hold settings, or if one is not TOML.
+    Raises UsageError if both files hold settings, if one is not TOML, or if there is an unknown section.
     """
     documents = [document for name in FILES if (content := read(name)) is not None and (document := _parsed(name, content))]
     if len(documents) > 1:
         message = f"settings are in {documents[0].name} and in {documents[1].name}; expected one of them"
         raise UsageError(message)
-    return documents[0] if documents else Document(FILES[0], "", {})
+    document = documents[0] if documents else Document(FILES[0], "", {})
+    for name in document.tables:
+        if name not in SECTIONS:
+            raise document.fail(name, f"unknown section {name!r}; {nearest(name, SECTIONS)}")
+    return document
 
 
 def _parsed(name: str, content: bytes) -> Document | None:
@@ -83,13 +88,6 @@ def tables(document: Document, name: str) -> list[object]:
     if not isinstance(found, list):
         raise document.fail(name, f"{name} is {_shown(found)}; expected [[{name}]], one table for each")
     return cast("list[object]", found)
-
-
-def known_sections(document: Document, sections: tuple[str, ...]) -> None:
-    """Raises UsageError if there is a section of another name."""
-    for name in document.tables:
-        if name not in sections:
-            raise document.fail(name, f"unknown section {name!r}; {nearest(name, sections)}")
 
 
 def strict(document: Document, kind: type[T], table: object, what: str) -> T:

@@ -7,14 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from interlock.check.run import CheckSettings
-from interlock.core.settings import known_sections, load
+from interlock.core.settings import load
 from interlock.gate.features import Feature
 
 if TYPE_CHECKING:
     from interlock.check.repository import Repository
     from interlock.core.settings import Document
-
-SECTIONS = ("check", "feature")
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,7 @@ class Change:
     @cached_property
     def settings(self) -> Document:
         """The settings of the project, as the base has them. A change cannot loosen its own gate."""
-        document = load(lambda name: self.repository.contents(self.base, [name]).get(name))
-        known_sections(document, SECTIONS)
-        return document
+        return load(lambda name: self.repository.contents(self.base, [name]).get(name))
 
     @property
     def check_settings(self) -> CheckSettings:

@@ -1,17 +1,19 @@
 """Asks every question and draws the verdict.
 
-A bad answer closes the gate, whoever asked. An open question closes it where the question is always required, or where the change
-touches a Tier-1 feature: unknown never becomes pass.
+A bad answer closes the gate, whoever asked. An open question closes it where the question is always required, or where the
+change touches a Tier-1 feature: unknown never becomes pass.
 """
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict, worst
 from interlock.gate.question import Answer, Asked, Question
 
@@ -43,10 +45,21 @@ def questions() -> tuple[Question, ...]:
 
 def decide(change: Change) -> Decision:
     """The gate's verdict on a change."""
-    answers = [(question, question.ask(change)) for question in questions()]
+    answers = [(question, _answer(question, change)) for question in questions()]
     is_tier_1 = any(answer.touches_tier_1 for _, answer in answers)
     asked = tuple(_weighed(question, answer, is_tier_1=is_tier_1) for question, answer in answers)
     return Decision(worst(item.answer.verdict for item in asked if item.required), asked)
+
+
+def _answer(question: Question, change: Change) -> Answer:
+    """A question's answer. One that fails to find it is unknown, and the others are asked all the same."""
+    try:
+        return question.ask(change)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the fault may be ours or the world's: either way nothing is known.
+        why = traceback.format_exception_only(error)[-1].strip()
+        return Answer(verdict=Verdict.UNKNOWN, answer=f"could not be asked: {why}")
 
 
 def _weighed(question: Question, answer: Answer, *, is_tier_1: bool) -> Asked:

@@ -1,12 +1,12 @@
 """Which code is which: the features that a team declares, and whether a change touches one.
 
-[[feature]]
-name = "payments"
-tier = 1
-paths = ["shop/payments/**"]
-symbols = ["shop.checkout.complete_order"]
-routes = ["/checkout"]
-metrics = ["shop_orders_completed_total"]
+    [[feature]]
+    name = "payments"
+    tier = 1
+    paths = ["shop/payments/**"]
+    symbols = ["shop.checkout.complete_order"]
+    routes = ["/checkout"]
+    metrics = ["shop_orders_completed_total"]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.check.inspect import decoded
+from interlock.core.globs import matches
 from interlock.core.settings import Document, strict, tables
 from interlock.source.module import is_test_path
 
@@ -91,14 +92,6 @@ class Block:
 _REGISTER = frozenset(
     {"path", "re_path", "url", "add_url_rule", "add_route", "add_api_route", "Route", "Mount", "add_get", "add_post"}
 )
-_WILDCARDS = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-
-
-def matches(path: str, glob: str) -> bool:
-    """Whether a path fits a glob: `*` stays within a folder, `**` crosses folders, a plain folder stands for all below it."""
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    pattern = "".join(_WILDCARDS.get(piece, re.escape(piece)) for piece in pieces)
-    return re.fullmatch(f"{pattern}(/.*)?", path) is not None
 
 
 def is_symbol(symbol: str, block: Block) -> bool:
@@ -107,7 +100,7 @@ def is_symbol(symbol: str, block: Block) -> bool:
     modules = {module, module.removeprefix("src.")}
     full = {f"{name}.{block.symbol}".rstrip(".") for name in modules}
     return any(
-        name == symbol or name.startswith(symbol + ".") or symbol.startswith(name + ".") and block.symbol for name in full
+        name == symbol or name.startswith(symbol + ".") or (symbol.startswith(name + ".") and block.symbol) for name in full
     )
 
 

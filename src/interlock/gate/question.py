@@ -47,6 +47,6 @@ def no_evidence(missing: str) -> Callable[[Change], Answer]:
     """The answer of a question for which this version cannot gather evidence: unknown, never a pass."""
 
     def ask(_: Change) -> Answer:
-        return Answer(verdict=Verdict.UNKNOWN, answer=missing)
+        return Answer(verdict=Verdict.UNKNOWN, answer=f"{missing}; this version cannot gather it")
 
     return ask

@@ -1,7 +1,7 @@
 """Finds the hazards that are there.
 
-A hazard's module is imported only when a file could hold the hazard. To know that, its needles are read from the text of the module,
-which costs a fraction of running it; a test holds that what is read is what the module says.
+A hazard's module is imported only when a file could hold the hazard. To know that, its needles are read from the text of the
+module, which costs a fraction of running it; a test holds that what is read is what the module says.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a hazard is made of: its story, its detector, its injector and its examples.
 
-A hazard's file reads from top to bottom: the module docstring tells the story, `HAZARD` holds the figures, `detect` finds the hazard
-in code, `inject` plants it in good code, `BAD` and `GOOD` are examples. The manual, `interlock explain` and the tests all read them.
+A hazard's file reads from top to bottom: the module docstring tells the story, `HAZARD` holds the figures, `detect` finds the
+hazard in code, `inject` plants it in good code, `BAD` and `GOOD` are examples. The manual, `interlock explain` and the tests all
+read them.
 """
 
 from __future__ import annotations
@@ -132,5 +133,12 @@ class Hazard:
             message=message,
             advice=self.advice,
             symbol=module.symbol(node),
-            code=" ".join(module.lines[line - 1].split()),
+            code=_code(module, node, line),
         )
+
+
+def _code(module: Module, node: ast.AST, line: int) -> str:
+    """The code of a finding without white space and comments: what makes it the same finding after an edit beside it."""
+    if isinstance(node, ast.expr):
+        return " ".join(module.segment(node).split())
+    return " ".join(re.sub(r"\s#.*", "", module.lines[line - 1]).split())

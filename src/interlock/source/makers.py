@@ -229,7 +229,7 @@ def _arithmetic(op: ast.operator, left: float | None, right: float | None) -> fl
             return left - right
         case ast.Mult():
             return left * right
-        case ast.Pow() if 0 < left <= 64 and abs(right) <= 128:
+        case ast.Pow() if 0 < left <= 64 and abs(right) <= 128:  # noqa: PLR2004 - the largest power that fits a float.
             return math.pow(left, right)
         case ast.Div() | ast.FloorDiv() if right:
             return left / right
@@ -266,7 +266,9 @@ def _named_alphabet(module: Module, expr: ast.Name | ast.Attribute, depth: int) 
         return _ALPHABETS.get(name)
     values = [binding.value for binding in module.names.reaching(expr.id, expr)]
     value = values[0] if len(values) == 1 else None
-    return alphabet_size(module, value, depth - 1) if isinstance(value, (ast.Constant, ast.BinOp, ast.List, ast.Tuple)) else None
+    return (
+        alphabet_size(module, value, depth - 1) if isinstance(value, (ast.Constant, ast.BinOp, ast.List, ast.Tuple)) else None
+    )
 
 
 def _pattern_s(module: Module, pattern: ast.expr) -> float:

@@ -161,11 +161,6 @@ class Module:
         names = [part.name for part in around if isinstance(part, (*FUNCTIONS, ast.ClassDef))]
         return ".".join(reversed(names))
 
-    @cached_property
-    def is_test(self) -> bool:
-        """Whether this file is test code, by the places where test runners look. Test code does not reach production."""
-        return is_test_path(self.path)
-
     def offset(self, line: int, column: int) -> int:
         """The index in `text` of a place as the parser gives it: lines from 1, columns in UTF-8 bytes from 0."""
         return self._line_starts[line - 1] + len(self.lines[line - 1].encode()[:column].decode(errors="ignore"))

@@ -38,6 +38,56 @@ class Binding:
         return isinstance(self.node, ast.arg)
 
 
+class _Use:
+    """Where a name is used. Asked about every binding of the name, so that no answer may climb the tree from its foot again."""
+
+    def __init__(self, at: ast.AST, module: Module) -> None:
+        self._module = module
+        self._at = at
+        self.below: dict[ast.AST, ast.AST] = {}  # for each node around the use, the node below it on the way to the use
+        for around in module.ancestors(at):
+            self.below[around] = at
+            at = around
+        self.loops = {around for around in self.below if isinstance(around, LOOPS)}
+        self._meetings: dict[ast.AST, tuple[ast.AST, ast.AST]] = {}
+        self._arms: dict[ast.AST, str] = {}
+
+    def is_in(self, value: ast.expr | None) -> bool:
+        """Whether the use is part of an assignment's own right-hand side."""
+        return value is not None and (value is self._at or value in self.below)
+
+    def is_beside(self, binder: ast.AST) -> bool:
+        """Whether the binding and the use stand in the two arms of one `if`, so that one run takes only one of them."""
+        meeting, below = self._meeting(binder)
+        return isinstance(meeting, ast.If) and self.arm(meeting) not in {"test", _field(meeting, below)}
+
+    def arm(self, block: ast.AST) -> str:
+        """The field of a node around the use in which the use stands."""
+        if block not in self._arms:
+            self._arms[block] = _field(block, self.below[block])
+        return self._arms[block]
+
+    def shares_loop(self, binder: ast.AST) -> bool:
+        """Whether a binding further down reaches the use on the next turn of a loop around both."""
+        meeting, _ = self._meeting(binder)
+        return any(loop is meeting or loop in self._module.ancestors(meeting) for loop in self.loops)
+
+    def _meeting(self, node: ast.AST) -> tuple[ast.AST, ast.AST]:
+        """The innermost node around both the use and another node, and the node below it on the way to the other."""
+        climbed: list[ast.AST] = []
+        below = node
+        for around in self._module.ancestors(node):
+            if around in self.below or below in self._meetings:
+                break
+            climbed.append(below)
+            below = around
+        else:
+            around = self._module.tree
+        found = self._meetings.get(below, (around, below))
+        self._meetings.update(dict.fromkeys([*climbed, below], found))
+        return found
+
+
 class Names:
     """The names of one module."""
 
@@ -98,14 +148,18 @@ class Names:
             bindings = [binding for binding in bindings if all(binding is not other for other, _ in looped)]
         if not bindings or not self._same_run(bindings[0], at):
             return list(reversed(bindings))
+        use = _Use(at, self._module)
         here = _position(at)
         seen: list[Binding] = []
-        for binding in reversed([found for found in bindings if _position(found.node) < here and not self._within(at, found)]):
-            if not self._excludes(binding.node, at):
+        for binding in reversed([found for found in bindings if _position(found.node) < here and not use.is_in(found.value)]):
+            if not use.is_beside(binding.node):
                 seen.append(binding)
-            if binding.is_parameter or self._dominates(binding.node, at):
+            if binding.is_parameter or self._dominates(binding.node, use):
                 return seen
-        return seen + [found for found in bindings if found not in seen and self._shares_loop(found.node, at)]
+        if not use.loops:
+            return seen
+        known = set(seen)
+        return seen + [found for found in bindings if found not in known and use.shares_loop(found.node)]
 
     def _comprehended(self, bindings: list[Binding]) -> list[tuple[Binding, ast.comprehension]]:
         """Those of the bindings that are the variable of a comprehension, which nothing outside it sees."""
@@ -127,16 +181,15 @@ class Names:
         """Whether the use is part of the binding's own right-hand side."""
         return binding.value is not None and (at is binding.value or binding.value in self._module.ancestors(at))
 
-    def _dominates(self, binder: ast.AST, at: ast.AST) -> bool:
+    def _dominates(self, binder: ast.AST, use: _Use) -> bool:
         """Whether every way to the use passes the binding: its block is around the use."""
         statement = self._module.statement(binder)
         if statement is None:
             return False
-        around = {self._module.tree, *self._module.ancestors(at)}
         block = self._module.parent(statement)
-        while block not in around and isinstance(block, ast.stmt) and self._always_runs(block, statement):
+        while block not in use.below and isinstance(block, ast.stmt) and self._always_runs(block, statement):
             statement, block = block, self._module.parent(block)
-        return block in around and self._same_arm(block, statement, at)
+        return block is not None and block in use.below and self._same_arm(block, statement, use)
 
     def _always_runs(self, block: ast.stmt, statement: ast.stmt) -> bool:
         """Whether whoever comes out below the block has run the statement in it: `with`, and `try` whose handlers leave."""
@@ -144,12 +197,11 @@ class Names:
             return statement in block.body and all(leaves(handler.body) for handler in block.handlers)
         return isinstance(block, (ast.With, ast.AsyncWith))
 
-    def _same_arm(self, block: ast.AST | None, statement: ast.stmt, at: ast.AST) -> bool:
+    def _same_arm(self, block: ast.AST, statement: ast.stmt, use: _Use) -> bool:
         """Whether the statement is in the same arm (body, orelse, handler) of the block as the use."""
-        if block is None or isinstance(block, SCOPES):
+        if isinstance(block, SCOPES):
             return True
-        arm = self.arm(block, statement)
-        used = self.arm(block, at)
+        arm, used = _field(block, statement), use.arm(block)
         return arm == used or (isinstance(block, ast.Try) and arm == "body" and used in {"orelse", "finalbody"})
 
     def arm(self, block: ast.AST, node: ast.AST) -> str:
@@ -159,23 +211,7 @@ class Names:
             if around is block:
                 break
             below = around
-        for field, value in ast.iter_fields(block):
-            if below is value or (isinstance(value, list) and below in value):
-                return field
-        return ""
-
-    def _excludes(self, binder: ast.AST, at: ast.AST) -> bool:
-        """Whether the binding and the use stand in the two arms of one `if`, so that one run takes only one of them."""
-        uses = set(self._module.ancestors(at))
-        for around in self._module.ancestors(binder):
-            if isinstance(around, ast.If) and around in uses:
-                return self.arm(around, binder) != self.arm(around, at) != "test"
-        return False
-
-    def _shares_loop(self, binder: ast.AST, at: ast.AST) -> bool:
-        """Whether a binding further down reaches the use on the next turn of a loop around both."""
-        loops = {around for around in self._module.ancestors(at) if isinstance(around, LOOPS)}
-        return not loops.isdisjoint(self._module.ancestors(binder))
+        return _field(block, below)
 
     def dotted(self, expr: ast.AST) -> str:
         """The full name of an expression through imports and aliases; empty if it has none.
@@ -301,6 +337,14 @@ def leaves(body: list[ast.stmt]) -> bool:
 def _bare(base: ast.expr) -> ast.expr:
     """A base class without its type arguments."""
     return base.value if isinstance(base, ast.Subscript) else base
+
+
+def _field(block: ast.AST, below: ast.AST) -> str:
+    """The field of a node in which a child of it stands."""
+    for field, value in ast.iter_fields(block):
+        if below is value or (isinstance(value, list) and below in value):
+            return field
+    return ""
 
 
 def _position(node: ast.AST) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """Which calls are Redis commands.
 
 `r.set(...)` is one only if `r` is a Redis client: made by a constructor of a known client library, annotated as one, called
-`redis` by its author, or asked elsewhere in the file for what only Redis has (`zadd`, `hgetall`). A dict named `redis_settings` is
-not. A client may hand out others (a pipeline, a connection of its own, the master that a sentinel knows), and so may a helper, a
-property or a subclass of this module.
+`redis` by its author, or asked elsewhere in the file for what only Redis has (`zadd`, `hgetall`). A dict named
+`redis_settings` is not. A client may hand out others (a pipeline, a connection of its own, the master that a sentinel knows),
+and so may a helper, a property or a subclass of this module.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _MAKERS: Final = ("from_url", "from_pool", "create_redis", "create_redis_pool", 
 _PIPELINES: Final = frozenset({"pipeline", "_pipeline", "multi_exec"})  # The last is how aioredis 1 called it.
 # Methods that nothing but a Redis client has: who is asked for one is a client, whatever its name.
 _ONLY_REDIS: Final = frozenset(
-    "zadd zrem zrange zrangebyscore zrevrange zcard zscore zincrby zremrangebyscore hset hget hgetall hmset hsetnx hincrby hexists "
-    "sadd srem smembers sismember scard lpush rpush lrange ltrim llen lrem blpop brpop rpoplpush brpoplpush setex psetex setnx "
-    "pexpire pttl getset incrby decrby".split()
+    "zadd zrem zrange zrangebyscore zrevrange zcard zscore zincrby zremrangebyscore hset hget hgetall hmset hsetnx hincrby "
+    "hexists sadd srem smembers sismember scard lpush rpush lrange ltrim llen lrem blpop brpop rpoplpush brpoplpush setex "
+    "psetex setnx pexpire pttl getset incrby decrby".split()
 )
 _GIVES_CLIENT: Final = frozenset({"client", "master_for", "slave_for", "replica_for", "from_url", "initialize"})
 _KEYLESS: Final = frozenset(
-    "pipeline multi_exec execute multi unwatch reset ping info close aclose eval evalsha script register_script flushdb flushall "
-    "publish scan scan_iter keys time dbsize config_get config_set client pubsub transaction".split()
+    "pipeline multi_exec execute multi unwatch reset ping info close aclose eval evalsha script register_script flushdb "
+    "flushall publish scan scan_iter keys time dbsize config_get config_set client pubsub transaction".split()
 )
 _MANY_KEYS: Final = frozenset({"watch", "exists", "delete", "unlink", "touch", "mget"})
 # Where a command that keeps one value has it, among its positional arguments.

@@ -6,19 +6,23 @@ read. With --base only what the change plants is reported: findings that were th
 
 from __future__ import annotations
 
+import os
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.check.discovery import discover
+from interlock.check.discovery import discover, shown
 from interlock.check.run import CheckSettings, Report, changed_sources, check_change, check_files
 from interlock.cli import formats
-from interlock.cli.settings import project_settings
+from interlock.cli.console import counted
+from interlock.cli.settings import project_around
 from interlock.core.errors import UsageError
+from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
     import argparse
 
-    from interlock.check.inspect import Problem
+    from interlock.check.repository import Repository
     from interlock.cli.console import Console
 
 HELP = "read source and report known hazards"
@@ -53,18 +57,14 @@ def exit_code(report: Report) -> int:
 
 
 def _whole(arguments: argparse.Namespace, console: Console) -> Report:
+    project = project_around(Path.cwd())
+    excludes = CheckSettings.of(project.document).excludes
     found = discover(arguments.paths)
-    root, document = project_settings()
-    settings = CheckSettings.of(document)
-    named = {_relative(Path(path), Path.cwd()) for path in arguments.paths}
-    files = [path for path in found.files if path in named or not settings.excludes(_relative(Path(path), root))]
+    named = {project.inside(path) for path in arguments.paths}
+    files = {path: inside for path in found.files if (inside := project.inside(path)) in named or not excludes(inside)}
     report = check_files(files, console.progress("checked"))
-    report.problems.extend(problem for problem in found.problems if not _excluded(problem, settings, root))
+    report.problems.extend(problem for problem in found.problems if not excludes(project.inside(problem.path)))
     return report
-
-
-def _excluded(problem: Problem, settings: CheckSettings, root: Path) -> bool:
-    return settings.excludes(_relative(Path(problem.path), root))
 
 
 def _since(arguments: argparse.Namespace, console: Console) -> Report:
@@ -74,30 +74,39 @@ def _since(arguments: argparse.Namespace, console: Console) -> Report:
     if repository is None:
         message = f"--base {arguments.base} needs a git repository, and {Path.cwd()} is in none"
         raise UsageError(message)
-    before, after = changed_sources(repository, arguments.base, None)
-    settings = CheckSettings.of(project_settings()[1])
-    wanted = [(repository.root / _relative(Path(path), repository.root)) for path in arguments.paths]
-    kept = {
-        path: content
-        for path, content in after.items()
-        if _is_wanted(repository.root / path, wanted) and not settings.excludes(path)
-    }
-    console.note(f"{len(kept)} changed files since {arguments.base}")
-    return check_change(before, kept)
+    project = project_around(Path.cwd())
+    excludes = CheckSettings.of(project.document).excludes
+    wanted = [_place(path, repository.root) for path in arguments.paths]
+
+    def kept(contents: dict[str, bytes]) -> dict[str, bytes]:
+        """The files that were asked for and are not excluded, by the path as it is seen from here."""
+        places = {path: repository.root / path for path in contents}
+        asked = {path: place for path, place in places.items() if any(around in wanted for around in (place, *place.parents))}
+        return {shown(place): contents[path] for path, place in asked.items() if not excludes(project.inside(place))}
+
+    before, after = (kept(contents) for contents in changed_sources(repository, arguments.base, None))
+    console.note(f"{counted(len(after), 'changed file')} since {arguments.base}")
+    return check_change(before, after, lambda path: is_test_path(project.inside(path)))
 
 
-def _is_wanted(path: Path, wanted: list[Path]) -> bool:
-    return any(path == place or place in path.parents for place in wanted)
+def _place(path: str, root: Path) -> Path:
+    """Where a path of the command line is.
 
-
-def _relative(path: Path, root: Path) -> str:
-    absolute = path.absolute()
-    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else path.as_posix()
+    Raises UsageError if it is not there, or not in the repository.
+    """
+    place = Path(os.path.normpath(Path(path).absolute()))
+    if not os.path.lexists(place):
+        message = f"{path}: no such file or folder"
+        raise UsageError(message)
+    if not place.is_relative_to(root):
+        message = f"{path} is not in the repository {root}"
+        raise UsageError(message)
+    return place
 
 
 def _facts(report: Report, console: Console) -> str:
     problems = f", {len(report.problems)} not checked" if report.problems else ""
     return (
-        f"{report.files} files, {report.hazards} hazards, {len(report.findings)} findings, "
+        f"{counted(report.files, 'file')}, {counted(report.hazards, 'hazard')}, {counted(len(report.findings), 'finding')}, "
         f"{len(report.suppressed)} suppressed{problems}, {console.elapsed_s:.2f} s"
     )

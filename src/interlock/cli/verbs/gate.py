@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.check.repository import Repository
 from interlock.cli import formats
+from interlock.cli.console import counted
 from interlock.core.errors import UsageError
 from interlock.gate.change import Change
 from interlock.gate.decide import decide
@@ -40,6 +41,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     decision = decide(change)
     console.result(formats.gate(arguments.format, decision, change, console))
     console.note(
-        f"{len(change.paths)} files, {len(decision.asked)} questions, {decision.open_count} open, {console.elapsed_s:.2f} s"
+        f"{counted(len(change.paths), 'file')}, {counted(len(decision.asked), 'question')}, "
+        f"{decision.open_count} open, {console.elapsed_s:.2f} s"
     )
     return decision.verdict.exit_code

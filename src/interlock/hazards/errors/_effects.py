@@ -224,3 +224,8 @@ def called(call: ast.Call) -> str:
 
 def _receiver(call: ast.Call) -> str:
     return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+
+
+def is_money(call: ast.Call) -> bool:
+    """Whether a call moves money, to judge by its name."""
+    return not MONEY.isdisjoint(words(called(call)))

@@ -7,7 +7,7 @@ Two commands meet if they name the same key. Keys are compared as they are spell
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -64,8 +64,8 @@ class Accesses:
     """The accesses of one module, by function."""
 
     module: Module
-    commands: dict[Function | None, list[Command]] = field(default_factory=dict)
-    caches: set[Command] = field(default_factory=set)
+    commands: dict[Function | None, list[Command]]
+    caches: set[Command]  # those on Django's cache
 
     def of(self, function: Function) -> list[Access]:
         """What a function does in Redis, in source order, with what its helpers do in its place."""
@@ -132,7 +132,7 @@ def _is_of_one_kind(commands: list[Command]) -> bool:
 @lru_cache(maxsize=1)
 def accesses_in(module: Module) -> Accesses:
     """The accesses of a module; three hazards ask for them one after the other."""
-    found = Accesses(module)
+    found = Accesses(module, {}, set())
     for command in module.redis_commands:
         found.commands.setdefault(module.function(command.call), []).append(command)
     for command in _cache_commands(module) if "cache" in module.text else ():
@@ -212,19 +212,26 @@ def spelled(module: Module, expr: ast.expr, frame: dict[str, str] | None = None,
             return _name(module, expr, name, frame, depth)
         case ast.BinOp(left=left, right=right):
             return f"{spelled(module, left, frame, depth + 1)}{spelled(module, right, frame, depth + 1)}"
-        case ast.Call(func=func, args=args, keywords=keywords):
-            helper = module.names.definition(expr)
-            returned = _only_return(module, helper)
-            if helper is not None and returned is not None:
-                return spelled(module, returned, _frame(module, helper, expr, frame, depth + 1), depth + 1)
-            given = [*args, *(keyword.value for keyword in keywords)]
-            return f"{_called(module, func, frame, depth)}({', '.join(spelled(module, value, frame, depth + 1) for value in given)})"
+        case ast.Call():
+            return _made(module, expr, frame, depth)
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
             return _class_constant(module, expr, attr) or ast.unparse(expr)
         case ast.Starred(value=value) | ast.Await(value=value):
             return spelled(module, value, frame, depth + 1)
         case _:
             return ast.unparse(expr)
+
+
+def _made(module: Module, call: ast.Call, frame: dict[str, str] | None, depth: int) -> str:
+    """The key that a call makes: what a helper of this module returns; otherwise the call itself."""
+    helper = module.names.definition(call)
+    returned = _only_return(module, helper)
+    if helper is not None and returned is not None:
+        return spelled(module, returned, _frame(module, helper, call, frame, depth + 1), depth + 1)
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return (
+        f"{_called(module, call.func, frame, depth)}({', '.join(spelled(module, value, frame, depth + 1) for value in given)})"
+    )
 
 
 def _only_return(module: Module, helper: Function | None) -> ast.expr | None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in
 from interlock.source.module import FUNCTIONS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interlock.source.names import Binding
 
 _DEEPEST: Final = 8
-_WRAPPERS: Final = frozenset({"bool", "int", "float", "len", "str", "float", "any", "all", "cast", "list", "set"})
+_WRAPPERS: Final = frozenset({"bool", "int", "float", "len", "str", "any", "all", "cast", "list", "set"})
 _LOCK: Final = re.compile(
     r"(?i)(?<![a-z])(r|red|dist|distributed|mem|file|advisory|global)?_?(lock|mutex|semaphore)(s|ed|ing|er)?(?![a-z])|synchroni[sz]ed|select_for_update"
 )
@@ -49,6 +49,9 @@ class Sense(Enum):
     ORDERED = auto()  # it is below or above this
 
 
+Asked: TypeAlias = tuple[Sense, ast.expr | None]  # with what the answer is compared to
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A test, and which of its two ways was taken."""
@@ -61,7 +64,7 @@ class Guard:
 def depends(module: Module, expr: ast.AST, result: ast.expr) -> bool:
     """Whether an expression contains an answer, directly or through variables and loops."""
     waiting: list[tuple[ast.AST, int]] = [(expr, 0)]
-    seen = set()
+    seen: set[ast.AST] = set()
     while waiting:
         found, depth = waiting.pop()
         if found in seen or depth > _DEEPEST:
@@ -104,8 +107,8 @@ def guards(module: Module, node: ast.AST) -> Iterator[Guard]:
             case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) if below is not test:
                 arm = module.names.arm(around, below)
                 yield Guard(test, arm == "body", ())
-            case ast.BoolOp(op=op, values=values) if below in values:
-                yield from (Guard(value, isinstance(op, ast.And), ()) for value in values[: values.index(below)])  # type: ignore[arg-type]  # it is in the list.
+            case ast.BoolOp(op=op, values=values) if isinstance(below, ast.expr) and below in values:
+                yield from (Guard(value, isinstance(op, ast.And), ()) for value in values[: values.index(below)])
             case _:
                 pass
         yield from _exits_above(around, below)
@@ -116,8 +119,8 @@ def guards(module: Module, node: ast.AST) -> Iterator[Guard]:
 
 def _exits_above(block: ast.AST, below: ast.AST) -> Iterator[Guard]:
     for name in ("body", "orelse", "finalbody"):
-        statements = getattr(block, name, None)
-        if isinstance(statements, list) and below in statements:
+        statements: list[ast.stmt] | ast.expr = getattr(block, name, [])
+        if isinstance(below, ast.stmt) and isinstance(statements, list) and below in statements:
             for statement in statements[: statements.index(below)]:
                 yield from _exits(statement)
 
@@ -143,60 +146,54 @@ def _exits(statement: ast.stmt) -> Iterator[Guard]:
             pass
 
 
-def senses(module: Module, guard: Guard, access: Access) -> list[tuple[Sense, ast.expr | None]]:
+def senses(module: Module, guard: Guard, access: Access) -> list[Asked]:
     """What a test asks of the answer of a read, with what it is compared to."""
-    if not depends(module, guard.test, access.result):
-        return []
-    return list(_asked(module, guard.test, guard.taken, access, 0))
+    return list(_asked(module, guard, access, 0))
 
 
-def _asked(module: Module, test: ast.expr, taken: bool, access: Access, depth: int) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001 - recursion over a pair.
-    if depth > _DEEPEST or not depends(module, test, access.result):
+def _asked(module: Module, guard: Guard, access: Access, depth: int) -> Iterator[Asked]:
+    if depth > _DEEPEST or not depends(module, guard.test, access.result):
         return
-    match test:
+    match guard.test:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            yield from _asked(module, operand, not taken, access, depth + 1)
+            yield from _asked(module, replace(guard, test=operand, taken=not guard.taken), access, depth + 1)
         case ast.BoolOp(values=values):
             for value in values:
-                yield from _asked(module, value, taken, access, depth + 1)
+                yield from _asked(module, replace(guard, test=value), access, depth + 1)
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            yield from _compared(module, left, op, right, taken, access)
+            sides = (left, right) if depends(module, left, access.result) else (right, left)
+            yield from _compared(op, sides[1], guard, access)
         case ast.NamedExpr(value=value) | ast.Await(value=value):
-            yield from _asked(module, value, taken, access, depth + 1)
-        case ast.Call() if test is not access.result:
-            yield from _call_asked(module, test, taken, access, depth)
-        case ast.Name(id=name) if (bound := _only_value(module, test, name)) is not None:
-            yield from _asked(module, bound, taken, access, depth + 1)
+            yield from _asked(module, replace(guard, test=value), access, depth + 1)
+        case ast.Call() as call if call is not access.result:
+            yield from _asked_of_call(module, call, guard, access, depth)
+        case ast.Name(id=name) if (bound := _only_value(module, guard.test, name)) is not None:
+            yield from _asked(module, replace(guard, test=bound), access, depth + 1)
         case _:
-            yield from _returned_sense(module, test, taken, access, depth)
+            yield from _asked_of_truth(module, guard, access, depth)
 
 
-def _call_asked(
-    module: Module, test: ast.Call, taken: bool, access: Access, depth: int
-) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
-    name = test.func.attr if isinstance(test.func, ast.Attribute) else getattr(test.func, "id", "")
-    if name == "compare_digest" and len(test.args) > 1:
-        other = test.args[1] if depends(module, test.args[0], access.result) else test.args[0]
-        yield (Sense.EQUAL if taken else Sense.PRESENT), other
-    elif name in _WRAPPERS and test.args:
-        yield from _asked(module, test.args[-1], taken, access, depth + 1)
-    else:
-        yield (Sense.PRESENT if taken else Sense.ABSENT), None
+def _asked_of_call(module: Module, call: ast.Call, guard: Guard, access: Access, depth: int) -> Iterator[Asked]:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    match name, call.args:
+        case "compare_digest", [left, right]:
+            yield (Sense.EQUAL if guard.taken else Sense.PRESENT), right if depends(module, left, access.result) else left
+        case wrapper, [*_, inner] if wrapper in _WRAPPERS:
+            yield from _asked(module, replace(guard, test=inner), access, depth + 1)
+        case _:
+            yield (Sense.PRESENT if guard.taken else Sense.ABSENT), None
 
 
-def _returned_sense(
-    module: Module, test: ast.expr, taken: bool, access: Access, depth: int
-) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
+def _asked_of_truth(module: Module, guard: Guard, access: Access, depth: int) -> Iterator[Asked]:
     """Truth itself. What a helper returns may be the opposite of what it read."""
-    returns = module.names.returns(access.helper) if access.helper is not None and test is access.result else []
-    inner = next(
-        (node.value for node in returns if node.value is not None and access.command.call in set(ast.walk(node.value))), None
-    )
-    if inner is not None and inner is not access.command.call:
-        own = type(access)(access.command, access.key, access.command.call, access.command.call)
-        yield from _asked(module, inner, taken, own, depth + 1)
+    sent = access.command.call
+    is_helper = access.helper is not None and guard.test is access.result
+    returns = module.names.returns(access.helper) if access.helper is not None and is_helper else []
+    inner = next((node.value for node in returns if node.value is not None and sent in set(ast.walk(node.value))), None)
+    if inner is not None and inner is not sent:
+        yield from _asked(module, replace(guard, test=inner), replace(access, at=sent, result=sent, helper=None), depth + 1)
     else:
-        yield (Sense.PRESENT if taken else Sense.ABSENT), None
+        yield (Sense.PRESENT if guard.taken else Sense.ABSENT), None
 
 
 def _only_value(module: Module, use: ast.AST, name: str) -> ast.expr | None:
@@ -204,32 +201,23 @@ def _only_value(module: Module, use: ast.AST, name: str) -> ast.expr | None:
     return bindings[0].value if len(bindings) == 1 else None
 
 
-def _compared(
-    module: Module, left: ast.expr, op: ast.cmpop, right: ast.expr, taken: bool, access: Access
-) -> Iterator[tuple[Sense, ast.expr | None]]:  # noqa: FBT001
-    if not depends(module, left, access.result):
-        left, right = right, left
-    negative = isinstance(op, (ast.NotEq, ast.IsNot, ast.NotIn))
-    same = taken != negative
-    match op, right:
-        case ((ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=None | False | 0 | "" | b"" | -2)):
-            yield (Sense.ABSENT if same else Sense.PRESENT), None
-        case ((ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()), ast.Constant(value=True | 1)) if access.name in {
-            "exists",
-            "sismember",
-            "hexists",
-        }:
-            yield (Sense.PRESENT if same else Sense.ABSENT), None
+def _compared(op: ast.cmpop, other: ast.expr, guard: Guard, access: Access) -> Iterator[Asked]:
+    """What a comparison of an answer with something else asks."""
+    same = guard.taken != isinstance(op, (ast.NotEq, ast.IsNot, ast.NotIn))
+    says_yes = access.name in {"exists", "sismember", "hexists"}
+    match op, other:
+        case ((ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()), _):
+            yield Sense.ORDERED, other
+            if isinstance(other, ast.Constant) and other.value == 0:
+                yield (Sense.PRESENT if guard.taken == isinstance(op, ast.Gt) else Sense.ABSENT), None
         case ((ast.In() | ast.NotIn()), _):
             yield (Sense.PRESENT if same else Sense.ABSENT), None
-        case ((ast.Eq() | ast.NotEq()), _):
-            yield (Sense.EQUAL if same else Sense.PRESENT), right
-        case ((ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE()), _):
-            yield Sense.ORDERED, right
-            if isinstance(right, ast.Constant) and right.value == 0:
-                yield (Sense.PRESENT if taken == isinstance(op, ast.Gt) else Sense.ABSENT), None
+        case _, ast.Constant(value=None | False | 0 | "" | b"" | -2):
+            yield (Sense.ABSENT if same else Sense.PRESENT), None
+        case _, ast.Constant(value=True | 1) if says_yes:
+            yield (Sense.PRESENT if same else Sense.ABSENT), None
         case _:
-            pass
+            yield (Sense.EQUAL if same else Sense.PRESENT), other
 
 
 def is_dropped(module: Module, expr: ast.expr) -> bool:
@@ -249,16 +237,10 @@ def is_dropped(module: Module, expr: ast.expr) -> bool:
 
 def _is_read(module: Module, name: str, binder: ast.AST) -> bool:
     scope = module.scope(binder)
-    return any(
-        node.id == name
-        and isinstance(node.ctx, ast.Load)
-        and any(found.node is binder for found in module.names.reaching(name, node))
-        for node in _names_in(module, scope)
+    uses = (
+        node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
     )
-
-
-def _names_in(module: Module, scope: ast.AST) -> Iterator[ast.Name]:
-    return (node for node in ast.walk(scope) if isinstance(node, ast.Name))
+    return any(found.node is binder for use in uses for found in module.names.reaching(name, use))
 
 
 def is_act(module: Module, call: ast.Call) -> bool:
@@ -346,11 +328,11 @@ def shares_way(module: Module, node: ast.AST, other: ast.AST, result: ast.expr) 
     return decided <= {(guard.test, guard.taken) for guard in guards(module, node)}
 
 
-def takes_lock(module: Module, function: Function) -> bool:
+def takes_lock(module: Module, function: Function, apart_from: ast.Call) -> bool:
     """Whether a function takes a lock anywhere, so that a test before it is a shortcut only."""
     withs = (node for node in module.nodes(ast.With, ast.AsyncWith) if module.function(node) is function)
     held = any(_LOCK.search(ast.unparse(item.context_expr)) for node in withs for item in node.items)
-    return held or any(_takes_lock(module, call) for call in calls_in(module).get(function, []))
+    return held or any(_takes_lock(module, call) for call in calls_in(module).get(function, []) if call is not apart_from)
 
 
 def _is_transaction(module: Module, function: Function) -> bool:

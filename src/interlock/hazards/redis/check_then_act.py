@@ -29,7 +29,18 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.redis._accesses import READS_COUNT, READS_MANY, READS_ONE, accesses_in, calls_in
-from interlock.hazards.redis._flow import Sense, depends, guards, is_act, is_dropped, is_end, is_guarded, senses, shares_way, takes_lock
+from interlock.hazards.redis._flow import (
+    Sense,
+    depends,
+    guards,
+    is_act,
+    is_dropped,
+    is_end,
+    is_guarded,
+    senses,
+    shares_way,
+    takes_lock,
+)
 from interlock.source.edit import edited, replacing
 from interlock.source.origin import Kind
 
@@ -159,9 +170,7 @@ def _pair(read: Access, write: Access, accesses: list[Access], module: Module) -
     return None
 
 
-def _changes_state(
-    read: Access, write: Access, asked: list[tuple[Sense, ast.expr | None, Guard]], module: Module
-) -> bool:
+def _changes_state(read: Access, write: Access, asked: list[tuple[Sense, ast.expr | None, Guard]], module: Module) -> bool:
     """Whether a state is tested, changed, and acted on: `if r.get(k) == b"pending": r.set(k, "running")`."""
     states = [other for sense, other, guard in asked if sense is Sense.EQUAL and _is_value_itself(guard.test, read, module)]
     if not any(isinstance(other, ast.Constant) for other in states) or write.name not in {"set", "setex", "hset"}:
@@ -224,7 +233,7 @@ def _marks(read: Access, write: Access, accesses: list[Access], module: Module) 
     if read.name not in READS_ONE or not _same_member(read, write, module):
         return False
     function = module.function(read.at)
-    if function is not None and takes_lock(module, function):
+    if function is not None and takes_lock(module, function, apart_from=write.at):
         return False
     exits = [
         guard.exit for guard in guards(module, write.at) if Sense.ABSENT in {sense for sense, _ in senses(module, guard, read)}
@@ -696,6 +705,18 @@ def is_member(user, group):
     r.set(key, "1" if allowed else "0", ex=60)
     return allowed
 
+def last_seen(user):
+    key = f"seen:{user}"
+    known = r.get(key)
+    if known is not None:
+        return known.decode() or None
+    found = ask(user)
+    if found is None:
+        r.set(key, "", ex=60)
+        return None
+    r.set(key, found, ex=300)
+    return found
+
 def forget(item):
     if r.exists(f"price:{item}"):
         r.delete(f"price:{item}")
@@ -788,6 +809,17 @@ def add_to_list(user_id, item):
                 return
             except redis.WatchError:
                 continue
+
+def bump(key):
+    with r.pipeline() as pipe:
+        try:
+            pipe.watch(key)
+            value = int(r.get(key) or 0)
+            pipe.multi()
+            pipe.set(key, value + 1)
+            pipe.execute()
+        except redis.WatchError:
+            bump(key)
 
 def reserve(order_id):
     if not r.set(f"busy:{order_id}", "1", nx=True, ex=30):

@@ -62,9 +62,12 @@ _LOCK_MAKERS: Final = frozenset({"redis.lock.Lock", "redis.asyncio.lock.Lock", "
 _LIFETIMES: Final = frozenset("expire pexpire expireat pexpireat getex hexpire setex psetex".split())
 _REMOVALS: Final = frozenset("delete unlink getdel rename".split())
 # An empty list, set or hash is gone by itself: who takes its members out ends it.
-_TAKES_OUT: Final = frozenset("zrem srem lrem hdel lpop rpop blpop brpop lmove blmove rpoplpush spop zpopmin zpopmax ltrim zremrangebyscore".split())
+_TAKES_OUT: Final = frozenset(
+    "zrem srem lrem hdel lpop rpop blpop brpop lmove blmove rpoplpush spop zpopmin zpopmax ltrim zremrangebyscore".split()
+)
 _WRITES: Final = frozenset("set hset hmset lpush rpush sadd zadd append incr incrby".split())
 _COUNTERS: Final = frozenset({"incr", "incrby"})
+_SHORTEST: Final = 3  # Shorter forms are contained in everything.
 _WORD: Final = r"(?i)(?<![a-z])({})(?![a-z])"
 _LOCKING: Final = re.compile(_WORD.format("lock|mutex|lockout"))
 _ONCE: Final = re.compile(_WORD.format(r"idempoten\w*|dedup\w*|processed|processing|already|seen|once|in_?progress"))
@@ -139,7 +142,9 @@ def _without_end(access: Access, own: list[Access], module: Module) -> Iterator[
             f"{key} gets its end in a second command, in line {later.at.lineno}: a crash in between leaves it there for ever"
         )
         yield HAZARD.finding(module, access.at, message)
-    elif later is None and not any((found.name in _LIFETIMES or found.command.has_lifetime) and found.meets(access) for found in own):
+    elif later is None and not any(
+        (found.name in _LIFETIMES or found.command.has_lifetime) and found.meets(access) for found in own
+    ):
         yield from _never_ending(access, own, key, module)
 
 
@@ -204,10 +209,8 @@ def _is_lock(access: Access, module: Module) -> bool:
 
 def _is_taken_over(access: Access, module: Module) -> bool:
     """Whether a lock holds its own end, and others take it over with GETSET when that has passed."""
-    return (
-        any(command.name == "getset" for command in module.redis_commands)
-        or access.name == "hsetnx"
-        and _has_end_elsewhere(access, module, _LIFETIMES)
+    return any(command.name == "getset" for command in module.redis_commands) or (
+        access.name == "hsetnx" and _has_end_elsewhere(access, module, _LIFETIMES)
     )
 
 
@@ -270,15 +273,13 @@ def _what_varies(access: Access, module: Module) -> str:
 def _has_end_elsewhere(access: Access, module: Module, ends: frozenset[str]) -> bool:
     """Whether another function of this module ends keys of this form."""
     form = _form(access.key)
-    return any(
-        name in ends and (found == form or form in found or found in form) for name, found in _ends(module) if len(found) > 2
-    )  # noqa: PLR2004
+    return any(name in ends and len(found) >= _SHORTEST and (form in found or found in form) for name, found in _ends(module))
 
 
 @lru_cache(maxsize=1)
 def _ends(module: Module) -> set[tuple[str, str]]:
     accesses = accesses_in(module)
-    found = set()
+    found: set[tuple[str, str]] = set()
     for function in module.nodes(*FUNCTIONS):
         found |= {(access.name, _form(access.key)) for access in accesses.of(function)}
         found |= {("expire", _form(access.key)) for access in accesses.of(function) if access.command.has_lifetime}

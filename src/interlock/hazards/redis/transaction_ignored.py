@@ -62,6 +62,7 @@ _HANDLES: Final = re.compile(
 )
 _RETRIES: Final = re.compile(r"(?i)retr(y|ies)|backoff|tenacity|stamina|atomic|transaction|optimistic|watch")
 _FINE_CLOCK_S: Final = 1e-3
+_CALLERS_DEEPEST: Final = 3
 _SETTLES: Final = frozenset({"set", "setnx", "hsetnx", "zadd", "msetnx"})
 _READS_BEFORE_MULTI: Final = frozenset(
     "get hget hgetall hmget mget exists hexists sismember smembers zscore zrange zrangebyscore zrank zcard scard llen lrange lindex ttl "
@@ -123,7 +124,11 @@ def _is_handed_on(watch: Command, module: Module) -> bool:
     """Whether the pipeline is given to another function, which may well begin the MULTI."""
     pipe = root(watch.receiver)
     calls = calls_in(module).get(module.function(watch.call), [])
-    return any(ast.unparse(argument) == pipe for call in calls for argument in [*call.args, *(keyword.value for keyword in call.keywords)])
+    return any(
+        ast.unparse(argument) == pipe
+        for call in calls
+        for argument in [*call.args, *(keyword.value for keyword in call.keywords)]
+    )
 
 
 def _is_handled(node: ast.AST, function: Function, module: Module, depth: int) -> bool:
@@ -139,9 +144,9 @@ def _is_handled(node: ast.AST, function: Function, module: Module, depth: int) -
     if len(calls) < len(uses):
         return True  # Handed on as a value: to `client.transaction`, to a retry helper.
     around = [(call, module.function(call)) for call in calls]
-    return depth < 3 and any(
+    return depth < _CALLERS_DEEPEST and any(
         _is_handled(call, outer, module, depth + 1) for call, outer in around if outer is not None and outer is not function
-    )  # noqa: PLR2004
+    )
 
 
 def _is_caught(node: ast.AST, module: Module) -> bool:
@@ -244,10 +249,20 @@ def _was_read(command: Command, batch: list[Command], commands: list[Command], m
     """Whether what is taken off was read from the same key before, outside of the transaction, and goes somewhere."""
     reads = {"zrangebyscore", "zrange", "lrange", "smembers", "hgetall", "hkeys"}
     watched = any(other.name == "watch" for other in commands)
-    sources = [other.call for other in commands if other.name in reads and other.key is not None and command.key is not None and _same(other.key, command.key, module)]
+    sources = [
+        other.call
+        for other in commands
+        if other.name in reads and other.key is not None and command.key is not None and _same(other.key, command.key, module)
+    ]
     sources = [source for source in sources if any(depends(module, argument, source) for argument in command.call.args[1:])]
-    onward = [other.call for other in batch if other.name in {"lpush", "rpush", "zadd", "sadd", "xadd", "hset", "set", "publish"}]
-    onward += [call for call in calls_in(module).get(module.function(command.call), []) if is_act(module, call) and not is_end(module, call)]
+    onward = [
+        other.call for other in batch if other.name in {"lpush", "rpush", "zadd", "sadd", "xadd", "hset", "set", "publish"}
+    ]
+    onward += [
+        call
+        for call in calls_in(module).get(module.function(command.call), [])
+        if is_act(module, call) and not is_end(module, call)
+    ]
     return not watched and any(
         depends(module, argument, source) and shares_way(module, call, command.call, source)
         for source in sources

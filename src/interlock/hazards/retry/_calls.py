@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from interlock.source.module import FUNCTIONS
+
 if TYPE_CHECKING:
     from interlock.source.module import Function, Module
 
@@ -40,3 +42,17 @@ def _class_of(expr: ast.expr, module: Module) -> ast.ClassDef | None:
 
 def _class_named(name: str, at: ast.AST, module: Module) -> ast.ClassDef | None:
     return next((binding.node for binding in module.names.lookup(name, at) if isinstance(binding.node, ast.ClassDef)), None)
+
+
+def function_named(expr: ast.expr, module: Module) -> Function | None:
+    match expr:
+        case ast.Name(id=name):
+            found = [binding.node for binding in module.names.lookup(name, expr)]
+            return found[-1] if found and isinstance(found[-1], FUNCTIONS) else None
+        case ast.Call(func=func, args=[target, *_]) if module.names.dotted(func) == "functools.partial":
+            return function_named(target, module)
+        case ast.Attribute(value=ast.Name(id="self"), attr=attr):
+            owner = module.enclosing(expr, ast.ClassDef)
+            return module.names.method(owner, attr) if owner else None
+        case _:
+            return None

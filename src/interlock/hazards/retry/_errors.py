@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,26 @@ _NOT_A_FAILURE = re.compile(
     r"watch|conflict|exists|duplicate|integrity|unique|collision|create|empty|full$|blocking|interrupted|stale|notfound|doesnotexist"
     r"|keyboard|cancelled|stop(async)?iteration|eof|keyerror|indexerror|valueerror|typeerror|attributeerror|lookup|decode|parse|import",
     re.IGNORECASE,
+)
+# Errors that are the base of what their library raises, so that each of its errors is a kind of them.
+_ROOTS = frozenset(
+    {
+        "requests.RequestException",
+        "httpx.HTTPError",
+        "httpx.RequestError",
+        "httpx.TransportError",
+        "aiohttp.ClientError",
+        "redis.RedisError",
+    }
+    | {
+        "sqlalchemy.SQLAlchemyError",
+        "sqlalchemy.DBAPIError",
+        "openai.OpenAIError",
+        "openai.APIError",
+        "anthropic.AnthropicError",
+    }
+    | {"anthropic.APIError", "urllib3.HTTPError", "botocore.BotoCoreError", "psycopg2.Error", "psycopg.Error", "pymysql.Error"}
+    | {"stripe.StripeError", "django.DatabaseError", "django.Error", "google.GoogleAPICallError", "google.GoogleAPIError"}
 )
 
 
@@ -58,3 +79,38 @@ def _is_failure(error: ast.expr, module: Module) -> bool:
     if _NOT_A_FAILURE.search(last):
         return False
     return last in _OUTSIDE or last in _OUTSIDE_MORE or bool(_CONNECTION.search(spelled(error, module)))
+
+
+def related(one: ast.expr, other: ast.expr, module: Module) -> bool:
+    """Whether an error can be of both kinds: the same, or one the base of the other."""
+    mine, theirs = plain(one, module), plain(other, module)
+    if mine == theirs or theirs in {"Exception", "BaseException"}:
+        return True
+    if mine in _ROOTS or theirs in _ROOTS:
+        return mine.partition(".")[0] == theirs.partition(".")[0]
+    known = [getattr(builtins, name, None) for name in (mine, theirs)]
+    match known:
+        case [type() as first, type() as second]:
+            return issubclass(first, second) or issubclass(second, first)
+        case _:
+            return mine in _bases(other, module) or theirs in _bases(one, module)
+
+
+def plain(error: ast.expr, module: Module) -> str:
+    """A library's error by its package and its name: `requests.exceptions.Timeout` and `requests.Timeout` are the same."""
+    name = spelled(error, module)
+    package, dot, _ = name.partition(".")
+    alias = {
+        "IOError": "OSError",
+        "EnvironmentError": "OSError",
+        "asyncio.TimeoutError": "TimeoutError",
+        "socket.timeout": "TimeoutError",
+    }
+    return alias.get(name) or (f"{package}.{name.rpartition('.')[2]}" if dot and package else name)
+
+
+def _bases(error: ast.expr, module: Module) -> set[str]:
+    """The names of the bases of an error of this module."""
+    bindings = module.names.lookup(error.id, error) if isinstance(error, ast.Name) else []
+    classes = [binding.node for binding in bindings if isinstance(binding.node, ast.ClassDef)]
+    return {plain(base, module) for cls in classes for ancestor in module.names.lineage(cls) for base in ancestor.bases}

@@ -22,14 +22,15 @@ without a budget keep an overloaded service down.
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.retry._attempts import asks_a_person, called, endless_attempts, endless_recursion, waits_for_lock
 from interlock.hazards.retry._errors import caught, means_failure
-from interlock.hazards.retry._policies import policies, policy_of
+from interlock.hazards.retry._patience import is_patience, outside_calls
+from interlock.hazards.retry._policies import policies
+from interlock.hazards.retry._users import is_daemon, users_of
 from interlock.source.edit import edited, importing, replacing
 from interlock.source.module import FUNCTIONS
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.core.finding import Finding
-    from interlock.hazards.retry._attempts import Attempt
     from interlock.hazards.retry._policies import Policy
     from interlock.source.module import Function, Module
 
@@ -62,58 +62,6 @@ _BOUNDS_OF = {
     "retrying": "no stop_max_attempt_number or stop_max_delay",
     "retry": "no tries=",
 }
-_BACKGROUND = frozenset(
-    {
-        "create_task",
-        "ensure_future",
-        "start_soon",
-        "Thread",
-        "spawn",
-        "run_coroutine_threadsafe",
-        "start_background_task",
-        "add_job",
-        "submit",
-    }
-)
-_CONNECTS = (
-    "connect",
-    "listen",
-    "accept",
-    "recv",
-    "receive",
-    "subscribe",
-    "consume",
-    "login",
-    "open",
-    "poll",
-    "wait",
-    "ready",
-    "ping",
-    "lock",
-    "acquire",
-)
-_WRITES = frozenset(
-    {"post", "put", "patch", "delete", "charge", "capture", "refund", "transfer", "send", "publish", "send_message"}
-)
-_PLAIN = frozenset(
-    {"debug", "info", "warning", "error", "exception", "append", "format", "join", "strip", "split", "items", "keys"}
-)
-_CLIENT = re.compile(r"requests|httpx|session|client|http|api", re.IGNORECASE)
-_LOCAL = (
-    "builtins.",
-    "json.",
-    "re.",
-    "os.path.",
-    "datetime.",
-    "time.",
-    "random.",
-    "uuid.",
-    "string.",
-    "math.",
-    "copy.",
-    "itertools.",
-    "logging.",
-)
 
 
 @HAZARD.detects(ast.Module)
@@ -124,8 +72,8 @@ def detect_policy(tree: ast.Module, module: Module) -> Iterator[Finding]:
     for policy in policies(module):
         if not policy.endless(module) or _ends_elsewhere(policy, module):
             continue
-        users = _users(policy, module)
-        if policy.waits(module) and _leaves_trace(policy) and users and all(_is_daemon(user, module) for user in users):
+        users = users_of(policy, module)
+        if policy.waits(module) and _leaves_trace(policy) and users and all(is_daemon(user, module) for user in users):
             continue
         what = f"`{users[0].name}`" if users and isinstance(users[0], FUNCTIONS) else "what is retried here"
         pause = "" if policy.waits(module) else ", without a pause"
@@ -164,42 +112,6 @@ def _parts(condition: ast.expr) -> Iterator[ast.expr]:
                 yield part
 
 
-def _users(policy: Policy, module: Module) -> list[ast.AST]:
-    """The functions that a policy decorates, and the loops that draw their attempts from it."""
-    users: list[ast.AST] = []
-    for function in module.nodes(*FUNCTIONS):
-        sites = (found.site for decorator in function.decorator_list if (found := policy_of(decorator, module)))
-        users += [function for site in sites if site is policy.site]
-    users += [loop for loop in module.nodes(ast.For, ast.AsyncFor) if loop.iter is policy.site]
-    return users
-
-
-def _is_daemon(user: ast.AST, module: Module) -> bool:
-    """Whether nobody waits for the answer: it works in an endless loop of its own, or runs in the background."""
-    endless = any(
-        isinstance(node, ast.AsyncFor) or (isinstance(node, ast.While) and isinstance(node.test, ast.Constant))
-        for node in ast.walk(user)
-        if node is not user
-    )
-    return endless or (isinstance(user, FUNCTIONS) and _in_background(user, module))
-
-
-def _in_background(function: Function, module: Module) -> bool:
-    """Whether a function is handed to a task or thread: `create_task(self.listen())`, `Thread(target=listen)`."""
-    for call in module.nodes(ast.Call):
-        if called(call) in _BACKGROUND:
-            given = [*call.args, *(keyword.value for keyword in call.keywords)]
-            names = {node.attr if isinstance(node, ast.Attribute) else node.id for value in given for node in _named(value)}
-            if function.name in names:
-                return True
-    return False
-
-
-def _named(value: ast.expr) -> list[ast.Name | ast.Attribute]:
-    target = value.func if isinstance(value, ast.Call) else value
-    return [target] if isinstance(target, (ast.Name, ast.Attribute)) else []
-
-
 @HAZARD.detects(ast.FunctionDef, ast.AsyncFunctionDef)
 def detect_task(function: Function, module: Module) -> Iterator[Finding]:
     """`@app.task(autoretry_for=(Exception,), max_retries=None)`."""
@@ -236,8 +148,8 @@ def detect_loop(loop: ast.While, module: Module) -> Iterator[Finding]:
     for attempt in endless_attempts(loop, module):
         if not means_failure(attempt.handler, module) or asks_a_person(attempt.block.body):
             continue
-        calls = _effects(attempt, module)
-        if not calls or (attempt.waits and _is_patience(attempt, calls, module)):
+        calls = outside_calls(attempt, module)
+        if not calls or (attempt.waits and is_patience(attempt, calls, module)):
             continue
         pause = "" if attempt.waits else ", without a pause"
         yield HAZARD.finding(
@@ -263,70 +175,6 @@ def detect_lock(loop: ast.While, module: Module) -> Iterator[Finding]:
                 Confidence.MEDIUM,
             )
             return
-
-
-def _effects(attempt: Attempt, module: Module) -> list[ast.Call]:
-    """The calls of an attempt that can fail for reasons outside: not those of builtins, texts and clocks."""
-    consumes = any(
-        isinstance(node, (ast.For, ast.AsyncFor, ast.While)) for statement in attempt.block.body for node in ast.walk(statement)
-    )
-    if consumes:
-        return []
-    calls = [node for statement in attempt.block.body for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    calls.sort(key=lambda call: (call.lineno, call.col_offset))
-    return [call for call in calls if not _is_local(call, module)]
-
-
-def _is_local(call: ast.Call, module: Module) -> bool:
-    name = module.names.dotted(call.func)
-    is_builtin = isinstance(call.func, ast.Name) and bool(name) and "." not in name
-    if is_builtin or name.startswith(_LOCAL):
-        return True
-    match call.func:
-        case ast.Attribute(value=receiver, attr="get"):  # Of a dict, unless it is the GET of a client.
-            return not isinstance(module.parent(call), ast.Await) and not _CLIENT.search(ast.unparse(receiver))
-        case _:
-            return called(call) in _PLAIN or called(call) in {"logger", "getLogger", "get_logger"}
-
-
-def _is_patience(attempt: Attempt, calls: list[ast.Call], module: Module) -> bool:
-    """Whether an attempt with a pause is a wait for something to be there, and not a request whose answer is awaited."""
-    function = module.function(attempt.loop)
-    if function is not None and function.name in {"__next__", "__anext__"}:
-        return True
-    names = [called(call) for call in calls]
-    if any(word in name.lower() for name in names for word in _CONNECTS) or any(name[:1].isupper() for name in names):
-        return True
-    if not _is_awaited(attempt, module):
-        return not any(name in _WRITES for name in names)
-    return False
-
-
-def _is_awaited(attempt: Attempt, module: Module) -> bool:
-    """Whether what the attempt gives is used afterwards: returned, or put into a variable or entry that outlives the loop."""
-    for statement in [*attempt.block.body, *attempt.block.orelse]:
-        match statement:
-            case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
-                return True
-            case ast.Assign(targets=[ast.Subscript()], value=value) if any(
-                isinstance(node, ast.Call) for node in ast.walk(value)
-            ):
-                return True
-            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target]) if not isinstance(statement.value, ast.Constant):
-                if _is_read_after(ast.unparse(target), attempt, module):
-                    return True
-            case _:
-                pass
-    return False
-
-
-def _is_read_after(target: str, attempt: Attempt, module: Module) -> bool:
-    scope = module.scope(attempt.loop)
-    end = attempt.block.body[-1].end_lineno or attempt.block.lineno
-    return any(
-        isinstance(node.ctx, ast.Load) and node.lineno > end and ast.unparse(node) == target and module.scope(node) is scope
-        for node in module.nodes(ast.Name, ast.Attribute)
-    )
 
 
 @HAZARD.detects(ast.Call)

@@ -1,0 +1,20 @@
+"""The one language in which paths are named: `*` stays within a folder, `**` crosses folders, a folder stands for all below it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+_WILDCARDS: Final = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def matches(path: str, glob: str) -> bool:
+    """Whether a path, with forward slashes, fits a glob."""
+    return _pattern(glob).fullmatch(path) is not None
+
+
+@cache
+def _pattern(glob: str) -> re.Pattern[str]:
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob.rstrip("/"))
+    return re.compile("".join(_WILDCARDS.get(piece, re.escape(piece)) for piece in pieces) + "(/.*)?", re.DOTALL)

@@ -1,0 +1,422 @@
+"""`interlock gate`: a bad release stops and a good one passes, and no change loosens its own gate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Git, Interlock, Ran
+
+TOUCHED = "Does it touch a declared feature?"
+PLANTED = "Does it plant a known hazard?"
+
+CLEAN = "def order_id(order):\n    return order.id\n"
+BAD = "import time\n\ndef new_order(user):\n    order_id = f'{user.id}-{int(time.time())}'\n    return order_id\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the gate says, read from its JSON."""
+
+    ran: Ran
+    document: dict[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gate's verdict, which the exit code must tell as well."""
+        verdict = Verdict(self.document["verdict"])
+        assert self.ran.code == verdict.exit_code
+        return verdict
+
+    def answer(self, question: str) -> dict[str, Any]:
+        """One question with its answer."""
+        (found,) = [asked for asked in self.document["questions"] if asked["question"] == question]
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def features(self) -> set[str]:
+        """The names of the features that are touched."""
+        answer = str(self.answer(TOUCHED)["answer"])
+        if not answer.startswith("yes: "):
+            return set()
+        return {name.partition(" (")[0] for name in answer.removeprefix("yes: ").split(", ")}
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why they are touched."""
+        evidence: list[str] = self.answer(TOUCHED)["evidence"]
+        return evidence
+
+    @property
+    def hazards(self) -> set[str]:
+        """The hazards that were planted."""
+        answer = str(self.answer(PLANTED)["answer"])
+        return set(answer.removeprefix("yes: ").split(", ")) if answer.startswith("yes: ") else set()
+
+
+def judge(interlock: Interlock, folder: Path, base: str = "main", head: str = "HEAD", *, expect_page: bool = True) -> Judged:
+    """What the gate says of a change. The page for people says the same."""
+    ran = interlock("gate", "--base", base, "--head", head, "--format", "json", folder=folder)
+    assert ran.out, ran.err
+    judged = Judged(ran, json.loads(ran.out))
+    if expect_page:
+        page = interlock("gate", "--base", base, "--head", head, folder=folder)
+        assert page.code == ran.code
+        assert page.out.splitlines()[-1].startswith(f"verdict: {judged.verdict}: ")
+    return judged
+
+
+class TestTheShop:
+    """Each release of the example gets what it deserves."""
+
+    @pytest.mark.parametrize(
+        ("base", "head", "verdict", "hazards", "features"),
+        [
+            ("baseline", "opening-hours", Verdict.PASS, set(), set()),
+            ("baseline", "one-id-for-all", Verdict.FAIL, {"identity/evaluated-once"}, {"sign-up"}),
+            ("baseline", "incident", Verdict.FAIL, {"identity/coarse-clock"}, {"payments"}),
+            ("incident", "published-fix", Verdict.FAIL, {"identity/random-per-attempt", "redis/transaction-ignored"}, {"payments"}),
+            ("incident", "right-fix", Verdict.UNKNOWN, set(), {"payments"}),
+        ],
+    )
+    def test_each_release_gets_what_it_deserves(
+        self, interlock_in: Interlock, shop: Path, base: str, head: str, verdict: Verdict, hazards: set[str], features: set[str]
+    ) -> None:
+        judged = judge(interlock_in, shop, base, head)
+        assert judged.verdict is verdict
+        assert judged.hazards == hazards
+        assert judged.features == features
+
+    def test_the_reasons_name_files_and_lines(self, interlock_in: Interlock, shop: Path) -> None:
+        judged = judge(interlock_in, shop, "baseline", "one-id-for-all")
+        assert "sign-up: shop/accounts/models.py is in its paths (shop/accounts/**)" in judged.reasons
+        (planted,) = judged.answer(PLANTED)["evidence"]
+        assert planted.startswith("shop/accounts/models.py:22:")
+
+    def test_the_right_fix_waits_for_evidence_and_for_nothing_else(self, interlock_in: Interlock, shop: Path) -> None:
+        judged = judge(interlock_in, shop, "incident", "right-fix")
+        open_ = [asked for asked in judged.document["questions"] if asked["verdict"] == "unknown"]
+        assert open_
+        assert all(asked["required"] and asked["prove_with"] for asked in open_)
+        assert judged.answer(PLANTED)["verdict"] == "pass"
+
+    def test_what_was_bad_before_is_not_the_next_change_s_fault(self, interlock_in: Interlock, shop: Path) -> None:
+        assert judge(interlock_in, shop, "incident", "incident").hazards == set()
+
+
+FEATURES = """
+[[feature]]
+name = "payments"
+tier = {tier}
+{declared}
+"""
+
+PROJECT = {
+    "shop/__init__.py": "",
+    "shop/payments/charge.py": "def charge(amount_minor):\n    return amount_minor\n",
+    "shop/metrics.py": 'from prometheus_client import Counter\n\nCHARGED = Counter("shop_charged_total", "Payments.")\n',
+    "shop/routes.py": (
+        '@app.post("/checkout")\ndef checkout(request):\n    return pay(request)\n\n\n'
+        'class Help:\n    @app.get("/help")\n    def help(self):\n        return "ask us"\n\n    def hours(self):\n        return 9\n'
+    ),
+    "shop/counting.py": (
+        "from shop.metrics import CHARGED\n\n\ndef count(amount_minor):\n    CHARGED.inc(amount_minor)\n\n\ndef other(amount_minor):\n    return 2\n"
+    ),
+}
+
+
+def with_feature(git: Git, declared: str, tier: int = 1) -> None:
+    """A project that declares one feature, and a branch for a change to it."""
+    git.commit({**PROJECT, "interlock.toml": FEATURES.format(tier=tier, declared=declared)})
+    git.branch("change")
+
+
+def replaced(name: str, old: str, new: str) -> dict[str, str | bytes | None]:
+    """One file of the project with something else in it."""
+    assert old in PROJECT[name]
+    return {name: PROJECT[name].replace(old, new)}
+
+
+class TestWhatTouchesAFeature:
+    @pytest.mark.parametrize(
+        ("declared", "change", "reason"),
+        [
+            pytest.param(
+                'paths = ["shop/payments/**"]',
+                {"shop/payments/deep/new.py": "X = 1\n"},
+                "shop/payments/deep/new.py is in its paths (shop/payments/**)",
+                id="paths: a new file",
+            ),
+            pytest.param(
+                'paths = ["shop/payments"]',
+                {"shop/payments/charge.py": None},
+                "shop/payments/charge.py is in its paths (shop/payments)",
+                id="paths: a file that goes",
+            ),
+            pytest.param(
+                'paths = ["**/*.sql"]', {"shop/migrations/1.sql": "drop"}, "shop/migrations/1.sql is in its paths (**/*.sql)", id="paths: not Python"
+            ),
+            pytest.param(
+                'symbols = ["shop.payments.charge.charge"]',
+                replaced("shop/payments/charge.py", "return amount_minor", "return 2 * amount_minor"),
+                "shop/payments/charge.py:1 changes shop.payments.charge.charge",
+                id="symbols: a function",
+            ),
+            pytest.param(
+                'symbols = ["shop.routes.Help.help"]',
+                replaced("shop/routes.py", "ask us", "go away"),
+                "shop/routes.py:8 changes shop.routes.Help.help",
+                id="symbols: a method",
+            ),
+            pytest.param(
+                'symbols = ["shop.routes.Help"]',
+                replaced("shop/routes.py", "return 9", "return 10"),
+                "shop/routes.py:11 changes shop.routes.Help",
+                id="symbols: a class",
+            ),
+            pytest.param(
+                'symbols = ["shop.counting"]',
+                replaced("shop/counting.py", "return 2", "return 3"),
+                "shop/counting.py:8 changes shop.counting",
+                id="symbols: a module",
+            ),
+            pytest.param(
+                'symbols = ["shop.counting.other"]',
+                replaced("shop/counting.py", "\n\n\ndef other(amount_minor):\n    return 2\n", "\n"),
+                "shop/counting.py:8 changes shop.counting.other",
+                id="symbols: a function that goes",
+            ),
+            pytest.param(
+                'routes = ["/checkout"]',
+                replaced("shop/routes.py", "return pay(request)", "return None"),
+                "shop/routes.py:2 serves /checkout",
+                id="routes: what is behind one",
+            ),
+            pytest.param(
+                'routes = ["/checkout/"]',
+                replaced("shop/routes.py", '@app.post("/checkout")\n', ""),
+                "shop/routes.py:2 serves /checkout/",
+                id="routes: one that goes",
+            ),
+            pytest.param(
+                'metrics = ["shop_charged_total"]',
+                replaced("shop/counting.py", "CHARGED.inc(amount_minor)", "CHARGED.inc()"),
+                "shop/counting.py:4 counts shop_charged_total",
+                id="metrics: by the name that stands for one",
+            ),
+            pytest.param(
+                'metrics = ["shop_charged_total"]',
+                replaced("shop/metrics.py", "Payments.", "Money."),
+                "shop/metrics.py:3 counts shop_charged_total",
+                id="metrics: where one is declared",
+            ),
+        ],
+    )
+    def test_each_kind_alone(
+        self, interlock_in: Interlock, git: Git, declared: str, change: dict[str, str | bytes | None], reason: str
+    ) -> None:
+        with_feature(git, declared)
+        git.commit(change)
+        judged = judge(interlock_in, git.root)
+        assert judged.features == {"payments"}
+        assert judged.reasons == [f"payments: {reason}"]
+        assert judged.verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize(
+        "declared",
+        [
+            'paths = ["shop/payments/**"]',
+            'paths = ["shop/pay"]',
+            'paths = ["*.py"]',
+            'symbols = ["shop.payments.charge"]',
+            'symbols = ["shop.routes.Help.help"]',
+            'symbols = ["shop.count"]',
+            'routes = ["/checkout"]',
+            'routes = ["/help"]',
+            'routes = ["/"]',
+            'metrics = ["shop_charged_total"]',
+            'metrics = ["shop_charged"]',
+        ],
+    )
+    def test_code_beside_it_does_not(self, interlock_in: Interlock, git: Git, declared: str) -> None:
+        with_feature(git, declared)
+        changed = {
+            **replaced("shop/routes.py", "return 9", "return 10"),
+            **replaced("shop/counting.py", "return 2", "return 3"),
+            "docs/new.md": "shop_charged_total, /checkout\n",
+        }
+        git.commit(changed)
+        judged = judge(interlock_in, git.root)
+        assert (judged.features, judged.reasons) == (set(), [])
+        assert judged.verdict is Verdict.PASS
+
+    def test_a_test_that_names_a_route_does_not(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'routes = ["/checkout"]')
+        git.commit({"tests/test_routes.py": 'def test_checkout(client):\n    assert client.post("/checkout").ok\n'})
+        assert judge(interlock_in, git.root).features == set()
+
+    @pytest.mark.parametrize(("tier", "verdict"), [(1, Verdict.UNKNOWN), (2, Verdict.PASS), (3, Verdict.PASS)])
+    def test_open_questions_close_the_gate_for_tier_1_alone(
+        self, interlock_in: Interlock, git: Git, tier: int, verdict: Verdict
+    ) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]', tier)
+        git.commit({"shop/payments/charge.py": "def charge():\n    return 1\n"})
+        judged = judge(interlock_in, git.root)
+        assert judged.features == {"payments"}
+        assert judged.verdict is verdict
+
+    def test_a_hazard_closes_it_in_every_tier_and_in_none(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]', tier=3)
+        git.commit({"elsewhere.py": BAD})
+        judged = judge(interlock_in, git.root)
+        assert judged.verdict is Verdict.FAIL
+        assert judged.hazards == {"identity/coarse-clock"}
+
+
+class TestAChangeCannotLoosenItsOwnGate:
+    def test_to_delete_the_feature_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"interlock.toml": "", "shop/payments/charge.py": ""})
+        assert judge(interlock_in, git.root).verdict is Verdict.UNKNOWN
+
+    def test_to_lower_its_tier_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"interlock.toml": FEATURES.format(tier=3, declared='paths = ["shop/payments/**"]'), "shop/payments/charge.py": ""})
+        assert judge(interlock_in, git.root).verdict is Verdict.UNKNOWN
+
+    def test_to_exclude_the_file_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"interlock.toml": '[check]\nexclude = [{ path = "bad.py", reason = "trust me" }]\n', "bad.py": BAD})
+        assert judge(interlock_in, git.root).verdict is Verdict.FAIL
+
+    def test_to_break_the_settings_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"interlock.toml": "[nonsense", "shop/payments/charge.py": ""})
+        assert judge(interlock_in, git.root).verdict is Verdict.UNKNOWN
+
+    def test_to_put_the_settings_elsewhere_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"interlock.toml": None, "pyproject.toml": "[tool.interlock]\nfeature = []\n", "bad.py": BAD})
+        assert judge(interlock_in, git.root).verdict is Verdict.FAIL
+
+    def test_what_lies_in_the_work_tree_does_not_count(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"bad.py": BAD})
+        git.write({"interlock.toml": "", "bad.py": CLEAN})
+        assert judge(interlock_in, git.root).verdict is Verdict.FAIL
+
+    def test_the_base_s_exclusions_hold(self, interlock_in: Interlock, git: Git) -> None:
+        settings = '[check]\nexclude = [{ path = "vendor/*", reason = "not ours" }]\n'
+        git.commit({"interlock.toml": settings + FEATURES.format(tier=1, declared='paths = ["shop/**"]')})
+        git.branch("change")
+        git.commit({"vendor/bad.py": BAD})
+        assert judge(interlock_in, git.root).verdict is Verdict.PASS
+
+    def test_a_feature_that_the_base_declared_meanwhile_is_in_force(self, interlock_in: Interlock, git: Git) -> None:
+        git.commit(PROJECT)
+        git.branch("change")
+        git.commit({"shop/payments/charge.py": ""})
+        git("checkout", "--quiet", "main")
+        git.commit({"interlock.toml": FEATURES.format(tier=1, declared='paths = ["shop/payments/**"]')})
+        assert judge(interlock_in, git.root, "main", "change").features == {"payments"}
+
+    def test_odd_file_names_are_read_all_the_same(self, interlock_in: Interlock, git: Git) -> None:
+        """A name that git quotes, or that we cannot ask for by line, is no way around the gate."""
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"new\nline.py": BAD})
+        assert judge(interlock_in, git.root).verdict is Verdict.FAIL
+
+
+class TestWhatIsNotKnown:
+    def test_no_feature_is_declared(self, interlock_in: Interlock, git: Git) -> None:
+        git.commit(PROJECT)
+        git.branch("change")
+        git.commit({"shop/payments/charge.py": ""})
+        judged = judge(interlock_in, git.root)
+        assert judged.verdict is Verdict.UNKNOWN
+        assert judged.answer(TOUCHED)["verdict"] == "unknown"
+
+    @pytest.mark.parametrize("content", [b"def f(:\n", b"\0", b"\xff", b"(" * 100_000, b"# coding: rot13\n"])
+    def test_a_changed_file_cannot_be_read(self, interlock_in: Interlock, git: Git, content: bytes) -> None:
+        with_feature(git, 'symbols = ["shop.payments.charge.charge"]\nmetrics = ["shop_charged_total"]', tier=2)
+        git.commit({"elsewhere.py": content})
+        judged = judge(interlock_in, git.root)
+        assert judged.verdict is Verdict.UNKNOWN
+        (evidence,) = judged.answer(PLANTED)["evidence"]
+        assert evidence.startswith("elsewhere.py:")
+
+    def test_a_link_or_a_file_that_goes_is_nothing_to_read(self, interlock_in: Interlock, git: Git) -> None:
+        git.commit({"interlock.toml": FEATURES.format(tier=1, declared='paths = ["shop/**"]'), "gone.py": BAD, "there.py": CLEAN})
+        git.branch("change")
+        git.write({"gone.py": None})
+        (git.root / "link.py").symlink_to("../outside.py")
+        git.commit()
+        judged = judge(interlock_in, git.root)
+        assert judged.verdict is Verdict.PASS
+
+    def test_a_change_of_nothing_passes(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/**"]')
+        assert judge(interlock_in, git.root).verdict is Verdict.PASS
+
+
+def test_json_is_as_documented(interlock_in: Interlock, git: Git) -> None:
+    with_feature(git, 'paths = ["shop/payments/**"]')
+    git.commit({"shop/payments/charge.py": BAD})
+    document = judge(interlock_in, git.root).document
+    assert list(document) == ["version", "verdict", "questions"]
+    assert document["version"] == 1
+    assert document["verdict"] == "fail"
+    assert len(document["questions"]) >= 8
+    for asked in document["questions"]:
+        assert {"question", "verdict", "answer", "evidence", "prove_with"} <= asked.keys()
+        assert asked["verdict"] in {"pass", "fail", "unknown"}
+        assert asked["question"].endswith("?")
+        assert all(isinstance(line, str) for line in asked["evidence"])
+
+
+def test_questions_come_in_the_order_in_which_they_are_asked(interlock_in: Interlock, git: Git) -> None:
+    with_feature(git, 'paths = ["shop/payments/**"]')
+    questions = [asked["question"] for asked in judge(interlock_in, git.root).document["questions"]]
+    assert questions[:2] == [TOUCHED, PLANTED]
+
+
+@pytest.mark.parametrize(("base", "head"), [("no-such-branch", "HEAD"), ("main", "no-such-branch")])
+def test_a_ref_that_is_not_there_is_a_mistake(interlock_in: Interlock, git: Git, base: str, head: str) -> None:
+    git.commit({"a.py": CLEAN})
+    ran = interlock_in("gate", "--base", base, "--head", head, folder=git.root)
+    assert (ran.code, ran.out) == (2, "")
+    assert "'no-such-branch' names no commit" in ran.err
+
+
+def test_outside_a_repository_it_is_a_mistake(interlock_in: Interlock) -> None:
+    ran = interlock_in("gate", "--base", "main")
+    assert (ran.code, ran.out) == (2, "")
+    assert "gate needs a git repository" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ('[feature]\nname = "payments"\ntier = 1\n', "expected [[feature]]"),
+        ('[[feature]]\nname = "payments"\ntier = 4\n', "expected 1, 2 or 3"),
+        ('[[feature]]\nname = "payments"\n', "feature has no 'tier', which it needs"),
+        ('[[feature]]\nname = "payments"\ntier = 1\npath = ["shop/**"]\n', "did you mean 'paths'?"),
+        ('[[feature]]\nname = "payments"\ntier = 1\npaths = "shop/**"\n', "expected a list of texts"),
+        ('[[feature]]\nname = "payments"\ntier = true\n', "expected a whole number"),
+    ],
+)
+def test_a_feature_that_is_not_declared_right_is_a_mistake(interlock_in: Interlock, git: Git, settings: str, complaint: str) -> None:
+    git.commit({"interlock.toml": settings})
+    ran = interlock_in("gate", "--base", "main", folder=git.root)
+    assert (ran.code, ran.out) == (2, "")
+    assert complaint in ran.err
+    assert "interlock.toml" in ran.err
