@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from interlock import __version__
 from interlock.core.finding import Severity
@@ -50,6 +52,12 @@ def _rule(hazard: Hazard) -> dict[str, Any]:
     return rule
 
 
+def _artifact(path: str) -> dict[str, str]:
+    """A file by its URI, relative to where the run started if it is below."""
+    uri = quote(os.fsencode(path))
+    return {"uri": f"file://{uri}"} if path.startswith("/") else {"uri": uri, "uriBaseId": "%SRCROOT%"}
+
+
 def _result(finding: Finding, ordinal: int) -> dict[str, Any]:
     place = finding.location
     identity = "\0".join((*finding.identity, str(ordinal)))
@@ -60,7 +68,7 @@ def _result(finding: Finding, ordinal: int) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": place.path, "uriBaseId": "%SRCROOT%"},
+                    "artifactLocation": _artifact(place.path),
                     "region": {"startLine": place.line, "startColumn": place.column, "endLine": place.end_line},
                 }
             }

@@ -70,13 +70,18 @@ def _parsed(name: str, content: bytes) -> Document | None:
     try:
         text = content.decode().removeprefix("\ufeff")
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"{name}: is not TOML: {error}"
         raise UsageError(message) from error
     if name == FILES[0]:
         return Document(name, text, tables)
-    own = tables.get("tool", {}).get("interlock")
-    return None if own is None else Document(name, text, own)
+    match tables:
+        case {"tool": {"interlock": dict() as own}}:
+            return Document(name, text, cast("dict[str, Any]", own))
+        case {"tool": {"interlock": other}}:
+            raise Document(name, text, {}).fail("interlock", f"tool.interlock is {_shown(other)}; expected a table")
+        case _:
+            return None
 
 
 def tables(document: Document, name: str) -> list[object]:

@@ -95,7 +95,7 @@ class Names:
         self._module = module
         self._scopes: dict[Scope, dict[str, list[Binding]]] = {}
         for node in module.nodes(*_BINDERS):
-            for name, binding in _bindings_of(node, module):
+            for name, binding in _bindings_of(node):
                 self._add(self._binding_scope(node, name), name, binding)
         for bindings in self._scopes.values():
             for found in bindings.values():
@@ -370,7 +370,7 @@ _BINDERS: tuple[type[ast.AST], ...] = (
 )
 
 
-def _bindings_of(node: ast.AST, module: Module) -> Iterator[tuple[str, Binding]]:
+def _bindings_of(node: ast.AST) -> Iterator[tuple[str, Binding]]:
     """The names that one node binds."""
     match node:
         case ast.Import():

@@ -1,8 +1,8 @@
 """How a text is put together: which of it is written in the code, and where a value is put in.
 
-`"... WHERE name = '" + name + "'"`, the same with `%`, `.format` or an f-string, grown by `+=` under conditions or joined from a
-list of parts, are one and the same text with one hole. Names are followed to what they were assigned, and helpers of the module to
-what they return. Where a text depends on branches, there are several; every branch is in at least one of them.
+`"... WHERE name = '" + name + "'"`, the same with `%`, `.format` or an f-string, grown by `+=` under conditions or joined from
+a list of parts, are one and the same text with one hole. Names are followed to what they were assigned, and helpers of the
+module to what they return. Where a text depends on branches, there are several; every branch is in at least one of them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _DEEPEST: Final = 60  # Steps into each other: a query that grows by `+=` takes 
 _LONGEST: Final = 3000  # Steps for one text in all.
 
 _PERCENT: Final = re.compile(r"%(?:\((\w+)\))?[#0\- +]*(?:\*|\d+)?(?:\.\d+)?([diouxXeEfFgGcrsa%])")
+_DOLLAR: Final = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 _TRIMMING: Final = frozenset("strip lstrip rstrip removesuffix removeprefix encode decode lower upper expandtabs".split())
 _WRAPPERS: Final = frozenset({"textwrap.dedent", "inspect.cleandoc", "str", "typing.cast"})
 _COLLECTING: Final = frozenset({"list", "tuple", "sorted", "set", "filter", "reversed"})
@@ -61,15 +62,34 @@ class Texts:
         self._module = module
         self._open: list[tuple[ast.expr, Frame | None]] = []
         self._steps = 0
+        self._reached: dict[ast.Name, list[Binding]] = {}
         self._appended: dict[tuple[Scope, str], list[tuple[ast.expr, bool]]] = {}
         for call in module.nodes(ast.Call):
             match call:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr), args=[*_, value]):
+                case ast.Call(func=ast.Attribute(value=ast.Name() | ast.Attribute() as grown, attr=attr), args=[*_, value]):
                     if attr in {"append", "add", "insert", "extend", "update"}:
-                        entry = value, attr in {"extend", "update"}
-                        self._appended.setdefault((module.scope(call), name), []).append(entry)
+                        self._grow(grown, value, many=attr in {"extend", "update"})
                 case _:
                     pass
+        for statement in module.nodes(ast.AugAssign):
+            if isinstance(statement.op, ast.Add) and isinstance(statement.target, ast.Attribute):
+                self._grow(statement.target, statement.value, many=isinstance(statement.value, (ast.List, ast.Tuple)))
+
+    def _grow(self, grown: ast.expr, value: ast.expr, *, many: bool) -> None:
+        """Notes what is added to a list that is kept in a name, or to a list or a text that is kept on an object."""
+        key = self._key(grown)
+        if key is not None:
+            self._appended.setdefault(key, []).append((value, many))
+
+    def _key(self, kept: ast.expr) -> tuple[Scope, str] | None:
+        match kept:
+            case ast.Name(id=name):
+                return self._module.scope(kept), name
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+                owner = self._module.enclosing(kept, ast.ClassDef)
+                return (owner, f"self.{name}") if owner else None
+            case _:
+                return None
 
     def of(self, expr: ast.expr) -> list[Text]:
         """The texts that an expression can be; one with a single hole if it is not a text that can be followed."""
@@ -121,8 +141,27 @@ class Texts:
                 return self._texts(body, owner, frame) + self._texts(orelse, owner, frame)
             case ast.BoolOp(values=values):
                 return [text for value in values for text in self._texts(value, owner, frame)]
+            case ast.Subscript(value=value, slice=ast.Constant(value=int() as place)):
+                made = self._made_by(value)
+                return self._unpacked(expr, place, made, owner, frame) if made else [(Hole(expr, owner, frame=frame),)]
+            case ast.Subscript(value=ast.Name() as table):
+                return self._looked_up(expr, table, [], owner, frame)
             case _:
                 return [(Hole(expr, owner, frame=frame),)]
+
+    def _made_by(self, expr: ast.expr) -> ast.Call | None:
+        """The call whose result this is."""
+        bindings = self._module.names.reaching(expr.id, expr) if isinstance(expr, ast.Name) else []
+        value = bindings[0].value if len(bindings) == 1 else expr
+        return value if isinstance(value, ast.Call) else None
+
+    def _looked_up(
+        self, expr: ast.expr, table: ast.Name, others: list[ast.expr], owner: ast.expr, frame: Frame | None
+    ) -> list[Text]:
+        """`CLAUSES[kind]` or `CLAUSES.get(kind, other)`: each text that is written out in the dict."""
+        entries = self._literal(table)
+        values = [*entries.values, *others] if isinstance(entries, ast.Dict) else []
+        return [text for value in values for text in self._texts(value, owner, frame)] or [(Hole(expr, owner, frame=frame),)]
 
     def _placed(self, value: ast.expr, owner: ast.expr, frame: Frame | None) -> list[Text]:
         """A piece of an f-string. `{name!r}` puts quotes around the value."""
@@ -201,6 +240,20 @@ class Texts:
 
         return fill
 
+    def _dollars(self, call: ast.Call, frame: Frame | None) -> Callable[[str], list[list[Text]]]:
+        """Fills `$name` and `${name}` of a `string.Template`."""
+        given = call.args[0] if call.args else call
+        named = _entries(self._literal(given)) | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+        def fill(template: str) -> list[list[Text]]:
+            pieces = _DOLLAR.split(template)
+            parts: list[list[Text]] = [[(pieces[0],)]]
+            for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
+                parts += [self._formatted(named.get(name, given), call, "", frame), [(literal,)]]
+            return parts
+
+        return fill
+
     def _formatted(self, value: ast.expr, owner: ast.expr, spec: str, frame: Frame | None) -> list[Text]:
         return [(Hole(value, owner, spec, frame),)] if spec else self._texts(value, owner, frame)
 
@@ -214,17 +267,27 @@ class Texts:
         found: list[Text] = []
         for binding in self._alternatives(expr):
             found += self._bound(expr, binding, owner, frame)
+            if sum(not _is_lone(text) for text in found) >= _VARIANTS:
+                break
         return found or [(Hole(expr, owner, frame=frame),)]
 
     def _alternatives(self, expr: ast.Name) -> Iterator[Binding]:
         """The bindings that a use can see, without those that a nearer `+=` only adds to."""
         hidden: set[Binding] = set()
-        for binding in self._module.names.reaching(expr.id, expr):
+        for binding in self._reaching(expr):
             if binding in hidden:
                 continue
-            if isinstance(binding.node, ast.AugAssign):
-                hidden.update(self._module.names.reaching(expr.id, binding.node.target))
+            match binding.node:
+                case ast.AugAssign(target=ast.Name() as target):
+                    hidden.update(self._reaching(target))
+                case _:
+                    pass
             yield binding
+
+    def _reaching(self, expr: ast.Name) -> list[Binding]:
+        if expr not in self._reached:
+            self._reached[expr] = self._module.names.reaching(expr.id, expr)
+        return self._reached[expr]
 
     def _bound(self, expr: ast.Name, binding: Binding, owner: ast.expr, frame: Frame | None) -> list[Text]:
         match binding.node:
@@ -240,7 +303,7 @@ class Texts:
             case _:
                 return [(Hole(expr, owner, frame=frame),)]
 
-    def _unpacked(self, expr: ast.Name, place: int, call: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
+    def _unpacked(self, expr: ast.expr, place: int, call: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
         """`where, values = self._where(filters)`: that element of the tuple which the helper returns."""
         helper = self._module.names.definition(call)
         tuples = (
@@ -260,9 +323,10 @@ class Texts:
         values = list(self._module.names.attributes(around).get(expr.attr, []))
         for cls in self._module.names.lineage(around):
             values += [binding.value for binding in self._module.names.own(cls).get(expr.attr, []) if binding.value is not None]
-        if len(values) != 1 or isinstance(values[0], ast.Name):
+        grown = self._appended.get((around, f"self.{expr.attr}"), ())
+        if len(values) != 1 or (isinstance(values[0], ast.Name) and not grown):
             return [(Hole(expr, owner, frame=frame),)]
-        return self._texts(values[0], owner, None)
+        return _joined([self._texts(values[0], owner, None), *(self._texts(value, value, None) for value, _ in grown)])
 
     def _call(self, expr: ast.Call, owner: ast.expr, frame: Frame | None) -> list[Text]:
         name = self._module.names.dotted(expr.func)
@@ -276,6 +340,12 @@ class Texts:
                 return self._put_together(self._texts(base, owner, frame), self._elements(parts, owner, frame))
             case ast.Call(func=ast.Attribute(value=base, attr="replace"), args=[ast.Constant(value=str() as old), new, *_]):
                 return self._replaced(self._texts(base, owner, frame), old, self._texts(new, expr, frame))
+            case ast.Call(func=ast.Attribute(value=base, attr="substitute" | "safe_substitute")):
+                made = self._made_by(base)
+                template = made.args[0] if made is not None and made.args else base
+                return self._filled(self._texts(template, expr, frame), lambda: self._dollars(expr, frame))
+            case ast.Call(func=ast.Attribute(value=ast.Name() as table, attr="get"), args=[_, *others]):
+                return self._looked_up(expr, table, others, owner, frame)
             case ast.Call(func=ast.Attribute(value=base, attr=attr)) if attr in _TRIMMING:
                 return self._texts(base, owner, frame)
             case _ if helper is not None:
@@ -323,6 +393,8 @@ class Texts:
                 return self._elements(value, owner, frame)
             case ast.Name():
                 return self._listed(expr, owner, frame)
+            case ast.Attribute() if grown := self._appended.get(self._key(expr) or (self._module.tree, ""), ()):
+                return [part for value, many in grown for part in self._added(value, value, None, many=many)]
             case _:
                 return [[(Hole(expr, owner, frame=frame),)]]
 
@@ -339,12 +411,13 @@ class Texts:
         try:
             made = [self._made(expr, binding, owner, frame) for binding in self._module.names.reaching(expr.id, expr)]
             appended = self._appended.get((self._module.scope(expr), expr.id), ())
-            added = [
-                self._elements(value, owner, frame) if many else [self._texts(value, value, frame)] for value, many in appended
-            ]
+            added = [self._added(value, owner, frame, many=many) for value, many in appended]
         finally:
             self._open.pop()
         return [part for parts in [*reversed(made), *added] for part in parts] or [[(Hole(expr, owner, frame=frame),)]]
+
+    def _added(self, value: ast.expr, owner: ast.expr, frame: Frame | None, *, many: bool) -> list[list[Text]]:
+        return self._elements(value, owner, frame) if many else [self._texts(value, value, frame)]
 
     def _made(self, expr: ast.Name, binding: Binding, owner: ast.expr, frame: Frame | None) -> list[list[Text]]:
         match binding.node:

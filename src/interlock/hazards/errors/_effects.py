@@ -42,8 +42,14 @@ _BESIDE_THE_POINT: Final = frozenset(
     logging stats progress heartbeat ping keepalive cache cached warm prefetch debug history typing cookie cookies stdout stderr console
     buffer stream image img profile profiler monitor monitoring shutdown cancel logout telegram slack realtime alert alerts metadata""".split()
 )
-_ABOUT_THE_PROGRAM: Final = re.compile(r"(^|[/_])(logs?|logging|telemetry|analytics|metrics|stats|tracing)(_\w+)?\.py$")
+_ABOUT_THE_PROGRAM: Final = re.compile(
+    r"(^|[/_])(logs?|logging|telemetry|analytics|metrics|stats|tracing)(_\w+)?\.py$|(^|/)_?(telemetry|analytics|metrics|tracing)/"
+)
 _PAYMENT: Final = re.compile(r"pay|charge|intent|order|stripe|bank|transaction|authori[sz]ation", re.IGNORECASE)
+# Files that are of use only while the program runs, or only make it faster, or only tell of it.
+_PASSING: Final = frozenset(
+    "tmp temp temporary lock pid marker devnull cache cached log logs logging history debug trace telemetry cookie cookies console".split()
+)
 _MAX_DEPTH: Final = 3
 
 
@@ -86,6 +92,8 @@ def is_effect(call: ast.Call, module: Module, depth: int = 0) -> bool:
     """Whether a call changes something outside of the process."""
     name, receiver = called(call), _receiver(call)
     spelled = f"{receiver}.{name}"
+    if _writes_file(call, name, receiver):
+        return True
     if not name or name[:1].isupper() or is_beside_the_point(spelled):
         return False
     if name == "capture" and not _PAYMENT.search(spelled):
@@ -99,6 +107,19 @@ def is_effect(call: ast.Call, module: Module, depth: int = 0) -> bool:
         # A helper is judged by what it does, except where its name says that it moves money.
         return _begins(name) and depth < _MAX_DEPTH and (words(name)[0] in MONEY or _has_effect(helper, module, depth))
     return _is_named_effect(call, name, receiver, module)
+
+
+def _writes_file(call: ast.Call, name: str, receiver: str) -> bool:
+    """Whether a call writes a file that is meant to stay: `open(path, "wb")`, `path.write_text(report)`."""
+    path = receiver or (ast.unparse(call.args[0]) if call.args else "")
+    if any(not _PASSING.isdisjoint(words(part)) for part in re.findall(r"\w+", path)):
+        return False
+    modes = [*call.args[0 if receiver else 1 :], *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
+    match modes:
+        case [ast.Constant(value=str() as mode), *_] if name == "open":
+            return not set(mode).isdisjoint("wxa") and set(mode) <= set("wxabt+")
+        case _:
+            return name in {"write_text", "write_bytes"} and bool(receiver)
 
 
 def _is_named_effect(call: ast.Call, name: str, receiver: str, module: Module) -> bool:

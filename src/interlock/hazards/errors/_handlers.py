@@ -13,77 +13,29 @@ if TYPE_CHECKING:
     from interlock.source.module import Module
 
 BROAD = frozenset({"Exception", "BaseException"})
-
-
 # The errors that stand for everything that can go wrong in their library.
 _BROAD_OF_LIBRARIES = frozenset(
-    {
-        "RequestException",
-        "RedisError",
-        "SQLAlchemyError",
-        "HTTPError",
-        "ClientError",
-        "SMTPException",
-        "StripeError",
-        "BotoCoreError",
-    }
-    | {"DatabaseError", "OperationalError", "KafkaException", "KafkaError", "AMQPError", "GoogleAPIError", "ApiException"}
+    """RequestException RedisError SQLAlchemyError HTTPError ClientError SMTPException StripeError BotoCoreError DatabaseError
+    OperationalError KafkaException KafkaError AMQPError GoogleAPIError ApiException""".split()
 )
-
-
 _PULSES = frozenset({"ping", "heartbeat", "keepalive", "telemetry", "analytics", "metrics", "track", "warm", "prefetch"})
-
-
 _IN_MIGRATION = re.compile(r"(^|[/_])migrations?(/|\.py$)|(^|/)alembic/")
-
-
 _TIDYING = frozenset({"rollback", "close", "aclose", "expunge", "expunge_all", "disconnect", "unlink"})
-
-
 _ENDINGS = frozenset(
-    {
-        "close",
-        "aclose",
-        "shutdown",
-        "cleanup",
-        "clean",
-        "teardown",
-        "disconnect",
-        "stop",
-        "exit",
-        "aexit",
-        "del",
-        "terminate",
-        "dispose",
-    }
-    | {
-        "rollback",
-        "undo",
-        "revert",
-        "kill",
-        "atexit",
-        "prune",
-        "purge",
-        "expire",
-        "cancel",
-        "abort",
-        "logout",
-        "try",
-        "safe",
-        "safely",
-        "quietly",
-        "maybe",
-    }
+    """close aclose shutdown cleanup clean teardown disconnect stop exit aexit del terminate dispose rollback undo revert kill
+    atexit prune purge expire cancel abort logout try safe safely quietly maybe""".split()
 )
 
 
 def is_broad(handler: ast.ExceptHandler, module: Module) -> bool:
+    """Whether a handler takes every error, or every error of a library."""
     errors = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type] if handler.type else []
     names = [error_name(error, module) for error in errors]
     return not names or any(name in BROAD or name in _BROAD_OF_LIBRARIES for name in names)
 
 
 def error_name(error: ast.expr, module: Module) -> str:
+    """The last part of an error's name."""
     return (module.names.dotted(error) or ast.unparse(error)).rpartition(".")[2]
 
 

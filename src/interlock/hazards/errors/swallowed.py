@@ -221,6 +221,31 @@ def webhook(request):
     return 200 if is_refunded else 500
 """,
     """
+def export(book, target):
+    try:
+        with open(target, mode="wb") as file:
+            file.write(book.content)
+    except Exception:  # expect: errors/swallowed
+        pass
+
+def download(store, prefix, path):
+    try:
+        with path.open("wb") as file:
+            for chunk in store.chunks(prefix):
+                file.write(chunk)
+        log.info("%s was downloaded", path)
+    except OSError:
+        raise
+    except Exception:  # expect: errors/swallowed
+        pass
+
+def write_invoice(invoice, folder):
+    try:
+        (folder / invoice.number).write_text(invoice.text)
+    except:  # expect: errors/swallowed
+        return
+""",
+    """
 def import_rows(rows, target):
     for row in rows:
         try:
@@ -231,6 +256,42 @@ def import_rows(rows, target):
 )
 
 GOOD = (
+    """
+import os
+import webbrowser
+
+def read(path, cache_path):
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except Exception:
+        return None
+    try:
+        cache_path.write_bytes(content)
+    except Exception:
+        pass
+    return content
+
+def claim(folder):
+    try:
+        with open(folder / "worker.lock", "w") as file:
+            file.write(str(os.getpid()))
+    except Exception:
+        pass
+
+def export(book, target):
+    try:
+        with open(target, "w") as file:
+            file.write(book.content)
+    except Exception as error:
+        raise ExportFailed(target) from error
+
+def show(page):
+    try:
+        webbrowser.open(page.url, "now")
+    except Exception:
+        pass
+""",
     """
 import logging
 
@@ -327,12 +388,6 @@ def charge(bank, payment, statsd):
     except Exception:
         pass
     return receipt
-
-def save(order, store):
-    try:
-        store.save(order=order)
-    except Exception:
-        log.exception("order %s was not saved", order.id)
 """,
     """
 import asyncio

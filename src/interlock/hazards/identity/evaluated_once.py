@@ -25,18 +25,19 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from interlock.core.finding import Severity
+from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.source.edit import edited, replacing
 from interlock.source.module import FUNCTIONS
 from interlock.source.origin import Kind, Part
-from interlock.source.sinks import purpose_of
+from interlock.source.sinks import Purpose, Role, purpose_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.core.finding import Finding
     from interlock.source.module import Function, Module
+    from interlock.source.sinks import Sink
 
 HAZARD = Hazard(
     __name__,
@@ -92,6 +93,27 @@ def detect_attribute(statement: ast.AnnAssign | ast.Assign, module: Module) -> I
     made = _made_at_import(statement.value, module)
     if made is not None and (_is_field(statement, owner, module) or _is_own_id(statement, owner, module)):
         yield HAZARD.finding(module, statement.value, _message(f"the field `{owner.name}.{_target_name(statement)}`", made))
+
+
+@HAZARD.detects(ast.Module)
+def detect_shared(_: ast.Module, module: Module) -> Iterator[Finding]:
+    """`User(id=NEW_ID)` in a function, where `NEW_ID = str(uuid4())` stands at the top of the module."""
+    for sink in module.sinks:
+        if sink.role is not Role.SENT or sink.purpose not in {Purpose.ROW, Purpose.BUSINESS, Purpose.IDEMPOTENCY}:
+            continue
+        made = _made_at_import(sink.value, module) if module.function(sink.value) is not None else None
+        if made is not None and made.kind is Kind.RANDOM and _makes_object(sink, module):
+            yield HAZARD.finding(module, sink.value, _message(f"the {sink.purpose} `{sink.name}`", made), Confidence.MEDIUM)
+
+
+def _makes_object(sink: Sink, module: Module) -> bool:
+    """Whether each call makes a new thing with this id: an object of a class, or an operation with a key."""
+    holder = module.parent(sink.value)
+    call = module.parent(holder) if isinstance(holder, ast.keyword) else None
+    if not isinstance(call, ast.Call):
+        return sink.purpose is Purpose.IDEMPOTENCY
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    return sink.purpose is Purpose.IDEMPOTENCY or name[:1].isupper()
 
 
 def _makes_field(call: ast.Call, module: Module) -> bool:
@@ -211,6 +233,18 @@ def _would_be_made(factory: ast.Lambda | ast.Name | ast.Attribute, module: Modul
 
 
 BAD = (
+    '''
+import uuid
+from shop.models import User
+
+NEW_ID = str(uuid.uuid4())
+
+def sign_up(session, name):
+    session.add(User(id=NEW_ID, name=name))  # expect: identity/evaluated-once
+
+def pay(bank, order):
+    return bank.charge(order.amount_minor, idempotency_key=NEW_ID)  # expect: identity/evaluated-once
+''',
     """
 import uuid
 from sqlalchemy import Column, String
@@ -276,6 +310,18 @@ class User(Base):
 )
 
 GOOD = (
+    '''
+import uuid
+from shop.models import User
+
+WORKER_ID = str(uuid.uuid4())
+
+def sign_up(session, name):
+    session.add(User(id=str(uuid.uuid4()), name=name, created_by=WORKER_ID))
+
+def heartbeat(client):
+    client.send(worker_id=WORKER_ID, id="heartbeat")
+''',
     """
 import uuid
 from sqlalchemy import Column, DateTime, String, func, text

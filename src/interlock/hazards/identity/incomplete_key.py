@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
@@ -72,14 +73,23 @@ _REPEATED = re.compile(
 def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
     """An idempotency key that two different operations share."""
     reported: set[ast.AST] = set()
-    for sink in module.sinks:
-        if sink.purpose is not Purpose.IDEMPOTENCY or _is_just_a_name(sink.value):
+    for sink in (_resolved(sink, module) for sink in module.sinks if sink.purpose is Purpose.IDEMPOTENCY):
+        if _is_just_a_name(sink.value):
             continue
         problem = _shared_by_two(sink, module) or _run_together(sink, module) or _left_out(sink, module)
         site = _made_where(sink, module)
         if problem and site not in reported:
             reported.add(site)
             yield HAZARD.finding(module, site, problem, Confidence.MEDIUM)
+
+
+def _resolved(sink: Sink, module: Module) -> Sink:
+    """The sink with the expression behind a local name: `key = ...; charge(idempotency_key=key)`."""
+    if not isinstance(sink.value, ast.Name):
+        return sink
+    bindings = module.names.reaching(sink.value.id, sink.value)
+    value = bindings[0].value if len(bindings) == 1 else None
+    return sink if value is None or isinstance(bindings[0].node, ast.withitem) else replace(sink, value=value)
 
 
 def _is_just_a_name(value: ast.expr) -> bool:
@@ -195,7 +205,9 @@ def _run_together(sink: Sink, module: Module) -> str:
     for node in ast.walk(sink.value):
         if isinstance(node, ast.JoinedStr):
             for left, right in zip(node.values, node.values[1:], strict=False):
-                if isinstance(left, ast.FormattedValue) and isinstance(right, ast.FormattedValue) and _is_open(left, module):
+                if not isinstance(left, ast.FormattedValue) or not isinstance(right, ast.FormattedValue):
+                    continue
+                if _is_open(left, module) and _is_open(right, module):
                     names = f"`{ast.unparse(left.value)}` and `{ast.unparse(right.value)}`"
                     return f"the {sink.purpose} joins {names} with nothing between them: '1' + '23' is '12' + '3'"
     return ""
@@ -205,7 +217,7 @@ def _is_open(hole: ast.FormattedValue, module: Module) -> bool:
     """Whether a part's text can have several lengths: not a prefix, a digest, a UUID or a padded number."""
     origin = module.origins.of(hole.value)
     fixed = any(part.character_bits is not None for part in origin.parts) or hole.format_spec is not None
-    is_prefix = any(re.search("prefix|suffix|namespace|scope|sep", part.name) for part in origin.parts)
+    is_prefix = re.search("prefix|suffix|namespace|scope|sep", ast.unparse(hole.value)) is not None
     return bool(origin.variable) and not fixed and not is_prefix and not origin.of(Kind.CLOCK, Kind.RANDOM)
 
 

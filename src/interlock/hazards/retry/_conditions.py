@@ -1,4 +1,4 @@
-"""Which errors a policy of tenacity tries again, and which error comes out when it gives up."""
+"""On which condition a policy tries again, and what comes out when it gives up."""
 
 from __future__ import annotations
 
@@ -110,3 +110,51 @@ def errors_of(condition: ast.expr, module: Module) -> Iterator[ast.expr]:
             name = spelled(node, module)
             if name.rpartition(".")[2][:1].isupper() and name not in BROAD and not name.startswith("tenacity."):
                 yield node
+
+
+def leaves_trace(policy: Policy) -> bool:
+    """Whether somebody can see that it is tried again and again: backoff and retry write to the log, tenacity does so if it is asked."""
+    return policy.library in {"backoff", "retry"} or not policy.settings.keys().isdisjoint({"before", "after", "before_sleep"})
+
+
+def ends_elsewhere(policy: Policy, module: Module) -> bool:
+    """Whether an end is given where the policy is used (`retry_with(stop=...)`), or by the code that is retried."""
+    texts = {"retry_with", "attempt_number", "seconds_since_start"}
+    if any(node.attr in texts for node in module.nodes(ast.Attribute)):
+        return True
+    condition = policy.settings.get("retry")
+    if policy.library != "tenacity" or condition is None:
+        return False
+    parts = list(_parts(condition))
+    if all(_waits_for_signal(part, module) for part in parts) and not _is_signalled(module):
+        return True
+    # A condition of one's own may count.
+    return not all(
+        module.names.dotted(part.func if isinstance(part, ast.Call) else part).startswith("tenacity.") for part in parts
+    )
+
+
+def _parts(condition: ast.expr) -> Iterator[ast.expr]:
+    """The parts of a condition that is joined with `|` and `&`."""
+    waiting = [condition]
+    while waiting:
+        match waiting.pop():
+            case ast.BinOp(left=left, right=right):
+                waiting += [left, right]
+            case part:
+                yield part
+
+
+def _waits_for_signal(condition: ast.expr, module: Module) -> bool:
+    """Whether a condition is for `TryAgain`, which no call raises by itself: the code asks for another attempt, or there is none."""
+    match condition:
+        case ast.Call(args=[error]):
+            return module.names.dotted(error).endswith(".TryAgain")
+        case _:
+            return False
+
+
+def _is_signalled(module: Module) -> bool:
+    """Whether anything in this module asks for another attempt."""
+    named = [node for node in module.nodes(ast.Name, ast.Attribute) if module.names.dotted(node).endswith(".TryAgain")]
+    return any(isinstance(module.statement(node), ast.Raise) for node in named)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 BROAD = frozenset({"", "Exception", "BaseException"})
 _OUTSIDE = frozenset(
-    {"OSError", "IOError", "EnvironmentError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
+    """OSError IOError EnvironmentError ConnectionError ConnectionRefusedError ConnectionResetError ConnectionAbortedError BrokenPipeError
+    TimeoutError""".split()
 )
-_OUTSIDE_MORE = frozenset({"ConnectionAbortedError", "BrokenPipeError", "TimeoutError"})
 _CONNECTION = re.compile(
     r"connect|timeout|timedout|rate_?limit|throttl|toomanyrequests|unavailable|network|transport|http|request|api(status|response)?error"
     r"|operationalerror|databaseerror|interfaceerror|clienterror|servererror|serviceerror|rediserror|rpcerror|brokererror|unauthorized|expired",
@@ -28,24 +28,24 @@ _NOT_A_FAILURE = re.compile(
 )
 # Errors that are the base of what their library raises, so that each of its errors is a kind of them.
 _ROOTS = frozenset(
-    {
-        "requests.RequestException",
-        "httpx.HTTPError",
-        "httpx.RequestError",
-        "httpx.TransportError",
-        "aiohttp.ClientError",
-        "redis.RedisError",
-    }
-    | {
-        "sqlalchemy.SQLAlchemyError",
-        "sqlalchemy.DBAPIError",
-        "openai.OpenAIError",
-        "openai.APIError",
-        "anthropic.AnthropicError",
-    }
-    | {"anthropic.APIError", "urllib3.HTTPError", "botocore.BotoCoreError", "psycopg2.Error", "psycopg.Error", "pymysql.Error"}
-    | {"stripe.StripeError", "django.DatabaseError", "django.Error", "google.GoogleAPICallError", "google.GoogleAPIError"}
+    """stripe.StripeError django.DatabaseError django.Error google.GoogleAPICallError google.GoogleAPIError anthropic.APIError
+    urllib3.HTTPError botocore.BotoCoreError psycopg2.Error psycopg.Error pymysql.Error requests.RequestException
+    httpx.HTTPError httpx.RequestError httpx.TransportError aiohttp.ClientError redis.RedisError sqlalchemy.SQLAlchemyError
+    sqlalchemy.DBAPIError openai.OpenAIError openai.APIError anthropic.AnthropicError""".split()
 )
+# What is known of calls by their name alone: the error that they raise, and its bases.
+_BAD_STATUS = frozenset(
+    """requests.HTTPError requests.RequestException httpx.HTTPStatusError httpx.HTTPError aiohttp.ClientResponseError
+    aiohttp.ClientError""".split()
+)
+_GIVEN_UP = frozenset({"click.Abort", "typer.Abort"})
+_RAISED_BY = {
+    "raise_for_status": _BAD_STATUS,
+    "click.prompt": _GIVEN_UP,
+    "click.confirm": _GIVEN_UP,
+    "typer.prompt": _GIVEN_UP,
+    "typer.confirm": _GIVEN_UP,
+}
 
 
 def caught(handler: ast.ExceptHandler) -> list[ast.expr]:
@@ -78,7 +78,7 @@ def _is_failure(error: ast.expr, module: Module) -> bool:
     last = spelled(error, module).rpartition(".")[2]
     if _NOT_A_FAILURE.search(last):
         return False
-    return last in _OUTSIDE or last in _OUTSIDE_MORE or bool(_CONNECTION.search(spelled(error, module)))
+    return last in _OUTSIDE or bool(_CONNECTION.search(spelled(error, module)))
 
 
 def related(one: ast.expr, other: ast.expr, module: Module) -> bool:
@@ -114,3 +114,10 @@ def _bases(error: ast.expr, module: Module) -> set[str]:
     bindings = module.names.lookup(error.id, error) if isinstance(error, ast.Name) else []
     classes = [binding.node for binding in bindings if isinstance(binding.node, ast.ClassDef)]
     return {plain(base, module) for cls in classes for ancestor in module.names.lineage(cls) for base in ancestor.bases}
+
+
+def is_known_to_raise(call: ast.Call, error: ast.expr, module: Module) -> bool:
+    """Whether this error is one that a well-known call raises: `response.raise_for_status()`, `click.prompt("Name?")`."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    known = _RAISED_BY.get(module.names.dotted(call.func)) or _RAISED_BY.get(method, frozenset())
+    return plain(error, module) in known

@@ -1,4 +1,4 @@
-"""Which handlers wait for the error of what is retried, and are passed by when RetryError comes out instead."""
+"""Which handlers wait for an error that does not come: for that of what is retried, or for a RetryError that is never raised there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ast
 import builtins
 from typing import TYPE_CHECKING
 
-from interlock.hazards.retry._conditions import errors_of, is_named, is_wrapped
-from interlock.hazards.retry._errors import caught, plain, related, spelled
-from interlock.hazards.retry._sources import blocks_around, catches_all, is_run, raised_in
+from interlock.hazards.retry._calls import run_by
+from interlock.hazards.retry._conditions import errors_of, is_named, is_retry_error, is_wrapped, reraises
+from interlock.hazards.retry._errors import caught, plain, spelled
+from interlock.hazards.retry._policies import retried_by
+from interlock.hazards.retry._sources import blocks_around, catches_all, is_run, lets_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +56,7 @@ def _is_expected(error: ast.expr, source: Source, block: ast.Try, module: Module
     """Whether the handler waits for this error because of what is retried, and not because of something beside it."""
     if is_named(error, source.policy, module):
         return True
-    if source.body is not None and any(related(raised, error, module) for raised in raised_in(source.body, module)):
+    if source.body is not None and lets_out(source.body, error, module):
         return True
     if surely or not source.direct:
         return False
@@ -87,3 +89,39 @@ def _uses_library(error: ast.expr, body: ast.AST, module: Module) -> bool:
         )
         and not hasattr(builtins, package)
     )
+
+
+def waits_for_retry_error(handler: ast.ExceptHandler, module: Module) -> bool:
+    errors = caught(handler)
+    return bool(errors) and all(is_retry_error(spelled(error, module)) for error in errors)
+
+
+def why_dead(handler: ast.ExceptHandler, block: ast.Try, inside: list[Source], module: Module) -> str:
+    """Why a handler for RetryError never runs; empty if it may."""
+    if inside:
+        dead = len(block.handlers) == 1 and all(reraises(source.policy, module) for source in inside)
+        return (
+            f"`{inside[0].name}` is retried with reraise=True: its last error itself comes out, and this handler never runs"
+            if dead
+            else ""
+        )
+    function = module.function(handler)
+    policy = retried_by(function, module) if function is not None else None
+    if function is None or policy is None or policy.library != "tenacity" or _calls_out(block, module):
+        return ""
+    return f"RetryError is raised around `{function.name}`, after its last attempt: a handler inside of it never runs"
+
+
+def within(block: ast.Try) -> set[ast.AST]:
+    """What the body of a `try` is made of."""
+    return {node for statement in block.body for node in ast.walk(statement)}
+
+
+def _calls_out(block: ast.Try, module: Module) -> bool:
+    """Whether something in a `try` may be retried by itself: a function of another module of this project."""
+    for node in within(block):
+        if isinstance(node, ast.Call):
+            name = module.names.dotted(node.func)
+            if name.startswith(".") and run_by(node, module) is None:
+                return True
+    return False

@@ -12,53 +12,11 @@ if TYPE_CHECKING:
     from interlock.hazards.retry._attempts import Attempt
     from interlock.source.module import Module
 
-_CONNECTS = (
-    "connect",
-    "listen",
-    "accept",
-    "recv",
-    "receive",
-    "subscribe",
-    "consume",
-    "login",
-    "open",
-    "poll",
-    "wait",
-    "ready",
-    "ping",
-    "lock",
-    "acquire",
-)
-
-
-_WRITES = frozenset(
-    {"post", "put", "patch", "delete", "charge", "capture", "refund", "transfer", "send", "publish", "send_message"}
-)
-
-
-_PLAIN = frozenset(
-    {"debug", "info", "warning", "error", "exception", "append", "format", "join", "strip", "split", "items", "keys"}
-)
-
-
+_CONNECTS = tuple("connect listen accept recv receive subscribe consume login open poll wait ready ping lock acquire".split())
+_WRITES = frozenset("post put patch delete charge capture refund transfer send publish send_message".split())
+_PLAIN = frozenset("debug info warning error exception append format join strip split items keys".split())
 _CLIENT = re.compile(r"requests|httpx|session|client|http|api", re.IGNORECASE)
-
-
-_LOCAL = (
-    "builtins.",
-    "json.",
-    "re.",
-    "os.path.",
-    "datetime.",
-    "time.",
-    "random.",
-    "uuid.",
-    "string.",
-    "math.",
-    "copy.",
-    "itertools.",
-    "logging.",
-)
+_LOCAL = tuple("builtins. json. re. os.path. datetime. time. random. uuid. string. math. copy. itertools. logging.".split())
 
 
 def outside_calls(attempt: Attempt, module: Module) -> list[ast.Call]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.hazards.retry._calls import function_named, run_by
 from interlock.hazards.retry._conditions import is_retry_error
-from interlock.hazards.retry._errors import BROAD, caught, spelled
+from interlock.hazards.retry._errors import BROAD, caught, is_known_to_raise, related, spelled
 from interlock.hazards.retry._policies import policy_of, retried_by
 
 if TYPE_CHECKING:
@@ -151,3 +151,21 @@ def raised_in(body: ast.AST, module: Module) -> Iterator[ast.expr]:
                 and not is_caught(node, module)
             ):
                 yield error
+
+
+def lets_out(body: ast.AST, error: ast.expr, module: Module) -> bool:
+    """Whether a body raises this error, or makes a well-known call that does, and does not catch it."""
+    return any(related(raised, error, module) for raised in raised_in(body, module)) or any(
+        is_known_to_raise(node, error, module) and not is_caught(node, module) and not _is_handled(node, error, module)
+        for node in ast.walk(body)
+        if isinstance(node, ast.Call)
+    )
+
+
+def _is_handled(site: ast.AST, error: ast.expr, module: Module) -> bool:
+    return any(
+        related(error, other, module)
+        for block in blocks_around(site, module)
+        for handler in block.handlers
+        for other in caught(handler)
+    )

@@ -14,17 +14,7 @@ if TYPE_CHECKING:
     from interlock.source.module import Function, Module
 
 _BACKGROUND = frozenset(
-    {
-        "create_task",
-        "ensure_future",
-        "start_soon",
-        "Thread",
-        "spawn",
-        "run_coroutine_threadsafe",
-        "start_background_task",
-        "add_job",
-        "submit",
-    }
+    """create_task ensure_future start_soon Thread spawn run_coroutine_threadsafe start_background_task add_job submit""".split()
 )
 
 

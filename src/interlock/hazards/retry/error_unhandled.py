@@ -3,7 +3,8 @@
 ## What happens
 When tenacity gives up it raises its own `RetryError`, which is no kind of the error that failed. An `except requests.Timeout` around
 the call has stopped working in the moment `@retry` was put on the function: the fallback, the message to the customer, the release of
-the reservation never run, and the request ends as a 500. An `HTTPException` that is raised inside the retry becomes one as well. The
+the reservation never run, and the request ends as a 500. An `HTTPException` that is raised inside the retry becomes one as well, and so
+does, even with `reraise=True`, the result that was not good enough to the end: `if status == "pending":` after it never runs. The
 other way round it is the same: with `reraise=True` a handler for `RetryError` waits for an error that never comes.
 
 ## Why tests miss it
@@ -26,11 +27,11 @@ from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.retry._calls import run_by
-from interlock.hazards.retry._conditions import errors_of, is_retry_error, is_wrapped, loses_errors, reraises
-from interlock.hazards.retry._errors import caught, spelled
-from interlock.hazards.retry._handlers import passed_by
+from interlock.hazards.retry._conditions import errors_of, is_retry_error, is_wrapped, loses_errors
+from interlock.hazards.retry._errors import BROAD, spelled
+from interlock.hazards.retry._handlers import passed_by, waits_for_retry_error, why_dead, within
 from interlock.hazards.retry._policies import policies, retried_by
+from interlock.hazards.retry._results import dead_tests, next_is_lost, waits_for_result
 from interlock.hazards.retry._sources import is_caught, is_run, raised_in, sources_in
 from interlock.source.edit import edited, replacing
 
@@ -94,10 +95,22 @@ def _ends_a_task(function: Function, source: Source, module: Module) -> bool:
         call = decorator if isinstance(decorator, ast.Call) else None
         name = call.func if call else decorator
         last = name.attr if isinstance(name, ast.Attribute) else name.id if isinstance(name, ast.Name) else ""
-        given = {keyword.arg for keyword in call.keywords} if call else set[str | None]()
-        if last in {"task", "shared_task"} and "celery" in module.text and given.isdisjoint({"autoretry_for", "base", None}):
-            return not any(isinstance(node, ast.Attribute) and node.attr == "retry" for node in ast.walk(function))
+        given = {keyword.arg: keyword.value for keyword in call.keywords} if call else dict[str | None, ast.expr]()
+        if last in {"task", "shared_task"} and "celery" in module.text and given.keys().isdisjoint({"base", None}):
+            retries = any(isinstance(node, ast.Attribute) and node.attr == "retry" for node in ast.walk(function))
+            return not retries and not _runs_again(given.get("autoretry_for"), module)
     return False
+
+
+def _runs_again(autoretry: ast.expr | None, module: Module) -> bool:
+    """Whether Celery runs a task again after RetryError: `autoretry_for=(Exception,)`, or errors that cannot be read here."""
+    match autoretry:
+        case None:
+            return False
+        case ast.Tuple(elts=errors) | ast.List(elts=errors):
+            return any(spelled(error, module) in BROAD or is_retry_error(spelled(error, module)) for error in errors)
+        case _:
+            return True
 
 
 @HAZARD.detects(ast.FunctionDef, ast.AsyncFunctionDef)
@@ -124,39 +137,33 @@ def detect_broken_promise(function: Function, module: Module) -> Iterator[Findin
 
 
 @HAZARD.detects(ast.Module)
+def detect_lost_result(tree: ast.Module, module: Module) -> Iterator[Finding]:
+    """`if status == "pending":` behind what is retried while the status is pending, and a search that ends at the first failure."""
+    for source in sources_in(module) if tree is module.tree and "_result" in module.text else ():
+        if not source.direct or not waits_for_result(source.policy, module) or not is_run(source, module):
+            continue
+        for question in dead_tests(source, module):
+            message = f"`{ast.unparse(question.test)}` is never true: after the last attempt `{source.name}` raises RetryError and gives no result"
+            yield HAZARD.finding(module, question, message)
+        loop = next_is_lost(source, module)
+        if loop is not None:
+            message = f"if `{source.name}` gives up, RetryError ends the loop: what follows in `{ast.unparse(loop.iter)[:40]}` is never tried"
+            yield HAZARD.finding(module, source.site, message)
+
+
+@HAZARD.detects(ast.Module)
 def detect_dead_retry_error(tree: ast.Module, module: Module) -> Iterator[Finding]:
     """`except RetryError` around what is retried with `reraise=True`, and inside of the function that is retried."""
-    handlers = [handler for handler in module.nodes(ast.ExceptHandler) if _waits_for_retry_error(handler, module)]
+    handlers = [handler for handler in module.nodes(ast.ExceptHandler) if waits_for_retry_error(handler, module)]
     sources = sources_in(module) if handlers and tree is module.tree else []
     for handler in handlers:
         block = module.parent(handler)
         if not isinstance(block, ast.Try):
             continue
-        body = _within(block)
-        message = _why_dead(handler, block, [source for source in sources if source.site in body], module)
+        body = within(block)
+        message = why_dead(handler, block, [source for source in sources if source.site in body], module)
         if message:
             yield HAZARD.finding(module, handler, message)
-
-
-def _waits_for_retry_error(handler: ast.ExceptHandler, module: Module) -> bool:
-    errors = caught(handler)
-    return bool(errors) and all(is_retry_error(spelled(error, module)) for error in errors)
-
-
-def _why_dead(handler: ast.ExceptHandler, block: ast.Try, inside: list[Source], module: Module) -> str:
-    """Why a handler for RetryError never runs; empty if it may."""
-    if inside:
-        dead = len(block.handlers) == 1 and all(reraises(source.policy, module) for source in inside)
-        return (
-            f"`{inside[0].name}` is retried with reraise=True: its last error itself comes out, and this handler never runs"
-            if dead
-            else ""
-        )
-    function = module.function(handler)
-    policy = retried_by(function, module) if function is not None else None
-    if function is None or policy is None or policy.library != "tenacity" or _calls_out(block, module):
-        return ""
-    return f"RetryError is raised around `{function.name}`, after its last attempt: a handler inside of it never runs"
 
 
 def _promised(function: Function) -> Iterator[str]:
@@ -175,20 +182,6 @@ def _known_errors(function: Function, policy: Policy, module: Module) -> Iterato
     yield from raised_in(function, module)
     condition = policy.settings.get("retry")
     yield from errors_of(condition, module) if condition is not None else ()
-
-
-def _within(block: ast.Try) -> set[ast.AST]:
-    return {node for statement in block.body for node in ast.walk(statement)}
-
-
-def _calls_out(block: ast.Try, module: Module) -> bool:
-    """Whether something in a `try` may be retried by itself: a function of another module of this project."""
-    for node in _within(block):
-        if isinstance(node, ast.Call):
-            name = module.names.dotted(node.func)
-            if name.startswith(".") and run_by(node, module) is None:
-                return True
-    return False
 
 
 @HAZARD.injects
@@ -326,6 +319,68 @@ def reboot(host):
     for attempt in Retrying(stop=stop_after_attempt(5)):  # expect: retry/error-unhandled
         with attempt:
             host.reboot()
+
+@shared_task(autoretry_for=(ConnectionError, TimeoutError), max_retries=5)
+def shut_down(host):
+    for attempt in Retrying(stop=stop_after_attempt(5)):  # expect: retry/error-unhandled
+        with attempt:
+            host.shut_down()
+""",
+    """
+import click
+import requests
+from tenacity import retry, retry_if_result, stop_after_attempt
+from tenacity.retry import retry_if_not_result
+
+@retry(stop=stop_after_attempt(3))
+def log_in(session):
+    name = click.prompt("Name")
+    session.post("/login", data={"name": name}).raise_for_status()
+
+def main(session):
+    try:
+        log_in(session)
+        session.get("/").raise_for_status()
+    except requests.HTTPError:  # expect: retry/error-unhandled
+        print("the name is wrong")
+    except click.exceptions.Abort:  # expect: retry/error-unhandled
+        print("bye")
+    except Exception:
+        log.exception("bug")
+
+@retry(stop=stop_after_attempt(30), retry=retry_if_result(lambda status: status in ("ringing", "queued")))
+def picked_up(call):
+    return call.fetch().status
+
+def alarm(people, calls):
+    for person in people:
+        call = calls.create(person)
+        picked_up(call)  # expect: retry/error-unhandled
+        if call.status == "answered":
+            break
+
+def is_ready(state):
+    return state == "ready"
+
+class Image:
+    @retry(stop=stop_after_attempt(9), retry=retry_if_not_result(is_ready), reraise=True)
+    async def wait(self):
+        return await self.sync()
+
+    async def publish(self):
+        state = await self.wait()
+        if state != "ready":  # expect: retry/error-unhandled
+            await self.give_up()
+
+@retry(stop=stop_after_attempt(9), retry=retry_if_result(lambda found: not found))
+def find(index, word):
+    return index.search(word)
+
+def first(index, word):
+    hits = find(index, word)
+    if hits is None:  # expect: retry/error-unhandled
+        return "nothing"
+    return hits[0]
 """,
     """
 import requests
@@ -340,6 +395,57 @@ def rates():
 )
 
 GOOD = (
+    """
+import requests
+from tenacity import RetryError, retry, retry_if_exception_type, retry_if_result, stop_after_attempt
+
+@retry(stop=stop_after_attempt(30), retry=retry_if_result(lambda status: status in ("ringing", "queued")))
+def picked_up(call):
+    return call.fetch().status
+
+def alarm(people, calls):
+    for person in people:
+        call = calls.create(person)
+        try:
+            status = picked_up(call)
+        except RetryError:
+            continue
+        if status == "answered":
+            break
+
+def all_calls(calls):
+    for call in calls:
+        picked_up(call)
+
+def after(call):
+    status = picked_up(call)
+    if status in ("busy", "failed"):
+        return "later"
+    status = call.status
+    if status in ("ringing", "queued"):
+        return "odd"
+
+@retry(stop=stop_after_attempt(3), retry=retry_if_result(lambda found: found is None), retry_error_callback=lambda state: None)
+def find(index, word):
+    return index.search(word)
+
+def first(index, word):
+    found = find(index, word)
+    if found is None:
+        return "nothing"
+
+@retry(stop=stop_after_attempt(3), retry=retry_if_exception_type(requests.ConnectionError))
+def rates():
+    response = requests.get("https://bank.example/rates", timeout=5)
+    response.raise_for_status()
+    return response
+
+def stock():
+    try:
+        return rates()
+    except requests.HTTPError:
+        return None
+""",
     """
 from celery import shared_task
 from tenacity import RetryError, Retrying, stop_after_attempt
@@ -491,7 +597,7 @@ def prices():
 """,
     '''
 from fastapi import HTTPException
-from tenacity import RetryError, retry, stop_after_attempt
+from tenacity import retry, stop_after_attempt
 
 @retry(stop=stop_after_attempt(3), reraise=True)
 async def account(client, number):
@@ -508,11 +614,5 @@ def charge(client, payment):
         RetryError: if the bank does not answer.
     """
     return client.charge(payment)
-
-def checkout(client, order):
-    try:
-        return charge(client, order.payment)
-    except RetryError:
-        return None
 ''',
 )

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.retry._attempts import asks_a_person, called, endless_attempts, endless_recursion, waits_for_lock
+from interlock.hazards.retry._conditions import ends_elsewhere, leaves_trace
 from interlock.hazards.retry._errors import caught, means_failure
 from interlock.hazards.retry._patience import is_patience, outside_calls
 from interlock.hazards.retry._policies import policies
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.core.finding import Finding
-    from interlock.hazards.retry._policies import Policy
     from interlock.source.module import Function, Module
 
 HAZARD = Hazard(
@@ -70,10 +70,10 @@ def detect_policy(tree: ast.Module, module: Module) -> Iterator[Finding]:
     if tree is not module.tree:
         return
     for policy in policies(module):
-        if not policy.endless(module) or _ends_elsewhere(policy, module):
+        if not policy.endless(module) or ends_elsewhere(policy, module):
             continue
         users = users_of(policy, module)
-        if policy.waits(module) and _leaves_trace(policy) and users and all(is_daemon(user, module) for user in users):
+        if policy.waits(module) and leaves_trace(policy) and users and all(is_daemon(user, module) for user in users):
             continue
         what = f"`{users[0].name}`" if users and isinstance(users[0], FUNCTIONS) else "what is retried here"
         pause = "" if policy.waits(module) else ", without a pause"
@@ -82,34 +82,6 @@ def detect_policy(tree: ast.Module, module: Module) -> Iterator[Finding]:
             policy.site,
             f"{what} is tried for ever{pause} ({_BOUNDS_OF[policy.library]}): while it fails, no caller gets an answer or an error",
         )
-
-
-def _leaves_trace(policy: Policy) -> bool:
-    """Whether somebody can see that it is tried again and again: backoff and retry write to the log, tenacity does so if it is asked."""
-    return policy.library in {"backoff", "retry"} or not policy.settings.keys().isdisjoint({"before", "after", "before_sleep"})
-
-
-def _ends_elsewhere(policy: Policy, module: Module) -> bool:
-    """Whether an end is given where the policy is used (`retry_with(stop=...)`), or the code counts the attempts itself."""
-    texts = {"retry_with", "attempt_number", "seconds_since_start"}
-    if any(node.attr in texts for node in module.nodes(ast.Attribute)):
-        return True
-    condition = policy.settings.get("retry")
-    if policy.library != "tenacity" or condition is None:
-        return False
-    names = [module.names.dotted(node.func if isinstance(node, ast.Call) else node) for node in _parts(condition)]
-    return not all(name.startswith("tenacity.") for name in names)  # A condition of one's own may count.
-
-
-def _parts(condition: ast.expr) -> Iterator[ast.expr]:
-    """The parts of a condition that is joined with `|` and `&`."""
-    waiting = [condition]
-    while waiting:
-        match waiting.pop():
-            case ast.BinOp(left=left, right=right):
-                waiting += [left, right]
-            case part:
-                yield part
 
 
 @HAZARD.detects(ast.FunctionDef, ast.AsyncFunctionDef)
@@ -344,7 +316,7 @@ GOOD = (
 import logging
 import requests
 import tenacity
-from tenacity import AsyncRetrying, before_sleep_log, retry, stop_after_attempt, stop_after_delay, wait_fixed
+from tenacity import AsyncRetrying, TryAgain, before_sleep_log, retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_fixed
 
 log = logging.getLogger(__name__)
 
@@ -358,6 +330,11 @@ async def refund(client, payment):
     async for attempt in AsyncRetrying(stop=stop_after_attempt(3)):
         with attempt:
             return await client.post("/refunds", json=payment)
+
+async def beat(client):
+    async for attempt in AsyncRetrying(retry=retry_if_exception_type(TryAgain)):
+        with attempt:
+            await client.post("/beat")
 
 @retry(wait=wait_fixed(5), before_sleep=before_sleep_log(log, logging.WARNING))
 async def listen(feed, handle):

@@ -11,6 +11,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.hazards.security._callers import is_operated
 from interlock.source.module import FUNCTIONS
 from interlock.source.names import leaves
 from interlock.source.origin import Kind
@@ -83,6 +84,7 @@ class Inert:
         self._steps = 0
         self._guards = _guards(module)
         self._calls: dict[Function, list[ast.Call]] | None = None
+        self._is_script = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in module.tree.body)
 
     def holds(self, expr: ast.expr, frame: Frame | None = None) -> bool:
         """Whether a value cannot carry syntax."""
@@ -221,21 +223,12 @@ class Inert:
         if owner is not None and frame is not None and frame.helper is owner:
             argument = frame.arguments.get(parameter.arg)
             return argument is not None and self._holds(argument, frame.caller)
-        return owner is not None and (self._is_command(owner) or self._always_given(owner, parameter.arg))
-
-    def _is_command(self, owner: Function) -> bool:
-        """Whether an operator calls the function from a command line: he may run any statement as it is."""
-        is_main = owner.name == "main" and isinstance(self._module.scope(owner), ast.Module)
-        takes_request = any("Request" in ast.unparse(arg.annotation) for arg in owner.args.args if arg.annotation is not None)
-        is_command = any(
-            name.startswith("click.") or ast.unparse(decorator).partition("(")[0].endswith(".command")
-            for name, decorator in self._module.names.decorators(owner)
-        )
-        return (is_main and not takes_request) or is_command
+        return owner is not None and (is_operated(owner, self._module) or self._always_given(owner, parameter.arg))
 
     def _always_given(self, owner: Function, name: str) -> bool:
-        """Whether a private helper is only ever called from this module, and always with inert values."""
-        is_nested = isinstance(self._module.scope(owner), FUNCTIONS)
+        """Whether a private helper, or a function of a script, is only called from this module, and always with inert values."""
+        around = self._module.scope(owner)
+        is_nested = isinstance(around, FUNCTIONS) or (self._is_script and isinstance(around, ast.Module))
         is_private = is_nested or (owner.name.startswith("_") and not owner.name.startswith("__"))
         calls = [call for method in self._overridden(owner) for call in self._calls_of(method)] if is_private else []
         given = [arguments_of(owner, call).get(name) for call in calls]

@@ -64,6 +64,7 @@ _UTILITIES: Final = frozenset(
     "CREATE ALTER DROP TRUNCATE GRANT REVOKE SET COPY ATTACH DETACH VACUUM ANALYZE LISTEN NOTIFY COMMENT PRAGMA USE SHOW DESCRIBE DESC "
     "LOAD INSTALL EXPORT IMPORT LOCK KILL RENAME UNLOAD DO OPTIMIZE REFRESH FLUSH BACKUP RESTORE DECLARE BEGIN PUT GET REMOVE".split()
 )
+_SECRETS: Final = frozenset({"PASSWORD", "BY"})  # `CREATE USER ... IDENTIFIED BY '...'`
 # The catalogue of tables: what is looked up in it is the name of a table, a schema or a column.
 _CATALOGUE: Final = re.compile(
     r"\b(information_schema|sqlite_master|sqlite_schema|pg_tables|pg_class|pg_attribute|pg_namespace|pg_indexes|pg_constraint"
@@ -158,6 +159,8 @@ class _Reader:
 
     def position(self, following: str) -> Position:
         """What a hole at this place stands for."""
+        if self.quote in {"'", '"'} and self.verb in _UTILITIES and self._last in _SECRETS:
+            return Position.QUOTED
         if self.verb in _UTILITIES or self.reads_catalogue or self.quote in {"`", "$$"}:
             return Position.NAME
         if self.quote == "'":

@@ -30,6 +30,17 @@ _RUNS_SQL: Final = re.compile(
 _CONDITION_KEYWORDS: Final = frozenset({"where", "having", "order_by", "select", "tables", "vars"})
 _STATEMENT_KEYWORDS: Final = re.compile(r"(^|_)(sql|query|statement|stmt|command|operation|q|text|clause|clauses)$")
 _CONDITIONS: Final = frozenset({"filter", "where", "having", "order_by"})
+_OPENINGS: Final = {
+    "order_by": "ORDER BY ",
+    "order": "ORDER BY ",
+    "group_by": "GROUP BY ",
+    "group": "GROUP BY ",
+    "filter": "WHERE ",
+    "where": "WHERE ",
+    "having": "HAVING ",
+}
+# Functions that say of themselves that they make a statement for others to run.
+_MAKES: Final = re.compile(r"(^|_)(sql|query|statement|stmt)(_|$)")
 
 
 def statements(module: Module, texts: Texts) -> Iterator[Text]:
@@ -41,7 +52,13 @@ def statements(module: Module, texts: Texts) -> Iterator[Text]:
             if parameter is not None:
                 runners[parameter] = None
             yield from _sql_of(expr, texts, is_clause_enough=is_sql)
+        for opening, expr in _clauses(call, module):
+            yield from ((opening, *text) for text in texts.of(expr))
     yield from _through_helpers(module, texts, runners)
+    for node in module.nodes(ast.Return):
+        function = module.function(node)
+        if node.value is not None and function is not None and _MAKES.search(words(function.name)) and _may_be_text(node.value):
+            yield from _sql_of(node.value, texts, is_clause_enough=False)
 
 
 def _sql_of(expr: ast.expr, texts: Texts, *, is_clause_enough: bool) -> Iterator[Text]:
@@ -63,6 +80,25 @@ def _handed_over(call: ast.Call, module: Module) -> Iterator[tuple[ast.expr, boo
             yield from ((value, True) for value in _values(keyword.value) if _may_be_text(value))
         elif keyword.arg and _STATEMENT_KEYWORDS.search(words(keyword.arg)) and _may_be_text(keyword.value):
             yield keyword.value, False
+
+
+def _clauses(call: ast.Call, module: Module) -> Iterator[tuple[str, ast.expr]]:
+    """What a query builder puts into its statement as it is, with the words that it puts before: `order_by(text(order))`."""
+    match call:
+        case ast.Call(func=function, args=[expr]) if _is_alchemy(function, module):
+            around = module.parent(call)
+            builder = around.func if isinstance(around, ast.Call) and around.func is not call else None
+            name = builder.attr if isinstance(builder, ast.Attribute) else ""
+            if words(ast.unparse(function).rpartition(".")[2]) in {"text", "literal_column"} and name in _OPENINGS:
+                yield _OPENINGS[name], expr
+        case ast.Call(func=ast.Attribute(attr="select" | "update" | "delete"), keywords=keywords):
+            yield from (
+                (_OPENINGS[keyword.arg], keyword.value)
+                for keyword in keywords
+                if keyword.arg in _OPENINGS and not isinstance(keyword.value, (ast.Dict, ast.List, ast.Tuple))
+            )
+        case _:
+            pass
 
 
 def _values(expr: ast.expr) -> list[ast.expr]:

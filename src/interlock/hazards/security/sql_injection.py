@@ -24,61 +24,32 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.security._inert import Inert, is_plain_spec
+from interlock.hazards.security._sources import is_made_text, is_sql_itself, source_of
 from interlock.hazards.security._sql import Place, Position, places
 from interlock.hazards.security._statements import statements
 from interlock.source.edit import Edit, edited
-from interlock.source.origin import Kind, Part
-from interlock.source.origins import looped_over
-from interlock.source.sinks import words
-from interlock.source.text import Texts, parameter_owner
+from interlock.source.text import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.core.finding import Finding
-    from interlock.source.module import Function, Module
-    from interlock.source.text import Frame, Hole
+    from interlock.hazards.security._sources import Source
+    from interlock.source.module import Module
 
 HAZARD = Hazard(
     __name__,
     severity=Severity.CRITICAL,
     advice='hand the value over as a parameter: execute("... = %s", (value,)); look names and sort orders up in a dict of allowed ones',
     needles=(
-        (
-            b"SELECT",
-            b"select",
-            b"Select",
-            b"INSERT",
-            b"insert",
-            b"UPDATE",
-            b"update",
-            b"DELETE",
-            b"delete",
-            b"WHERE",
-            b"where",
-            b"extra(",
-        ),
-        (
-            b"execute",
-            b"query",
-            b"Query",
-            b"QUERY",
-            b"sql",
-            b"SQL",
-            b"raw(",
-            b"extra(",
-            b"text(",
-            b"fetch",
-            b"cursor",
-            b"db",
-            b"conn",
-        ),
+        (b"SELECT", b"select", b"Select", b"INSERT", b"insert", b"UPDATE", b"update", b"DELETE", b"delete", b"WHERE", b"where")
+        + (b"extra(", b"order", b"ORDER", b"IDENTIFIED", b"PASSWORD"),
+        (b"execute", b"query", b"Query", b"QUERY", b"sql", b"SQL", b"raw(", b"extra(", b"text(", b"fetch", b"cursor", b"db", b"conn"),
     ),
     signal="statements that the database has not seen before; syntax errors near a quote; rows returned per call rise",
     scenario="a value with a quote in it (O'Brien, ' OR '1'='1) finds the same rows as any other value that is not there: none",
@@ -89,42 +60,8 @@ HAZARD = Hazard(
     ),
 )
 
-# The attributes of a request that hold what the client sent, in Django, Flask, Starlette, aiohttp, Sanic, Tornado, Pyramid and Bottle.
-_SENT: Final = frozenset(
-    "args form values json get_json data GET POST FILES files COOKIES cookies META headers query_params path_params query params match_info "
-    "view_args body post read text rel_url query_string matchdict get_data arguments input stream".split()
-)
-_ROUTES: Final = frozenset(
-    "get post put delete patch head options route websocket api_route api_view action endpoint view whitelist".split()
-)
-_VIEW_BASES: Final = re.compile(r"(View|Resource|ViewSet|RequestHandler|HTTPEndpoint|Controller)$")
-_VIEW_METHODS: Final = frozenset(
-    "get post put delete patch head options list create retrieve update destroy partial_update".split()
-)
-_INJECTED: Final = frozenset({"Depends", "Security", "Provide", "Inject"})
-_SQL_NAME: Final = re.compile(
-    r"(^|_)(sql|query|subquery|clause|expr|expression|placeholder|placeholders|condition|conditions|cte|stmt|statement|marks)$"
-)
 _MARK: Final = re.compile(r"%s|\?|(?<![:\w]):(?P<key>[a-z]\w*)|\$1\b")
 _LONGEST_VALUE: Final = 40
-_DEEPEST: Final = 8  # Assignments and loops between a parameter and its use.
-_FORM: Final = re.compile(
-    r"\b\w*form\.\w+\.data\b|\bcleaned_data\b|\bform_dict\b|\bweb\.input\(|\.text_input\(|\.get_(?:query_|body_)?arguments?\(|\.text_area\("
-)
-_READ_FROM_FILE: Final = re.compile(r"\bopen\(|\bcsv\.|json\.load\(|read_csv|read_excel|\.iterrows\(|\.itertuples\(")
-_READ_FROM_DATABASE: Final = re.compile(
-    r"fetch|execute|query|select|\.all\(|\.first\(|objects\b|sql|cursor|session|\.find|get_doc|get_all|get_value"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Who decides what a value is."""
-
-    is_request: bool
-    is_caller: bool
-    words: str  # for the message: `a parameter of find_user`
-    is_foreign: bool = False  # read from somewhere that is not in sight
 
 
 @HAZARD.detects(ast.Module)
@@ -134,7 +71,7 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
     worst: dict[ast.expr, tuple[int, Finding]] = {}
     for text in statements(module, Texts(module)):
         for place in places(text):
-            source = _source(place.hole, module)
+            source = source_of(place.hole, module)
             if _is_open(place, source, inert, module):
                 rank = (not source.is_request) * 4 + source.is_foreign * 2 + (place.position is not Position.QUOTED)
                 known = worst.get(place.hole.text)
@@ -147,7 +84,7 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
     yield from sorted((finding for _, finding in worst.values()), key=lambda finding: finding.location)
 
 
-def _is_open(place: Place, source: _Source, inert: Inert, module: Module) -> bool:
+def _is_open(place: Place, source: Source, inert: Inert, module: Module) -> bool:
     """Whether a text from outside can get into the statement at this place, where it did not have to."""
     value = place.hole.value
     match place.position:
@@ -161,214 +98,19 @@ def _is_open(place: Place, source: _Source, inert: Inert, module: Module) -> boo
             is_text = (
                 not isinstance(value, ast.Attribute)
                 and not place.hole.is_entry
-                and not _is_made_text(value)
-                and not _is_sql_itself(value, module)
+                and not is_made_text(value)
+                and not is_sql_itself(value, module)
             )
             may_be = source.is_request or (source.is_caller and not source.is_foreign and is_text)
         case Position.QUOTED:
-            may_be = source.is_caller and (source.is_request or not _is_sql_itself(value, module))
+            may_be = source.is_caller and (source.is_request or not is_sql_itself(value, module))
     return may_be and not is_plain_spec(place.hole.spec) and not inert.holds(value, place.hole.frame)
-
-
-def _is_made_text(value: ast.expr) -> bool:
-    match value:
-        case ast.Call(func=ast.Name(id="str" | "repr")):
-            return True
-        case ast.Call(func=ast.Name(id="map"), args=[ast.Name(id="str" | "repr"), *_]):
-            return True
-        case _:
-            return False
-
-
-def _is_sql_itself(value: ast.expr, module: Module) -> bool:
-    """Whether a value is SQL or a mark for a parameter, to judge by its name, or an object that prints itself, by its type."""
-    name = value.id if isinstance(value, ast.Name) else value.attr if isinstance(value, ast.Attribute) else ""
-    if _SQL_NAME.search(words(name)):
-        return True
-    parameter = parameter_behind(value, module) if isinstance(value, ast.Name) else None
-    match parameter:
-        case ast.arg(annotation=ast.Name(id=kind) | ast.Attribute(attr=kind)):
-            return kind[:1].isupper() and kind not in {
-                "Any",
-                "Text",
-                "AnyStr",
-                "Dict",
-                "List",
-                "Mapping",
-                "Sequence",
-                "Iterable",
-            }
-        case _:
-            return False
-
-
-def _source(hole: Hole, module: Module) -> _Source:
-    """Who decides what is put into a hole; the nearest to an attacker, where there are several."""
-    value = _given(hole.value, hole.frame, module)
-    sources = [_source_of(part, module) for part in module.origins.of(value).variable]
-    sources.sort(key=lambda source: (not source.is_request, not source.is_caller))
-    return sources[0] if sources else _Source(is_request=False, is_caller=False, words="made elsewhere")
-
-
-def _given(value: ast.expr, frame: Frame | None, module: Module) -> ast.expr:
-    """What a helper's parameter stands for in the call through which the text was reached."""
-    while frame is not None and isinstance(value, ast.Name):
-        parameter = parameter_behind(value, module)
-        if parameter is None or parameter_owner(module, parameter) is not frame.helper or value.id not in frame.arguments:
-            break
-        value, frame = frame.arguments[value.id], frame.caller
-    return value
-
-
-def _source_of(part: Part, module: Module) -> _Source:
-    parameter = parameter_behind(part.site, module)
-    owner = parameter_owner(module, parameter) if parameter is not None else None
-    if (part.kind is Kind.REQUEST and _is_sent(part, parameter)) or _is_form(part.site, module):
-        return _Source(is_request=True, is_caller=True, words="from the request")
-    if (
-        part.kind in {Kind.CALLER, Kind.REQUEST}
-        and owner is not None
-        and parameter is not None
-        and not _is_injected(owner, parameter)
-    ):
-        return _given_by_caller(owner, parameter, module)
-    if part.kind is Kind.STORED and isinstance(part.site, ast.Attribute):
-        return _Source(is_request=False, is_caller=True, words="kept on the object", is_foreign=True)
-    if part.kind is Kind.UNKNOWN and _is_foreign(part.site, module):
-        return _Source(is_request=False, is_caller=True, words="from outside", is_foreign=True)
-    return _Source(is_request=False, is_caller=False, words="made elsewhere")
-
-
-def _given_by_caller(owner: Function, parameter: ast.arg, module: Module) -> _Source:
-    if parameter.arg in {"self", "cls"}:
-        return _Source(is_request=False, is_caller=True, words="given to the object when it was made")
-    if is_handler(owner, module):
-        return _Source(is_request=True, is_caller=True, words=f"a parameter of the route `{owner.name}`")
-    return _Source(is_request=False, is_caller=True, words=f"a parameter of `{owner.name}`")
-
-
-def _is_form(site: ast.expr, module: Module) -> bool:
-    """A field of a submitted form, or of a page that asks its reader: `form.name.data`, `web.input().name`."""
-    text = module.segment(_root_value(site, module) or site) + module.segment(site)
-    return _FORM.search(text) is not None
-
-
-def _is_foreign(site: ast.expr, module: Module) -> bool:
-    """Whether a value that nothing is known of is an entry of raw data, or typed in by a person; rows of the database are not."""
-    match site:
-        case ast.Call(func=ast.Name(id="input")):
-            return True
-        case (
-            ast.Subscript(slice=ast.Constant(value=str())) | ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(), *_])
-        ):
-            root = _root_value(site, module)
-            return root is not None and _READ_FROM_DATABASE.search(module.segment(root)) is None
-        case ast.Call(func=ast.Attribute(attr="get" | "text" | "toPlainText" | "currentText"), args=[]):
-            return True  # The fields of a desktop program's forms.
-        case ast.Name():
-            return _is_read_from_file(site, module)
-        case _:
-            return False
-
-
-def _is_sent(part: Part, parameter: ast.arg | None) -> bool:
-    """Whether a part of a request is what the client wrote, and not what the framework adds, such as `request.user`."""
-    _, _, attribute = part.name.partition("request.")
-    is_body = (
-        parameter is not None
-        and parameter.annotation is not None
-        and not ast.unparse(parameter.annotation).endswith(("Request", "Request'"))
-    )
-    return attribute.split(".")[0] in _SENT or is_body
-
-
-def _is_read_from_file(site: ast.expr, module: Module) -> bool:
-    """Whether a value is a line of a file, or a row of a table that was read from one."""
-    value = _root_value(site, module)
-    for _ in range(_DEEPEST):
-        if value is None or _READ_FROM_FILE.search(module.segment(value)):
-            break
-        value = _root_value(value, module)
-    return value is not None and _READ_FROM_FILE.search(module.segment(value)) is not None
-
-
-def _root(expr: ast.expr, module: Module) -> ast.Name | None:
-    """The name through which an expression reaches its value: `order` of `order.lines[0]["name"]`, or of `json.loads(order)`."""
-    while not isinstance(expr, ast.Name):
-        match expr:
-            case ast.Call(func=function, args=[value, *_]) if module.names.dotted(function):
-                expr = value
-            case (
-                ast.Attribute(value=value)
-                | ast.Subscript(value=value)
-                | ast.Call(func=ast.Attribute(value=value))
-                | ast.Await(value=value)
-            ):
-                expr = value
-            case _:
-                return None
-    return expr
-
-
-def _root_value(expr: ast.expr, module: Module) -> ast.expr | None:
-    """What the name at the root of an expression was assigned, or what it runs over."""
-    root = _root(expr, module)
-    for binding in module.names.reaching(root.id, root) if root is not None else ():
-        value = looped_over(module, binding.node) or binding.value
-        if value is not None:
-            return value
-    return None
-
-
-def parameter_behind(expr: ast.expr, module: Module) -> ast.arg | None:
-    """The parameter through which an expression reaches its value, through loops and assignments."""
-    for _ in range(_DEEPEST):
-        root = _root(expr, module)
-        bindings = module.names.reaching(root.id, root) if root is not None else []
-        parameter = next((binding.node for binding in bindings if isinstance(binding.node, ast.arg)), None)
-        value = _root_value(expr, module) if parameter is None else None
-        if value is None or value is expr:
-            return parameter
-        expr = value
-    return None
-
-
-def _is_injected(owner: Function, parameter: ast.arg) -> bool:
-    """Whether the framework makes the argument: FastAPI's `Depends` and the like."""
-    positional = [*owner.args.posonlyargs, *owner.args.args]
-    pairs = [
-        *zip(reversed(positional), reversed(owner.args.defaults), strict=False),
-        *zip(owner.args.kwonlyargs, owner.args.kw_defaults, strict=True),
-    ]
-    default = next((default for arg, default in pairs if arg is parameter), None)
-    texts = [ast.unparse(node) for node in (default, parameter.annotation) if node is not None]
-    return any(f"{name}(" in text for name in _INJECTED for text in texts)
-
-
-def is_handler(function: Function, module: Module) -> bool:
-    """Whether a framework calls this function with what a client sent."""
-    decorators = [decorator.func if isinstance(decorator, ast.Call) else decorator for decorator in function.decorator_list]
-    if any(isinstance(decorator, ast.Attribute) and decorator.attr in _ROUTES for decorator in decorators):
-        return True
-    if any(
-        isinstance(decorator, ast.Name) and decorator.id in {"api_view", "route", "tool", "whitelist"}
-        for decorator in decorators
-    ):
-        return True
-    names = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
-    if names[:1] == ["request"]:
-        return True
-    owner = module.scope(function)
-    if not isinstance(owner, ast.ClassDef):
-        return False
-    is_view = any(_VIEW_BASES.search(ast.unparse(base)) for base in owner.bases)
-    return function.name in {"GET", "POST"} or (is_view and (function.name in _VIEW_METHODS or names[1:2] == ["request"]))
 
 
 _HARMS: Final = {"SELECT": "matches every row", "DELETE": "deletes every row", "UPDATE": "changes every row"}
 
 
-def _message(place: Place, source: _Source, module: Module) -> str:
+def _message(place: Place, source: Source, module: Module) -> str:
     value = " ".join(module.segment(place.hole.value).split())
     value = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
     statement = place.verb if place.verb in {*_HARMS, "INSERT", "WITH", "REPLACE", "MERGE"} else "statement"
