@@ -126,11 +126,18 @@ def _too_deep(module: Module, hazard: Hazard | Listing) -> Problem:
 
 
 def _ours(module: Module, hazard: Hazard | Listing, error: Exception) -> Problem:
-    """A detector that failed: a fault of interlock itself, with all that a report of it needs."""
-    from traceback import format_exception  # noqa: PLC0415 - not needed until there is a fault.
+    """A detector that failed: a fault of interlock itself, with the place and the error that a report of it needs."""
+    from traceback import extract_tb, format_exception_only  # noqa: PLC0415 - not needed until there is a fault.
 
-    message = f"the detector of {hazard.name} failed, please report it:\n{''.join(format_exception(error))}"
-    return Problem(path=module.path, line=0, message=message, is_ours=True)
+    last = extract_tb(error.__traceback__)[-1]
+    what = format_exception_only(error)[-1].strip()
+    place = f"{last.filename}:{last.lineno}"
+    return Problem(
+        path=module.path,
+        line=0,
+        message=f"the detector of {hazard.name} failed, please report it: {what} ({place})",
+        is_ours=True,
+    )
 
 
 def _unreadable(error: BaseException) -> str:

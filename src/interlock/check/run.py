@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from interlock.check.inspect import Inspection, Problem, inspect
 from interlock.core.globs import matches
@@ -15,7 +15,7 @@ from interlock.hazards.catalogue import listings
 from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from interlock.check.repository import Repository
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 Alike: TypeAlias = tuple[str, str, str]  # hazard, symbol, line of code
+
+
+_WORTH_A_POOL: Final = 200  # Files; starting processes costs about as much as checking this many.
+_CHUNK: Final = 16  # Files that a process takes at a time.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +90,39 @@ class Report:
 def check_files(paths: Mapping[str, str], progress: Progress) -> Report:
     """Every finding in these files, which are read from disk. Each path is given with the same path within the project."""
     report = Report(hazards=len(listings()))
-    for number, (path, inside) in enumerate(paths.items(), start=1):
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            report.problems.append(Problem(path=path, line=0, message=f"cannot be read: {error.strerror}"))
-            continue
-        report.add(inspect(path, content, listings(), is_test=is_test_path(inside)))
+    for number, seen in enumerate(_each(paths), start=1):
+        report.add(seen)
         progress(number, len(paths))
     return report
+
+
+def _each(paths: Mapping[str, str]) -> Iterator[Inspection]:
+    """What is seen in each file. Many files are shared out to as many processes as there are processors."""
+    if len(paths) < _WORTH_A_POOL:
+        yield from (_read(*path) for path in paths.items())
+        return
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - a few files do not pay for it.
+
+    with ProcessPoolExecutor(initializer=_leave_interrupts_to_the_parent) as pool:
+        try:
+            yield from pool.map(_read, paths.keys(), paths.values(), chunksize=_CHUNK)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    from signal import SIG_IGN, SIGINT, signal  # noqa: PLC0415 - in worker processes alone.
+
+    signal(SIGINT, SIG_IGN)
+
+
+def _read(path: str, inside: str) -> Inspection:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return Inspection(problems=[Problem(path=path, line=0, message=f"cannot be read: {error.strerror}")])
+    return inspect(path, content, listings(), is_test=is_test_path(inside))
 
 
 def check_change(
