@@ -81,7 +81,7 @@ def large_tree(folder: Path) -> None:
     print(f"\n{len(files)} files, {lines} lines (the standard library), median of 3")
     print(f"  ast.parse of every file  {parse_s:7.2f} s")
     print(
-        f"  interlock check          {check_s:7.2f} s   {check_s / parse_s:.1f} times parsing, {lines / check_s:,.0f} lines a second"
+        f"  interlock check          {check_s:7.2f} s   {check_s / parse_s:.1f} times parsing, {lines / check_s:,.0f} lines/s"
     )
     for name, times_ms in took.items():
         if name != "interlock":

@@ -28,8 +28,8 @@ from interlock import __version__
 from interlock.check.discovery import discover
 from interlock.check.repository import Repository
 from interlock.check.run import check_files
-from interlock.core.errors import InterlockError, UsageError, WorldError
-from interlock.core.settings import Document, known_sections, strict, tables
+from interlock.core.errors import InterlockError, UsageError, WorldError, nearest
+from interlock.core.settings import Document, strict, tables
 from interlock.hazards.catalogue import catalogue
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Measured:
     lines: int
     seen: list[Seen]
     problems: list[Problem]
-    cpu_s: float
+    seconds: float
 
 
 def main() -> int:
@@ -171,7 +171,9 @@ def read_judgements(file: Path) -> Judgements:
     except tomllib.TOMLDecodeError as error:
         message = f"{file.name}: is not TOML: {error}"
         raise UsageError(message) from error
-    known_sections(document, (ENTRY,))
+    for name in document.tables:
+        if name != ENTRY:
+            raise document.fail(name, f"unknown section {name!r}; {nearest(name, (ENTRY,))}")
     found: Judgements = {}
     for table in tables(document, ENTRY):
         judgement = strict(document, Judgement, table, ENTRY)
@@ -187,10 +189,10 @@ def read_judgements(file: Path) -> Judgements:
 def measure(place: Path, versions: dict[str, str], judgements: Judgements) -> Measured:
     """Checks one project as if the command had been run at its top. The time is that of reading its files and checking them."""
     with chdir(place):
-        started_s = time.process_time()
+        started_s = time.perf_counter()
         found = discover(["."])
-        report = check_files(found.files, lambda _done, _all: None)
-        cpu_s = time.process_time() - started_s
+        report = check_files({path: path for path in found.files}, lambda _done, _all: None)
+        seconds = time.perf_counter() - started_s
         lines = sum(Path(path).read_bytes().count(b"\n") for path in found.files)
     findings = sorted(report.findings, key=lambda finding: (finding.location, finding.hazard))
     seen = [_judged(place.name, finding, judgements) for finding in findings]
@@ -201,7 +203,7 @@ def measure(place: Path, versions: dict[str, str], judgements: Judgements) -> Me
         lines=lines,
         seen=seen,
         problems=[*found.problems, *report.problems],
-        cpu_s=cpu_s,
+        seconds=seconds,
     )
 
 
@@ -270,7 +272,7 @@ def _measured_with(projects: list[Measured]) -> str:
     machine = f"Python {platform.python_version()}, one process"
     return (
         f"Measured on {datetime.now(tz=UTC):%d %B %Y} with interlock {__version__} and {len(catalogue())} hazards ({machine}). "
-        "The seconds are CPU seconds of one run: reading the files and checking them, without the start of the program.\n\n"
+        "The seconds are seconds of one run: reading the files and checking them, without the start of the program.\n\n"
         f"    python scripts/quality.py --projects DIR {names}"
     )
 
@@ -286,7 +288,7 @@ def _by_project(projects: list[Measured]) -> str:
         "real",
         "waved away",
         "not judged",
-        "CPU seconds",
+        "seconds",
     ]
     rows = [_project_row(project) for project in projects]
     return _table(heads, [*rows, _total_row(projects)])
@@ -295,14 +297,14 @@ def _by_project(projects: list[Measured]) -> str:
 def _project_row(project: Measured) -> list[str]:
     version = project.version[:12] if project.version.isalnum() else project.version
     figures = [f"{project.files:,}", f"{project.lines:,}", str(len(project.problems))]
-    return [project.name, version, *figures, *_tally(project.seen), f"{project.cpu_s:.1f}"]
+    return [project.name, version, *figures, *_tally(project.seen), f"{project.seconds:.1f}"]
 
 
 def _total_row(projects: list[Measured]) -> list[str]:
     files, lines = sum(project.files for project in projects), sum(project.lines for project in projects)
     unread = sum(len(project.problems) for project in projects)
     figures = [f"{files:,}", f"{lines:,}", str(unread)]
-    return ["all", "", *figures, *_tally(_all_seen(projects)), f"{sum(project.cpu_s for project in projects):.1f}"]
+    return ["all", "", *figures, *_tally(_all_seen(projects)), f"{sum(project.seconds for project in projects):.1f}"]
 
 
 def _by_hazard(projects: list[Measured]) -> str:

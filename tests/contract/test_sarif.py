@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]  # It ships no types.
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,10 @@ SCHEMA: dict[str, Any] = {
                             "additionalProperties": False,
                             "properties": {
                                 # RFC 3986: nothing but these characters, and % only before two hex digits.
-                                "uri": {"type": "string", "pattern": r"^([A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$"},
+                                "uri": {
+                                    "type": "string",
+                                    "pattern": r"^([A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$",
+                                },
                                 "uriBaseId": {"type": "string"},
                             },
                         },
@@ -166,7 +169,12 @@ def fingerprints(run: dict[str, Any]) -> list[str]:
 def test_the_schema_closes() -> None:
     """It refuses what it should refuse."""
     Draft202012Validator.check_schema(SCHEMA)
-    for document in ({}, {"version": "2.1.0"}, {"version": "2.0.0", "runs": []}, {"version": "2.1.0", "runs": [{"results": []}]}):
+    for document in (
+        {},
+        {"version": "2.1.0"},
+        {"version": "2.0.0", "runs": []},
+        {"version": "2.1.0", "runs": [{"results": []}]},
+    ):
         with pytest.raises(ValidationError):
             Draft202012Validator(SCHEMA).validate(document)
     uri = Draft202012Validator({"$ref": "#/$defs/location", "$defs": SCHEMA["$defs"]})

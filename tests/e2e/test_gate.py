@@ -75,31 +75,35 @@ def judge(interlock: Interlock, folder: Path, base: str = "main", head: str = "H
     return judged
 
 
+# Base and head, with the verdict, the hazards that must be named and the features that are touched.
+DESERVED: dict[tuple[str, str], tuple[Verdict, set[str], set[str]]] = {
+    ("baseline", "opening-hours"): (Verdict.PASS, set(), set()),
+    ("baseline", "one-id-for-all"): (Verdict.FAIL, {"identity/evaluated-once"}, {"sign-up"}),
+    ("baseline", "incident"): (Verdict.FAIL, {"identity/coarse-clock"}, {"payments"}),
+    ("incident", "published-fix"): (
+        Verdict.FAIL,
+        {"identity/random-per-attempt", "redis/transaction-ignored"},
+        {"payments"},
+    ),
+    ("incident", "right-fix"): (Verdict.UNKNOWN, set(), {"payments"}),
+}
+
+
 class TestTheShop:
     """Each release of the example gets what it deserves."""
 
-    @pytest.mark.parametrize(
-        ("base", "head", "verdict", "hazards", "features"),
-        [
-            ("baseline", "opening-hours", Verdict.PASS, set(), set()),
-            ("baseline", "one-id-for-all", Verdict.FAIL, {"identity/evaluated-once"}, {"sign-up"}),
-            ("baseline", "incident", Verdict.FAIL, {"identity/coarse-clock"}, {"payments"}),
-            ("incident", "published-fix", Verdict.FAIL, {"identity/random-per-attempt", "redis/transaction-ignored"}, {"payments"}),
-            ("incident", "right-fix", Verdict.UNKNOWN, set(), {"payments"}),
-        ],
-    )
-    def test_each_release_gets_what_it_deserves(
-        self, interlock_in: Interlock, shop: Path, base: str, head: str, verdict: Verdict, hazards: set[str], features: set[str]
-    ) -> None:
+    @pytest.mark.parametrize(("base", "head"), DESERVED)
+    def test_each_release_gets_what_it_deserves(self, interlock_in: Interlock, shop: Path, base: str, head: str) -> None:
         judged = judge(interlock_in, shop, base, head)
-        assert judged.verdict is verdict
-        assert judged.hazards == hazards
-        assert judged.features == features
+        verdict, hazards, features = DESERVED[base, head]
+        assert (judged.verdict, judged.features) == (verdict, features)
+        assert judged.hazards >= hazards
+        assert bool(judged.hazards) == bool(hazards)
 
     def test_the_reasons_name_files_and_lines(self, interlock_in: Interlock, shop: Path) -> None:
         judged = judge(interlock_in, shop, "baseline", "one-id-for-all")
         assert "sign-up: shop/accounts/models.py is in its paths (shop/accounts/**)" in judged.reasons
-        (planted,) = judged.answer(PLANTED)["evidence"]
+        planted, *_ = judged.answer(PLANTED)["evidence"]
         assert planted.startswith("shop/accounts/models.py:22:")
 
     def test_the_right_fix_waits_for_evidence_and_for_nothing_else(self, interlock_in: Interlock, shop: Path) -> None:
@@ -126,10 +130,12 @@ PROJECT = {
     "shop/metrics.py": 'from prometheus_client import Counter\n\nCHARGED = Counter("shop_charged_total", "Payments.")\n',
     "shop/routes.py": (
         '@app.post("/checkout")\ndef checkout(request):\n    return pay(request)\n\n\n'
-        'class Help:\n    @app.get("/help")\n    def help(self):\n        return "ask us"\n\n    def hours(self):\n        return 9\n'
+        'class Help:\n    @app.get("/help")\n    def help(self):\n        return "ask us"\n\n'
+        "    def hours(self):\n        return 9\n"
     ),
     "shop/counting.py": (
-        "from shop.metrics import CHARGED\n\n\ndef count(amount_minor):\n    CHARGED.inc(amount_minor)\n\n\ndef other(amount_minor):\n    return 2\n"
+        "from shop.metrics import CHARGED\n\n\ndef count(amount_minor):\n    CHARGED.inc(amount_minor)\n\n\n"
+        "def other(amount_minor):\n    return 2\n"
     ),
 }
 
@@ -163,7 +169,10 @@ class TestWhatTouchesAFeature:
                 id="paths: a file that goes",
             ),
             pytest.param(
-                'paths = ["**/*.sql"]', {"shop/migrations/1.sql": "drop"}, "shop/migrations/1.sql is in its paths (**/*.sql)", id="paths: not Python"
+                'paths = ["**/*.sql"]',
+                {"shop/migrations/1.sql": "drop"},
+                "shop/migrations/1.sql is in its paths (**/*.sql)",
+                id="paths: not Python",
             ),
             pytest.param(
                 'symbols = ["shop.payments.charge.charge"]',
@@ -290,7 +299,9 @@ class TestAChangeCannotLoosenItsOwnGate:
 
     def test_to_lower_its_tier_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
         with_feature(git, 'paths = ["shop/payments/**"]')
-        git.commit({"interlock.toml": FEATURES.format(tier=3, declared='paths = ["shop/payments/**"]'), "shop/payments/charge.py": ""})
+        git.commit(
+            {"interlock.toml": FEATURES.format(tier=3, declared='paths = ["shop/payments/**"]'), "shop/payments/charge.py": ""}
+        )
         assert judge(interlock_in, git.root).verdict is Verdict.UNKNOWN
 
     def test_to_exclude_the_file_does_not_help(self, interlock_in: Interlock, git: Git) -> None:
@@ -313,6 +324,23 @@ class TestAChangeCannotLoosenItsOwnGate:
         git.commit({"bad.py": BAD})
         git.write({"interlock.toml": "", "bad.py": CLEAN})
         assert judge(interlock_in, git.root).verdict is Verdict.FAIL
+
+    def test_to_accept_its_own_hazard_leaves_the_question_open(self, interlock_in: Interlock, git: Git) -> None:
+        line = "    order_id = f'{user.id}-{int(time.time())}'"
+        accepted = BAD.replace(line, f"{line}  # interlock: ignore[identity/coarse-clock]: trust me")
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({"bad.py": accepted})
+        judged = judge(interlock_in, git.root)
+        assert judged.verdict is Verdict.UNKNOWN
+        assert "bad.py:4" in judged.answer(PLANTED)["evidence"][0]
+
+    def test_what_the_base_has_accepted_stays_accepted(self, interlock_in: Interlock, git: Git) -> None:
+        line = "    order_id = f'{user.id}-{int(time.time())}'"
+        accepted = BAD.replace(line, f"{line}  # interlock: ignore[identity/coarse-clock]: one user, one order a day")
+        git.commit({"interlock.toml": FEATURES.format(tier=1, declared='paths = ["shop/**"]'), "bad.py": accepted})
+        git.branch("change")
+        git.commit({"bad.py": f"# A long story.\n{accepted}"})
+        assert judge(interlock_in, git.root).verdict is Verdict.PASS
 
     def test_the_base_s_exclusions_hold(self, interlock_in: Interlock, git: Git) -> None:
         settings = '[check]\nexclude = [{ path = "vendor/*", reason = "not ours" }]\n'
@@ -355,7 +383,9 @@ class TestWhatIsNotKnown:
         assert evidence.startswith("elsewhere.py:")
 
     def test_a_link_or_a_file_that_goes_is_nothing_to_read(self, interlock_in: Interlock, git: Git) -> None:
-        git.commit({"interlock.toml": FEATURES.format(tier=1, declared='paths = ["shop/**"]'), "gone.py": BAD, "there.py": CLEAN})
+        git.commit(
+            {"interlock.toml": FEATURES.format(tier=1, declared='paths = ["shop/**"]'), "gone.py": BAD, "there.py": CLEAN}
+        )
         git.branch("change")
         git.write({"gone.py": None})
         (git.root / "link.py").symlink_to("../outside.py")
@@ -414,7 +444,9 @@ def test_outside_a_repository_it_is_a_mistake(interlock_in: Interlock) -> None:
         ('[[feature]]\nname = "payments"\ntier = true\n', "expected a whole number"),
     ],
 )
-def test_a_feature_that_is_not_declared_right_is_a_mistake(interlock_in: Interlock, git: Git, settings: str, complaint: str) -> None:
+def test_a_feature_that_is_not_declared_right_is_a_mistake(
+    interlock_in: Interlock, git: Git, settings: str, complaint: str
+) -> None:
     git.commit({"interlock.toml": settings})
     ran = interlock_in("gate", "--base", "main", folder=git.root)
     assert (ran.code, ran.out) == (2, "")

@@ -45,7 +45,8 @@ def test_a_place_is_where_the_editor_shows_it(text: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=30), st.booleans())
 def test_places_hold_behind_any_text(text: str, windows: bool) -> None:  # noqa: FBT001 - hypothesis decides.
-    source = f"x = {text!r}\n# {text.splitlines()[0] if text.splitlines() else ''}\ny = '''{text.encode('unicode_escape').decode()}'''; HERE\n"
+    comment = text.partition("\n")[0]
+    source = f"x = {text!r}\n# {comment}\ny = {text!r}; HERE\n"
     found = module(source.replace("\n", "\r\n") if windows else source)
     assert found.segment(marked(found)) == "HERE"
 
@@ -111,7 +112,11 @@ def test_a_definition_is_its_own_symbol() -> None:
 
 
 def test_a_function_is_the_one_whose_body_runs() -> None:
-    for text, name in (("def f():\n    x = lambda: HERE\n", "f"), ("def f(a=HERE): pass\n", None), ("x = lambda: HERE\n", None)):
+    for text, name in (
+        ("def f():\n    x = lambda: HERE\n", "f"),
+        ("def f(a=HERE): pass\n", None),
+        ("x = lambda: HERE\n", None),
+    ):
         found = module(text)
         assert getattr(found.function(marked(found)), "name", None) == name
 

@@ -30,6 +30,7 @@ SOURCES = sorted((HERE.parent.parent / "src").rglob("*.py"))
 
 # Every needle of the catalogue, so that no hazard's prefilter spares it the file.
 NEEDLES = "".join(f"# {needle.decode()}\n" for hazard in catalogue() for group in hazard.needles for needle in group)
+MARK = "# interlock: ignore[identity/coarse-clock]: to try how suppressions are read\n"
 BAIT = f"{NEEDLES}import time, uuid, redis, requests, sqlite3\n"
 BAD_LINE = 'order_id = f"{int(time.time())}"\n'
 
@@ -150,9 +151,21 @@ VALUES: dict[str, Callable[[int], str]] = {
 def test_detectors_bear_what_the_parser_bears(form: str, size: int) -> None:
     """A value may be nested more deeply than detectors can follow. That is unknown, and no fault of ours."""
     value = VALUES[form](size)
-    uses = f"    order_id = {value}\n    redis.Redis().set(order_id, {value})\n    sqlite3.connect('x').execute({value})\n    return order_id\n"
-    loop = f"def g(a):\n    while True:\n        try:\n            return requests.post({value})\n        except {value}:\n            pass\n"
-    assert holds_up(f"{BAIT}def f(a):\n{uses}{loop}")
+    text = f"""
+def f(a):
+    order_id = {value}
+    redis.Redis().set(order_id, {value})
+    sqlite3.connect("x").execute({value})
+    return order_id
+
+def g(a):
+    while True:
+        try:
+            return requests.post({value})
+        except {value}:
+            pass
+"""
+    assert holds_up(BAIT + text)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +265,7 @@ def mutated_examples(draw: st.DrawFn) -> str:
 @given(mutated_examples())
 def test_no_detector_falls_over_code_that_nobody_wrote(text: str) -> None:
     note(text)
-    assert holds_up(text)
+    assert holds_up(MARK + text)
 
 
 @st.composite
@@ -291,7 +304,7 @@ def with_token_changed(line: str, draw: st.DrawFn) -> str:
 @given(mutilated_sources())
 @example("")
 def test_no_mutilated_file_raises(text: str) -> None:
-    assert holds_up(BAIT + text)
+    assert holds_up(BAIT + MARK + text)
 
 
 @settings(max_examples=300)
@@ -304,7 +317,7 @@ def test_no_bytes_raise(content: bytes) -> None:
 def test_the_largest_files_of_the_standard_library_are_read_without_a_fault_of_ours() -> None:
     folder = Path(sysconfig.get_path("stdlib"))
     files = [path for path in folder.rglob("*.py") if "site-packages" not in path.parts and "test" not in path.parts]
-    largest = sorted(files, key=lambda path: path.stat().st_size, reverse=True)[:150]
-    assert len(largest) == 150
+    largest = sorted(files, key=lambda path: path.stat().st_size, reverse=True)[:100]
+    assert len(largest) == 100
     problems = [problem for path in largest for problem in inspect(path.name, path.read_bytes(), catalogue()).problems]
     assert not [problem.message for problem in problems if problem.is_ours]

@@ -57,8 +57,14 @@ def test_what_is_right_is_read() -> None:
         ('name = "Tea"\ncups = 2.0', "interlock.toml:3: cups in kitchen is '2.0'; expected a whole number"),
         ('name = "Tea"\nopen = 1', "interlock.toml:3: open in kitchen is '1'; expected true or false"),
         ('name = "Tea"\nteas = "green"', "interlock.toml:3: teas in kitchen is 'green'; expected a list of texts"),
-        ('name = "Tea"\nteas = ["green", 2]', "interlock.toml:3: teas in kitchen is \"['green', 2]\"; expected a list of texts"),
-        (f'name = {["x" * 99]}'.replace("'", '"'), f"interlock.toml:2: name in kitchen is {str(['x' * 99])[:40]!r}...; expected a text"),
+        (
+            'name = "Tea"\nteas = ["green", 2]',
+            "interlock.toml:3: teas in kitchen is \"['green', 2]\"; expected a list of texts",
+        ),
+        (
+            f"name = {['x' * 99]}".replace("'", '"'),
+            f"interlock.toml:2: name in kitchen is {str(['x' * 99])[:40]!r}...; expected a text",
+        ),
     ],
 )
 def test_what_is_not_right_is_said_with_its_place(lines: str, expected: str) -> None:
@@ -101,7 +107,9 @@ def test_a_byte_order_mark_is_no_part_of_them() -> None:
     assert loaded(interlock_toml=b"\xef\xbb\xbf[check]\n").tables == {"check": {}}
 
 
-@pytest.mark.parametrize("content", [b"[check", b"\xff", b"a = 1\na = 2\n", b"\0", b"x = " + b"[" * 100_000, "[check]\n".encode("utf-16")])
+@pytest.mark.parametrize(
+    "content", [b"[check", b"\xff", b"a = 1\na = 2\n", b"\0", b"x = " + b"[" * 100_000, "[check]\n".encode("utf-16")]
+)
 def test_what_is_not_toml_is_said(content: bytes) -> None:
     with pytest.raises(UsageError, match=r"^interlock\.toml: is not TOML"):
         loaded(interlock_toml=content)

@@ -102,12 +102,15 @@ def _each(paths: Mapping[str, str]) -> Iterator[Inspection]:
         yield from (_read(*path) for path in paths.items())
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - a few files do not pay for it.
+    from multiprocessing import active_children  # noqa: PLC0415 - likewise.
 
     with ProcessPoolExecutor(initializer=_leave_interrupts_to_the_parent) as pool:
         try:
             yield from pool.map(_read, paths.keys(), paths.values(), chunksize=_CHUNK)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():  # Whoever stops us does not wait for what they have in hand.
+                process.kill()
             raise
 
 

@@ -1,11 +1,11 @@
 """Reads the command line, runs one verb, and turns every way to end into an exit code.
 
-    0  pass       every question was answered, and well
-    1  fail       a hazard was found, a question was answered badly
-    2  usage      an argument or a setting is not right
-    3  unknown    something could not be read, run or answered
-    70 ours       a fault of interlock itself: please report it
-    130           stopped with Ctrl-C
+0  pass       every question was answered, and well
+1  fail       a hazard was found, a question was answered badly
+2  usage      an argument or a setting is not right
+3  unknown    something could not be read, run or answered
+70 ours       a fault of interlock itself: please report it
+130           stopped with Ctrl-C
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one language in which paths are named: `*` stays within a folder, `**` crosses folders, a folder stands for all below it."""
+"""How paths are named: `*` stays within a folder, `**` crosses folders, and a folder stands for all below it."""
 
 from __future__ import annotations
 

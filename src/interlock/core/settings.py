@@ -1,7 +1,7 @@
 """Reads settings strictly: an unknown key is an error that names the nearest right one, never a silence.
 
-    [check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
-    exclude = [{ path = "vendor/**", reason = "not ours" }]
+[check]                        in interlock.toml, or [tool.interlock.check] in pyproject.toml
+exclude = [{ path = "vendor/**", reason = "not ours" }]
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ def _parsed(name: str, content: bytes) -> Document | None:
         raise UsageError(message) from error
     if name == FILES[0]:
         return Document(name, text, tables)
-    match tables:
-        case {"tool": {"interlock": dict() as own}}:
-            return Document(name, text, cast("dict[str, Any]", own))
-        case {"tool": {"interlock": other}}:
-            raise Document(name, text, {}).fail("interlock", f"tool.interlock is {_shown(other)}; expected a table")
-        case _:
-            return None
+    tool: object = tables.get("tool")
+    own = cast("dict[str, object]", tool).get("interlock") if isinstance(tool, dict) else None
+    if own is None:
+        return None
+    if not isinstance(own, dict):
+        raise Document(name, text, {}).fail("interlock", f"tool.interlock is {_shown(own)}; expected a table")
+    return Document(name, text, cast("dict[str, Any]", own))
 
 
 def tables(document: Document, name: str) -> list[object]:
@@ -117,14 +117,14 @@ def strict(document: Document, kind: type[T], table: object, what: str) -> T:
 
 def _typed(document: Document, hint: object, key: str, value: object, what: str) -> object:
     """One value, if it is of the type that the settings want."""
-    if hint == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
-            return tuple(cast("list[str]", value))
-        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of texts")
-    if hint == list[object]:
-        if isinstance(value, list):
-            return cast("list[object]", value)
-        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of tables")
+    if hint == tuple[str, ...] or hint == list[object]:  # noqa: PLR1714 - a set of types would hide them from the type checker.
+        items = cast("list[object]", value) if isinstance(value, list) else None
+        if hint == list[object] and items is not None:
+            return items
+        if items is not None and all(isinstance(item, str) for item in items):
+            return tuple(items)
+        wanted = "tables" if hint == list[object] else "texts"
+        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of {wanted}")
     if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         expected = {"str": "a text", "int": "a whole number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
         raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected {expected}")
@@ -132,4 +132,5 @@ def _typed(document: Document, hint: object, key: str, value: object, what: str)
 
 
 def _shown(value: object) -> str:
-    return f"{str(value)!r}" if len(str(value)) <= 40 else f"{str(value)[:40]!r}..."  # noqa: PLR2004 - fits on a line.
+    text = str(value)
+    return f"{text!r}" if len(text) <= 40 else f"{text[:40]!r}..."  # noqa: PLR2004 - fits on a line.

@@ -1,12 +1,12 @@
 """Which code is which: the features that a team declares, and whether a change touches one.
 
-    [[feature]]
-    name = "payments"
-    tier = 1
-    paths = ["shop/payments/**"]
-    symbols = ["shop.checkout.complete_order"]
-    routes = ["/checkout"]
-    metrics = ["shop_orders_completed_total"]
+[[feature]]
+name = "payments"
+tier = 1
+paths = ["shop/payments/**"]
+symbols = ["shop.checkout.complete_order"]
+routes = ["/checkout"]
+metrics = ["shop_orders_completed_total"]
 """
 
 from __future__ import annotations

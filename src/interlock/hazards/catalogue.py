@@ -65,6 +65,14 @@ def named(name: str) -> Hazard:
 
 def _listed(here: Path, path: Path) -> Listing:
     family, stem = path.relative_to(here).with_suffix("").parts
+    return Listing(f"{family}/{stem}".replace("_", "-"), f"{__package__}.{family}.{stem}", _needles_in(path))
+
+
+def _needles_in(path: Path) -> Needles:
+    """The needles as they are written in a module; none, which every file has, if they are not plain literals."""
     found = _NEEDLES.search(path.read_text(encoding="utf-8"))
-    needles: Needles = ast.literal_eval(found[1]) if found else ()
-    return Listing(f"{family}/{stem}".replace("_", "-"), f"{__package__}.{family}.{stem}", needles)
+    try:
+        needles: Needles = ast.literal_eval(found[1]) if found else ()
+    except (ValueError, SyntaxError):
+        return ()
+    return needles

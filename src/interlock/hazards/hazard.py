@@ -1,8 +1,8 @@
 """What a hazard is made of: its story, its detector, its injector and its examples.
 
 A hazard's file reads from top to bottom: the module docstring tells the story, `HAZARD` holds the figures, `detect` finds the
-hazard in code, `inject` plants it in good code, `BAD` and `GOOD` are examples. The manual, `interlock explain` and the tests all
-read them.
+hazard in code, `inject` plants it in good code, `BAD` and `GOOD` are examples. The manual, `interlock explain` and the tests
+all read them.
 """
 
 from __future__ import annotations

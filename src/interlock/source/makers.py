@@ -114,7 +114,7 @@ def _made(module: Module, call: ast.Call, name: str) -> Part | None:
         resolution_s, unit_s = _CLOCKS[name]
         return Part(Kind.CLOCK, call, name + "()", resolution_s=resolution_s, unit_s=unit_s)
     if name == "time.strftime" and len(call.args) == 1:
-        return Part(Kind.CLOCK, call, name + "()", resolution_s=_pattern_s(module, call.args[0]))
+        return Part(Kind.CLOCK, call, name + "()", resolution_s=_pattern_s(call.args[0]))
     return _random(module, call, name) or _by_name(module, call)
 
 
@@ -233,7 +233,7 @@ def _arithmetic(op: ast.operator, left: float | None, right: float | None) -> fl
             return math.pow(left, right)
         case ast.Div() | ast.FloorDiv() if right:
             return left / right
-        case ast.LShift() if 0 <= right <= 512:
+        case ast.LShift() if 0 <= right <= 512:  # noqa: PLR2004 - likewise.
             return left * math.pow(2.0, right)
         case _:
             return None
@@ -271,7 +271,7 @@ def _named_alphabet(module: Module, expr: ast.Name | ast.Attribute, depth: int) 
     )
 
 
-def _pattern_s(module: Module, pattern: ast.expr) -> float:
+def _pattern_s(pattern: ast.expr) -> float:
     text = pattern.value if isinstance(pattern, ast.Constant) and isinstance(pattern.value, str) else ""
     return strftime_resolution_s(text) or 1.0
 

@@ -243,15 +243,19 @@ class Names:
 
     def definition(self, call: ast.Call) -> Function | None:
         """The function of this module that a call runs: a plain name, or `self.method` looked up through local bases."""
-        match call.func:
+        return self.referred(call.func)
+
+    def referred(self, expr: ast.expr) -> Function | None:
+        """The function of this module that an expression stands for, called or handed on: `map(self.method, items)`."""
+        match expr:
             case ast.Name(id=name):
-                found = [binding.node for binding in self.lookup(name, call)]
+                found = [binding.node for binding in self.lookup(name, expr)]
                 return found[-1] if found and isinstance(found[-1], FUNCTIONS) else None
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
-                owner = self._module.enclosing(call, ast.ClassDef)
+                owner = self._module.enclosing(expr, ast.ClassDef)
                 return self.method(owner, name) if owner else None
             case ast.Attribute(value=ast.Name(id=owner_name), attr=name):
-                owners = [binding.node for binding in self.lookup(owner_name, call)]
+                owners = [binding.node for binding in self.lookup(owner_name, expr)]
                 return self.method(owners[-1], name) if owners and isinstance(owners[-1], ast.ClassDef) else None
             case _:
                 return None

@@ -109,8 +109,7 @@ def either(origins: list[Origin]) -> Origin:
     """A value that is one of several others. A part is there always only if every one of them has its kind."""
     if len(origins) == 1:
         return origins[0]
-    kinds = [{part.kind for part in origin.parts} for origin in origins]
-    common: set[Kind] = set.intersection(*kinds) if kinds else set()
+    common = set(Kind).intersection(*({part.kind for part in origin.parts} for origin in origins))
     marked = (_sometimes(part, common) for origin in origins for part in origin.parts)
     return Origin(tuple(dict.fromkeys(marked)))
 

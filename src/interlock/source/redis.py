@@ -55,7 +55,7 @@ _KEYLESS: Final = frozenset(
 _MANY_KEYS: Final = frozenset({"watch", "exists", "delete", "unlink", "touch", "mget"})
 # Where a command that keeps one value has it, among its positional arguments.
 _VALUES: Final = {"set": 1, "setnx": 1, "getset": 1, "append": 1, "setex": 2, "psetex": 2, "hset": 2, "hsetnx": 2, "setbit": 2}
-_LIFETIMES: Final = ("ex", "px", "exat", "pxat", "keepttl", "expire", "pexpire", "timeout", "ttl")
+_LIFETIMES: Final = ("ex", "px", "exat", "pxat", "keepttl", "expire", "pexpire", "timeout", "ttl", "exp", "expiry", "expires")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,14 +161,18 @@ class Clients:
             return False
         return any(_makes_pipeline(binding.value) for binding in self._module.names.lookup(func.value.id, func.value))
 
-    def _identities(self, expr: ast.expr) -> list[ast.AST | tuple[ast.ClassDef, str]]:
-        """What stands for a variable or an attribute in all of its uses: its first binding; its class and name."""
+    def _identities(self, expr: ast.expr) -> list[ast.AST | tuple[ast.ClassDef, str] | str]:
+        """What stands for a variable or an attribute in all of its uses: its binding; its class and name; its full name."""
         match expr:
             case ast.Name(id=name):
                 return [binding.node for binding in self._module.names.lookup(name, expr)[:1]]
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
                 owner = self._module.enclosing(expr, ast.ClassDef)
                 return [(cls, attr) for cls in self._module.names.lineage(owner)] if owner else []
+            case ast.Attribute():
+                return [name] if (name := self._module.names.dotted(expr)) else []
+            case ast.Call(func=ast.Name() | ast.Attribute() as func, args=[], keywords=[]):
+                return [f"{name}()"] if (name := self._module.names.dotted(func)) else []
             case _:
                 return []
 
@@ -206,7 +210,8 @@ class Clients:
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
                 return self._own(expr, attr)
             case ast.Attribute(attr=attr):
-                return "client" if _CLIENT_NAME.match(attr) and not self._is_library(expr) else ""
+                named = _CLIENT_NAME.match(attr) and not self._is_library(expr)
+                return "client" if named or self._is_asked(expr) else ""
             case ast.Subscript(slice=ast.Constant(value=str() as name)):
                 return "client" if _CLIENT_NAME.match(name) else ""
             case _:
@@ -234,7 +239,8 @@ class Clients:
         if helper is not None and (kind := self._returned(helper)):
             return kind
         last = call.func.attr if isinstance(call.func, ast.Attribute) else name.rpartition(".")[2] or _name(call.func)
-        return "client" if _CLIENT_NAME.match(re.sub(r"^_*(get|make|create|new|build)_(a?sync_)?", "", last)) else ""
+        named = _CLIENT_NAME.match(re.sub(r"^_*(get|make|create|new|build)_(a?sync_)?", "", last))
+        return "client" if named or self._is_asked(call) else ""
 
     def _given(self, func: ast.Attribute) -> str:
         """What a client or a pipeline hands out: a pipeline, a connection, itself (commands on a pipeline can be chained)."""
@@ -278,7 +284,7 @@ class Clients:
         return self._by_name(name, bindings)
 
     def _by_name(self, name: str, bindings: list[Binding]) -> str:
-        if not all(binding.value is None and binding.annotation is None for binding in bindings):
+        if not all(_says_no_more(binding, name) and binding.annotation is None for binding in bindings):
             return "client" if _CLIENT_NAME.match(name) and not any(_is_plain(binding.value) for binding in bindings) else ""
         short = self._imports_redis and bool(bindings) and name in _SHORT_NAMES
         if _CLIENT_NAME.match(name) or short:
@@ -314,6 +320,17 @@ class Clients:
 def _constructs(name: str) -> bool:
     """Whether a library's function gives a client: `redis.Redis`, `redis.Redis.from_url`, `get_redis_connection`."""
     return name.rpartition(".")[2] in _MAKERS or bool(re.search(r"(Redis|Valkey|RedisCluster|Database)$", name))
+
+
+def _says_no_more(binding: Binding, name: str) -> bool:
+    """Whether what is assigned tells no more than the name: nothing, or `client = self.get_client()`."""
+    match binding.value:
+        case None:
+            return True
+        case ast.Call(func=ast.Attribute(attr=made) | ast.Name(id=made)):
+            return made.lstrip("_") == f"get_{name}"
+        case _:
+            return False
 
 
 def _makes_pipeline(value: ast.expr | None) -> bool:

@@ -7,7 +7,6 @@ read. With --base only what the change plants is reported: findings that were th
 from __future__ import annotations
 
 import os
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from interlock.source.module import is_test_path
 if TYPE_CHECKING:
     import argparse
 
-    from interlock.check.repository import Repository
     from interlock.cli.console import Console
 
 HELP = "read source and report known hazards"

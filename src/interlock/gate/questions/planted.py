@@ -1,7 +1,7 @@
 """Does the code of this change hold a known hazard that was not there before?
 
-A suppression that the change brings along is its author's word, so it leaves the question open: nothing in a change can relax its
-own gate.
+A suppression that the change brings along is its author's word, so it leaves the question open: nothing in a change can relax
+its own gate.
 """
 
 from __future__ import annotations

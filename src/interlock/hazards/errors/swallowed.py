@@ -122,7 +122,7 @@ def _ending(handler: ast.ExceptHandler) -> str:
 
 
 def _message(call: ast.Call, how: str) -> str:
-    text = ast.unparse(call.func)
+    text = ast.unparse(call if called(call) == "open" else call.func)  # Which file it is, is what matters.
     return f"`{text if len(text) < 45 else called(call)}` can fail and nobody hears of it: {how}"  # noqa: PLR2004 - what fits into one line.
 
 

@@ -233,7 +233,7 @@ def _would_be_made(factory: ast.Lambda | ast.Name | ast.Attribute, module: Modul
 
 
 BAD = (
-    '''
+    """
 import uuid
 from shop.models import User
 
@@ -244,7 +244,7 @@ def sign_up(session, name):
 
 def pay(bank, order):
     return bank.charge(order.amount_minor, idempotency_key=NEW_ID)  # expect: identity/evaluated-once
-''',
+""",
     """
 import uuid
 from sqlalchemy import Column, String
@@ -310,7 +310,7 @@ class User(Base):
 )
 
 GOOD = (
-    '''
+    """
 import uuid
 from shop.models import User
 
@@ -321,7 +321,7 @@ def sign_up(session, name):
 
 def heartbeat(client):
     client.send(worker_id=WORKER_ID, id="heartbeat")
-''',
+""",
     """
 import uuid
 from sqlalchemy import Column, DateTime, String, func, text

@@ -94,11 +94,9 @@ def _tells_apart_alone(origin: Origin) -> bool:
 def _is_drawn_again(sink: Sink, origin: Origin, module: Module) -> bool:
     """Whether a value that is taken already is drawn again: in a loop, or where the store refuses it."""
     places: list[ast.AST] = [sink.value, *(part.maker for part in origin.of(Kind.RANDOM) if part.maker is not None)]
-    return any(module.enclosing(place, ast.While) is not None or _handles_refusal(place, module) for place in places) or any(
-        isinstance(node, LOOPS) and _tests_presence(node)
-        for place in places
-        if (node := module.enclosing(place, *LOOPS)) is not None
-    )
+    loops = [loop for place in places if (loop := module.enclosing(place, *LOOPS)) is not None]
+    drawn_until_free = any(isinstance(loop, ast.While) or _tests_presence(loop) for loop in loops)
+    return drawn_until_free or any(_handles_refusal(place, module) for place in places)
 
 
 def _handles_refusal(place: ast.AST, module: Module) -> bool:

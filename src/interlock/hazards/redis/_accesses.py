@@ -67,9 +67,12 @@ class Accesses:
     commands: dict[Function | None, list[Command]]
     caches: set[Command]  # those on Django's cache
 
-    def of(self, function: Function) -> list[Access]:
-        """What a function does in Redis, in source order, with what its helpers do in its place."""
-        own = [access for command in self.commands.get(function, []) for access in self._own(command, {})]
+    def of(self, function: Function, frame: dict[str, str] | None = None) -> list[Access]:
+        """What a function does in Redis, in source order, with what its helpers do in its place.
+
+        `frame` says what its parameters stand for.
+        """
+        own = [access for command in self.commands.get(function, []) for access in self._own(command, frame or {})]
         through = [access for call in calls_in(self.module).get(function, []) for access in self._through(call, function)]
         return sorted([*own, *through], key=lambda access: access.place)
 
@@ -82,7 +85,7 @@ class Accesses:
         """What a call of a helper does, at the place of the call."""
         helper = self.module.names.definition(call)
         sent = (
-            list(self._sent_by(helper, _frame(self.module, helper, call), 0))
+            list(self._sent_by(helper, frame_of(self.module, given_to(helper, call.args, call.keywords)), 0))
             if helper is not None and helper is not function
             else []
         )
@@ -97,7 +100,9 @@ class Accesses:
         for call in calls_in(self.module).get(helper, []) if depth < _HELPERS_DEEPEST else ():
             inner = self.module.names.definition(call)
             if inner is not None and inner is not helper:
-                yield from self._sent_by(inner, _frame(self.module, inner, call, frame), depth + 1)
+                yield from self._sent_by(
+                    inner, frame_of(self.module, given_to(inner, call.args, call.keywords), frame), depth + 1
+                )
 
     def answer(self, command: Command, function: Function | None) -> ast.expr:
         """Where the answer of a command comes out."""
@@ -115,6 +120,7 @@ READS_COUNT: Final = frozenset("zcard scard llen hlen zcount".split())
 READS_MANY: Final = frozenset(
     "zrangebyscore zrange zrevrange zrevrangebyscore lrange lindex smembers hgetall hkeys hvals sscan_iter zscan_iter hscan_iter".split()
 )
+COUNTS: Final = frozenset("incr incrby incrbyfloat decr decrby hincrby hincrbyfloat zincrby".split())
 READS: Final = (
     READS_ONE | READS_COUNT | READS_MANY | {"scan_iter", "keys", "scan", "type", "strlen", "srandmember", "sscan", "info"}
 )
@@ -147,6 +153,17 @@ def calls_in(module: Module) -> dict[Function | None, list[ast.Call]]:
     found: dict[Function | None, list[ast.Call]] = {}
     for call in module.nodes(ast.Call):
         found.setdefault(module.function(call), []).append(call)
+    return found
+
+
+@lru_cache(maxsize=1)
+def uses_in(module: Module) -> dict[str, list[ast.AST]]:
+    """Where each name is used, as a variable or as an attribute."""
+    found: dict[str, list[ast.AST]] = {}
+    for name in module.nodes(ast.Name):
+        found.setdefault(name.id, []).append(name)
+    for attribute in module.nodes(ast.Attribute):
+        found.setdefault(attribute.attr, []).append(attribute)
     return found
 
 
@@ -184,16 +201,22 @@ def _after(call: ast.Call, other: ast.Call) -> bool:
     return (call.end_lineno or 0, call.end_col_offset or 0) > (other.end_lineno or 0, other.end_col_offset or 0)
 
 
-def _frame(
-    module: Module, helper: Function, call: ast.Call, around: dict[str, str] | None = None, depth: int = 0
+def parameters(helper: Function) -> list[ast.arg]:
+    """The parameters that a caller gives by position."""
+    found = [*helper.args.posonlyargs, *helper.args.args]
+    return found[1:] if found and found[0].arg in {"self", "cls"} else found
+
+
+def given_to(helper: Function, args: list[ast.expr], keywords: list[ast.keyword]) -> dict[str, ast.expr]:
+    """What the parameters of a helper get from the arguments of a call, by name."""
+    names = (parameter.arg for parameter in parameters(helper))
+    return dict(zip(names, args, strict=False)) | {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
+
+
+def frame_of(
+    module: Module, given: dict[str, ast.expr], around: dict[str, str] | None = None, depth: int = 0
 ) -> dict[str, str]:
     """How the parameters of a helper are spelled by one call of it."""
-    parameters = [argument.arg for argument in (*helper.args.posonlyargs, *helper.args.args)]
-    if parameters[:1] in (["self"], ["cls"]):
-        parameters = parameters[1:]
-    given = dict(zip(parameters, call.args, strict=False)) | {
-        keyword.arg: keyword.value for keyword in call.keywords if keyword.arg
-    }
     return {name: spelled(module, value, around, depth) for name, value in given.items()}
 
 
@@ -227,7 +250,9 @@ def _made(module: Module, call: ast.Call, frame: dict[str, str] | None, depth: i
     helper = module.names.definition(call)
     returned = _only_return(module, helper)
     if helper is not None and returned is not None:
-        return spelled(module, returned, _frame(module, helper, call, frame, depth + 1), depth + 1)
+        return spelled(
+            module, returned, frame_of(module, given_to(helper, call.args, call.keywords), frame, depth + 1), depth + 1
+        )
     given = [*call.args, *(keyword.value for keyword in call.keywords)]
     return (
         f"{_called(module, call.func, frame, depth)}({', '.join(spelled(module, value, frame, depth + 1) for value in given)})"

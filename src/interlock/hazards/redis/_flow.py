@@ -1,4 +1,4 @@
-"""What lies between a read and a write: which tests the answer of the read decides, what they ask, and what is held meanwhile.
+"""What lies between a read and a write: which tests the answer of the read decides, and what they ask.
 
 A write is decided by the tests of the `if`s around it, and by those above it in whose arm control leaves (`if seen: return`).
 """
@@ -6,13 +6,10 @@ A write is decided by the tests of the `if`s around it, and by those above it in
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in
 from interlock.source.module import FUNCTIONS
 from interlock.source.names import leaves
 
@@ -20,24 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.hazards.redis._accesses import Access
-    from interlock.source.module import Function, Module
+    from interlock.source.module import Module
     from interlock.source.names import Binding
 
 _DEEPEST: Final = 8
 _WRAPPERS: Final = frozenset({"bool", "int", "float", "len", "str", "any", "all", "cast", "list", "set"})
-_LOCK: Final = re.compile(
-    r"(?i)(?<![a-z])(r|red|dist|distributed|mem|file|advisory|global)?_?(lock|mutex|semaphore)(s|ed|ing|er)?(?![a-z])|synchroni[sz]ed|select_for_update"
-)
-_TAKES: Final = re.compile(r"(?i)^_*(try_|a)?(acquire|lock|claim|take_lock|get_lock|obtain_lock)")
-# Calls that only look: what they do twice harms nobody.
-_LOOKS: Final = re.compile(
-    r"^_*(is|has|get|fetch|load|find|exists|read|parse|lookup|decode|encode|loads|dumps|should|can|format|build|make_key|key|debug|info"
-    r"|warning|warn|error|exception|critical|log|print|len|int|str|float|bool|bytes|list|dict|set|tuple|sorted|round|min|max|sum|abs"
-    r"|isinstance|hasattr|getattr|range|zip|enumerate|map|filter|any|all|join|split|strip|lower|upper|replace|append|extend|add|update"
-    r"|items|values|keys|copy|time|now|utcnow|timestamp|isoformat|total_seconds|uuid4|sleep|startswith|endswith|hexdigest|sha256|md5"
-    r"|as|to|\w+_(to|from)_\w+|select|where|filter_by|first|scalar|one|monotonic|pop|hex|next|iter|repr|type|super|raise_for_status|model_validate|from)(_\w+)?$"
-    r"|_(key|keys|id|ids|name|names|path|url|hash|value|values|prefix)$"
-)
 
 
 class Sense(Enum):
@@ -61,8 +45,8 @@ class Guard:
     exit: tuple[ast.stmt, ...]  # the arm in which control leaves on the other way; empty if it does not
 
 
-def depends(module: Module, expr: ast.AST, result: ast.expr) -> bool:
-    """Whether an expression contains an answer, directly or through variables and loops."""
+def depends(module: Module, expr: ast.AST, result: ast.AST) -> bool:
+    """Whether an expression contains an answer (or what a parameter stands for), directly or through variables and loops."""
     waiting: list[tuple[ast.AST, int]] = [(expr, 0)]
     seen: set[ast.AST] = set()
     while waiting:
@@ -75,6 +59,8 @@ def depends(module: Module, expr: ast.AST, result: ast.expr) -> bool:
                 return True
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 bindings = module.names.reaching(node.id, node)
+                if any(binding.node is result for binding in bindings):
+                    return True
                 waiting += [(source, depth + 1) for binding in bindings for source in _sources(module, node, binding)]
     return False
 
@@ -91,12 +77,22 @@ def _sources(module: Module, use: ast.Name, binding: Binding) -> Iterator[ast.ex
                     yield earlier.value
         case ast.Assign(value=value):
             yield value
+        case ast.arg() as parameter:
+            yield from _given_to_lambda(module, parameter)
         case ast.expr() as target:
             around = module.parent(target)
             if isinstance(around, (ast.For, ast.AsyncFor, ast.comprehension)) and use is not target:
                 yield around.iter
         case _:
             pass
+
+
+def _given_to_lambda(module: Module, parameter: ast.arg) -> Iterator[ast.expr]:
+    """What a parameter of a `lambda` goes through: `map(lambda item: ..., items)`."""
+    around = module.parent(module.parent(parameter) or parameter)
+    call = module.parent(around) if isinstance(around, ast.Lambda) else None
+    if isinstance(call, ast.Call):
+        yield from (argument for argument in call.args if argument is not around)
 
 
 def guards(module: Module, node: ast.AST) -> Iterator[Guard]:
@@ -135,6 +131,10 @@ def _exits(statement: ast.stmt) -> Iterator[Guard]:
                     yield from _exits(inner)
             elif orelse and leaves(orelse):
                 yield Guard(test, True, tuple(orelse))  # noqa: FBT003
+            else:
+                for nested in (found for inner in body for found in _exits(inner)):  # `if seen:`, and in it `if recent: return`
+                    yield nested
+                    yield Guard(test, False, nested.exit)  # noqa: FBT003
         case ast.While(test=test, orelse=[]):
             yield Guard(test, False, ())  # noqa: FBT003
         case ast.Assert(test=test):
@@ -220,104 +220,7 @@ def _compared(op: ast.cmpop, other: ast.expr, guard: Guard, access: Access) -> I
             yield (Sense.EQUAL if same else Sense.PRESENT), other
 
 
-def is_dropped(module: Module, expr: ast.expr) -> bool:
-    """Whether nobody looks at the answer of a call: a statement of its own, or a variable that is never read."""
-    below: ast.AST = expr
-    around = module.parent(expr)
-    while isinstance(around, ast.Await):
-        below, around = around, module.parent(around)
-    match around:
-        case ast.Expr():
-            return True
-        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if around.value is below:
-            return not _is_read(module, name, around)
-        case _:
-            return False
-
-
-def _is_read(module: Module, name: str, binder: ast.AST) -> bool:
-    scope = module.scope(binder)
-    uses = (
-        node for node in ast.walk(scope) if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
-    )
-    return any(found.node is binder for use in uses for found in module.names.reaching(name, use))
-
-
-def is_act(module: Module, call: ast.Call) -> bool:
-    """Whether a call does something that must not be done twice, as far as its name and what is known of it tell."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    command = _commands_by_call(module).get(call)
-    if command is not None:
-        return command not in READS and command not in NEUTRAL
-    return bool(name) and not _LOOKS.search(name) and not name[:1].isupper()
-
-
-def is_end(module: Module, call: ast.Call) -> bool:
-    """Whether a call only ends something in Redis, which can be done twice."""
-    return _commands_by_call(module).get(call) in {
-        "delete",
-        "unlink",
-        "srem",
-        "zrem",
-        "lrem",
-        "hdel",
-        "zremrangebyscore",
-        "zremrangebyrank",
-    }
-
-
-@lru_cache(maxsize=1)
-def _commands_by_call(module: Module) -> dict[ast.Call, str]:
-    return {command.call: command.name for commands in accesses_in(module).commands.values() for command in commands}
-
-
-def is_guarded(module: Module, node: ast.AST) -> bool:
-    """Whether a lock is held, or a transaction guards, where this node runs: here, or wherever its function is called."""
-    function = module.function(node)
-    if _is_held(module, node) or function is None:
-        return True if function is not None else _is_held(module, node)
-    callers = _callers(module).get(function, [])
-    return bool(callers) and all(_is_held(module, call) for call in callers)
-
-
-def _is_held(module: Module, node: ast.AST) -> bool:
-    for around in module.ancestors(node):
-        if isinstance(around, (ast.With, ast.AsyncWith)) and any(
-            _LOCK.search(ast.unparse(item.context_expr)) for item in around.items
-        ):
-            return True
-        if isinstance(around, FUNCTIONS):
-            return _is_locked_function(module, around, node)
-    return False
-
-
-def _is_locked_function(module: Module, function: Function, node: ast.AST) -> bool:
-    if any(_LOCK.search(ast.unparse(decorator)) for decorator in function.decorator_list):
-        return True
-    accesses = accesses_in(module)
-    for command in accesses.commands.get(function, []):
-        if command.name in {"watch", "transaction"}:
-            return True
-        if command.only_if_new and _before(command.call, node) and not is_dropped(module, accesses.answer(command, function)):
-            return True
-    return any(
-        _takes_lock(module, call) for call in calls_in(module).get(function, []) if _before(call, node)
-    ) or _is_transaction(module, function)
-
-
-def _takes_lock(module: Module, call: ast.Call) -> bool:
-    """Whether a call takes a lock: `lock.acquire()`, `acquire_lock(...)`; not the helper of this module that is the hazard itself."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    helper = module.names.definition(call)
-    if helper is not None:
-        return any(
-            command.only_if_new or command.name in {"lock", "eval", "evalsha"}
-            for command in accesses_in(module).commands.get(helper, [])
-        )
-    return bool(_TAKES.match(name)) and (name == "acquire" or bool(_LOCK.search(name)))
-
-
-def shares_way(module: Module, node: ast.AST, other: ast.AST, result: ast.expr) -> bool:
+def shares_way(module: Module, node: ast.AST, other: ast.AST, result: ast.AST) -> bool:
     """Whether whoever gets to `other` may have run `node` too, as far as the tests on an answer tell.
 
     A call in one of these tests has been run, too: `if process(item): r.zrem(key, item)`.
@@ -326,46 +229,3 @@ def shares_way(module: Module, node: ast.AST, other: ast.AST, result: ast.expr) 
     if any(node in set(ast.walk(test)) or (isinstance(node, ast.expr) and depends(module, test, node)) for test, _ in decided):
         return True
     return decided <= {(guard.test, guard.taken) for guard in guards(module, node)}
-
-
-def takes_lock(module: Module, function: Function, apart_from: ast.Call) -> bool:
-    """Whether a function takes a lock anywhere, so that a test before it is a shortcut only."""
-    withs = (node for node in module.nodes(ast.With, ast.AsyncWith) if module.function(node) is function)
-    held = any(_LOCK.search(ast.unparse(item.context_expr)) for node in withs for item in node.items)
-    return held or any(_takes_lock(module, call) for call in calls_in(module).get(function, []) if call is not apart_from)
-
-
-def _is_transaction(module: Module, function: Function) -> bool:
-    """Whether the function is given to `client.transaction(...)`."""
-    return any(
-        isinstance(call.func, ast.Attribute) and call.func.attr == "transaction"
-        for node in _uses(module).get(function.name, [])
-        if isinstance(call := module.parent(node), ast.Call) and node in call.args
-    )
-
-
-@lru_cache(maxsize=1)
-def _uses(module: Module) -> dict[str, list[ast.AST]]:
-    found: dict[str, list[ast.AST]] = {}
-    for name in module.nodes(ast.Name):
-        found.setdefault(name.id, []).append(name)
-    for attribute in module.nodes(ast.Attribute):
-        found.setdefault(attribute.attr, []).append(attribute)
-    return found
-
-
-def _before(node: ast.AST, other: ast.AST) -> bool:
-    return (getattr(node, "lineno", 0), getattr(node, "col_offset", 0)) < (
-        getattr(other, "lineno", 0),
-        getattr(other, "col_offset", 0),
-    )
-
-
-@lru_cache(maxsize=1)
-def _callers(module: Module) -> dict[Function, list[ast.Call]]:
-    found: dict[Function, list[ast.Call]] = {}
-    for call in module.nodes(ast.Call):
-        definition = module.names.definition(call)
-        if definition is not None:
-            found.setdefault(definition, []).append(call)
-    return found

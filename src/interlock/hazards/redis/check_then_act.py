@@ -23,33 +23,23 @@ with ZREM whose answer nobody reads. With two workers, 1000 of 1000 payments wer
 from __future__ import annotations
 
 import ast
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.redis._accesses import READS_COUNT, READS_MANY, READS_ONE, accesses_in, calls_in
-from interlock.hazards.redis._flow import (
-    Sense,
-    depends,
-    guards,
-    is_act,
-    is_dropped,
-    is_end,
-    is_guarded,
-    senses,
-    shares_way,
-    takes_lock,
-)
+from interlock.hazards.redis._accesses import READS_MANY, accesses_in, calls_in
+from interlock.hazards.redis._claims import claims
+from interlock.hazards.redis._flow import Sense, guards, senses
+from interlock.hazards.redis._free import taken_later
+from interlock.hazards.redis._locks import is_guarded
+from interlock.hazards.redis._pairs import Pair, race, shown
 from interlock.source.edit import edited, replacing
-from interlock.source.origin import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.core.finding import Finding
     from interlock.hazards.redis._accesses import Access
-    from interlock.hazards.redis._flow import Guard
     from interlock.source.module import Function, Module
 
 HAZARD = Hazard(
@@ -76,395 +66,61 @@ HAZARD = Hazard(
     ),
 )  # fmt: skip
 
-_PUTS: Final = frozenset("set setex psetex hset hmset sadd zadd setbit lpush rpush".split())
-_COUNTS: Final = frozenset("incr incrby incrbyfloat decr decrby hincrby hincrbyfloat zincrby".split())
-_ENDS: Final = frozenset("delete unlink expire pexpire persist hdel getset".split())
-_TAKES_OFF: Final = frozenset(
-    "zrem lrem srem hdel ltrim zremrangebyscore zremrangebyrank delete unlink lpop rpop zpopmin".split()
-)
-_TAKES_OFF_ALL: Final = frozenset("ltrim zremrangebyscore zremrangebyrank delete unlink lpop rpop zpopmin".split())
-_OF_MEMBERS: Final = frozenset("sadd zadd sismember zscore zrank hexists hget hset hincrby hdel".split())
-# What is held by one client at a time, and keys whose authors say that what they guard is to happen once.
-_OWNED: Final = re.compile(r"(?i)lock|release|owner|token|mutex|lease|leader|worker|holder|identifier")
-_GUARDING: Final = re.compile(
-    r"(?i)(?<![a-z])(lock|mutex|locked|idempoten\w*|idem|dedup\w*|processed|processing|already|in_?progress|claim(ed)?|once|handled|seen)(?![a-z])"
-)
-
 
 @HAZARD.detects(ast.FunctionDef, ast.AsyncFunctionDef)
 def detect(function: Function, module: Module) -> Iterator[Finding]:
     """One finding for each key that a function first reads and then acts on."""
+    if not accesses_in(module).commands or not calls_in(module).get(function):
+        return
+    accesses = accesses_in(module).of(function)
     told: list[tuple[Access, Access]] = []
-    accesses = accesses_in(module).of(function) if function_has_commands(module, function) else []
+    for pair, message in _races(accesses, module):
+        if not any(_is_told(pair, earlier, module) for earlier in told):
+            told.append((pair.read, pair.write))
+            yield HAZARD.finding(module, pair.read.at, message)
+    for read in accesses:
+        if not any(earlier.meets(read) for earlier, _ in told):
+            for write in _claimed_by_nobody(read, function, module):
+                told.append((read, write))
+                yield _claim(read, write, module)
+        taken = taken_later(read, module)
+        if taken is not None and not is_guarded(module, read.at):
+            message = f"{shown(read, module)} is found free here and taken in line {taken.at.lineno}: two clients that look at once get the same one"
+            yield HAZARD.finding(module, read.at, message)
+
+
+def _races(accesses: list[Access], module: Module) -> Iterator[tuple[Pair, str]]:
     for write in accesses:
         for read in accesses:
-            if not _can_be_overtaken(read, write) or any(_is_told(read, write, earlier, module) for earlier in told):
-                continue
-            finding = _pair(read, write, accesses, module)
-            if finding is not None and not is_guarded(module, write.at) and not _is_fresh(read, module):
-                told.append((read, write))
-                yield finding
+            pair = Pair(read, write, accesses, module)
+            message = race(pair) if pair.is_apart else ""
+            if message and not is_guarded(module, write.at) and not pair.is_fresh:
+                yield pair, message
 
 
-def _is_told(read: Access, write: Access, earlier: tuple[Access, Access], module: Module) -> bool:
+def _is_told(pair: Pair, earlier: tuple[Access, Access], module: Module) -> bool:
     """Whether a finding has been told of the same key, or of a test that decides whether one gets to this write at all."""
-    if earlier[0].meets(read) or earlier[1].meets(write):
+    read, write = earlier
+    if read.meets(pair.read) or write.meets(pair.write):
         return True
-    return any(sense is Sense.ABSENT for guard in guards(module, write.at) for sense, _ in senses(module, guard, earlier[0]))
+    return any(sense is Sense.ABSENT for guard in guards(module, pair.write.at) for sense, _ in senses(module, guard, read))
 
 
-def function_has_commands(module: Module, function: Function) -> bool:
-    """Whether a function can send commands at all, itself or through a helper."""
-    accesses = accesses_in(module)
-    return bool(accesses.commands) and bool(calls_in(module).get(function))
+def _claimed_by_nobody(read: Access, function: Function, module: Module) -> Iterator[Access]:
+    if read.name in READS_MANY:
+        yield from list(claims(read, function, module))[:1]
 
 
-def _can_be_overtaken(read: Access, write: Access) -> bool:
-    """Whether a read and a write below it on the same key are two steps, between which others can do the same."""
-    is_read = read.name in READS_ONE | READS_COUNT | READS_MANY
-    apart = read.at is not write.at and not read.in_one_batch_with(write)
-    return is_read and apart and read.place < write.place and read.meets(write) and not write.command.only_if_new
-
-
-def _is_fresh(read: Access, module: Module) -> bool:
-    """Whether the key has just been made up, so that no other client knows it."""
-    key = read.command.key
-    return key is not None and bool(module.origins.of(key).always(Kind.RANDOM))
-
-
-def _pair(read: Access, write: Access, accesses: list[Access], module: Module) -> Finding | None:
-    """What is wrong with a read and a write, if anything."""
-    asked = [(sense, other, guard) for guard in guards(module, write.at) for sense, other in senses(module, guard, read)]
-    found = {sense for sense, _, _ in asked}
-    line = write.at.lineno
-    key = _shown(write, module)
-    if Sense.ABSENT in found and write.name in _PUTS and _marks(read, write, accesses, module):
-        return HAZARD.finding(
-            module, read.at, f"two clients can both find {key} missing here before either writes it in line {line}: both go on"
-        )
-    if read.is_cache or write.is_cache:
-        return None
-    if _changes_state(read, write, asked, module):
-        message = f"two clients can both find {key} in this state before either changes it in line {line}: both go on"
+def _claim(read: Access, write: Access, module: Module) -> Finding:
+    key, name = shown(read, module), write.name.upper()
+    if module.function(write.at) is not module.function(read.at):
+        message = f"two workers can read the same items of {key} here and act on each; nobody looks whether the {name} in line {write.at.lineno} took one off"
         return HAZARD.finding(module, read.at, message)
-    if Sense.ORDERED in found and write.name in _COUNTS | _PUTS and _is_limit(read, write, accesses, module):
-        message = f"clients that read {key} here at once all pass the test before the {write.name.upper()} in line {line} counts them: the limit leaks"
-        return HAZARD.finding(module, read.at, message)
-    raised = [other for sense, other, _ in asked if sense is Sense.ORDERED and other is not None]
-    if _loses_update(read, write, module) or _overwrites_larger(read, write, raised, module):
-        message = f"{key} is read here and written back in line {line}: of two clients that do so at once, one's change is lost"
-        return HAZARD.finding(module, read.at, message)
-    owners = [
-        other
-        for sense, other, guard in asked
-        if sense is Sense.EQUAL and other is not None and _is_value_itself(guard.test, read, module)
-    ]
-    if owners and write.name in _ENDS and read.name in {"get", "hget"} and not isinstance(owners[0], ast.Constant):
-        if _OWNED.search(f"{module.symbol(read.at)} {write.key} {ast.unparse(owners[0])}"):
-            message = f"between this {read.name.upper()} and the {write.name.upper()} in line {line} {key} can expire and be taken by another client, who then loses it"
-        else:
-            message = f"two clients that read {key} here at once are both accepted before the {write.name.upper()} in line {line}: it works more than once"
-        return HAZARD.finding(module, read.at, message)
-    if write.name in _TAKES_OFF and read.name in READS_MANY and _is_claim(read, write, module):
-        return HAZARD.finding(module, write.at, _claim_message(read, write, key))
-    return None
-
-
-def _changes_state(read: Access, write: Access, asked: list[tuple[Sense, ast.expr | None, Guard]], module: Module) -> bool:
-    """Whether a state is tested, changed, and acted on: `if r.get(k) == b"pending": r.set(k, "running")`."""
-    states = [other for sense, other, guard in asked if sense is Sense.EQUAL and _is_value_itself(guard.test, read, module)]
-    if not any(isinstance(other, ast.Constant) for other in states) or write.name not in {"set", "setex", "hset"}:
-        return False
-    to = write.command.value
-    return isinstance(to, ast.Constant) and _same_member(read, write, module) and _acts_if(Sense.EQUAL, read, write, module)
-
-
-def _claim_message(read: Access, write: Access, key: str) -> str:
-    taking = f"this {write.name.upper()}"
     if write.name in {"delete", "unlink"}:
-        return f"what others add to {key} after it was read in line {read.at.lineno} is deleted unread by {taking}; two workers act on what they both read"
-    return f"two workers can read the same items of {key} in line {read.at.lineno} and act on each; nobody looks whether {taking} took one off"
-
-
-def _is_value_itself(test: ast.expr, read: Access, module: Module) -> bool:
-    """Whether one side of a comparison is the answer as it was read, and not something inside of it."""
-    compared = [
-        side for node in ast.walk(test) if isinstance(node, (ast.Compare, ast.Call)) for side in ast.iter_child_nodes(node)
-    ]
-    return any(_spells(side, read, module, 0) for side in compared if isinstance(side, ast.expr))
-
-
-def _spells(expr: ast.expr, read: Access, module: Module, depth: int) -> bool:
-    """Whether an expression is an answer, through variables, `decode()`, `strip()`, `or ""` and the like."""
-    match expr:
-        case _ if expr is read.result:
-            return True
-        case (
-            ast.Await(value=inner)
-            | ast.NamedExpr(value=inner)
-            | ast.Call(func=ast.Attribute(value=inner, attr="decode" | "strip" | "lower"))
-        ):
-            return _spells(inner, read, module, depth)
-        case (
-            ast.Call(func=ast.Name(id="str" | "int" | "force_str"), args=[inner, *_])
-            | ast.BoolOp(values=[inner, *_])
-            | ast.IfExp(body=inner)
-        ):
-            return _spells(inner, read, module, depth)
-        case ast.Name(id=name) if depth < 4:  # noqa: PLR2004
-            values = [binding.value for binding in module.names.reaching(name, expr)]
-            return any(value is not None and _spells(value, read, module, depth + 1) for value in values)
-        case _:
-            return False
-
-
-def _shown(access: Access, module: Module) -> str:
-    """The key as the code writes it, short enough for a message."""
-    text = (
-        " ".join(module.segment(access.command.key).split())
-        if access.command.key is not None and access.helper is None
-        else access.key
-    )
-    return f"`{text}`" if len(text) <= 40 else "the key"  # noqa: PLR2004 - the message stays one line.
-
-
-def _marks(read: Access, write: Access, accesses: list[Access], module: Module) -> bool:
-    """Whether the write is a lock or a marker, and no data that is kept for the next reader (cache-aside)."""
-    if read.name not in READS_ONE or not _same_member(read, write, module):
-        return False
-    function = module.function(read.at)
-    if function is not None and takes_lock(module, function, apart_from=write.at):
-        return False
-    exits = [
-        guard.exit for guard in guards(module, write.at) if Sense.ABSENT in {sense for sense, _ in senses(module, guard, read)}
-    ]
-    if _keeps_a_finding(read, write, bool(any(exits)), module):
-        return False
-    guarding = _GUARDING.search(f"{write.key} {write.helper.name if write.helper else ''}") is not None
-    if _serves_readers(read, accesses, module) and not re.search(r"(?i)idempoten|dedup", write.key):
-        return False
-    marker = write.name in {"sadd", "zadd", "setbit"} or _is_marker(write, module)
-    refuses = any(_refuses(statement) for arm in exits for statement in arm)
-    counts = any(access.name in _COUNTS and access.meets(write) for access in accesses)
-    return (guarding or marker or refuses) and (refuses or counts or _acts_if(Sense.ABSENT, read, write, module))
-
-
-def _keeps_a_finding(read: Access, write: Access, refuses: bool, module: Module) -> bool:  # noqa: FBT001 - a fact about the pair.
-    """Whether the marker only notes what was found out since the read: too many attempts, a service that is down."""
-    for guard in guards(module, write.at):
-        if depends(module, guard.test, read.result) or guard.test.lineno <= read.at.lineno:
-            continue
-        is_threshold = any(
-            isinstance(op, (ast.Lt, ast.LtE, ast.Gt, ast.GtE))
-            for node in ast.walk(guard.test)
-            if isinstance(node, ast.Compare)
-            for op in node.ops
-        )
-        below_read = [
-            call
-            for call in calls_in(module).get(module.function(read.at), [])
-            if call.lineno > read.at.lineno and depends(module, guard.test, call)
-        ]
-        if is_threshold or (below_read and not refuses):
-            return True
-    return False
-
-
-def _same_member(read: Access, write: Access, module: Module) -> bool:
-    """Whether both speak of one member of a set or one field of a hash, where both name it."""
-    if not {read.name, write.name} <= _OF_MEMBERS or "mapping" in {keyword.arg for keyword in write.command.call.keywords}:
-        return True
-    first, second = (access.command.call.args[1:2] for access in (read, write))
-    if not first or not second or isinstance(second[0], ast.Dict):
-        return True
-    return read.helper is not write.helper or module.segment(first[0]) == module.segment(second[0])
-
-
-def _serves_readers(read: Access, accesses: list[Access], module: Module) -> bool:
-    """Whether what is stored under the key is used for more than a test: returned, or handed on."""
-    function = module.function(read.at)
-    if function is None:
-        return False
-    reads = [
-        access
-        for access in accesses
-        if access.meets(read) and access.name in READS_ONE and access.name not in {"exists", "hexists", "sismember"}
-    ]
-    values = [node.value for node in module.names.returns(function) if node.value is not None]
-    return any(depends(module, value, access.result) and not _is_verdict(value) for value in values for access in reads)
-
-
-def _is_verdict(value: ast.expr) -> bool:
-    """Whether an expression only says yes or no."""
-    match value:
-        case ast.Compare() | ast.UnaryOp(op=ast.Not()) | ast.Constant():
-            return True
-        case ast.Call(func=ast.Name(id="bool")):
-            return True
-        case ast.BoolOp(values=values):
-            return all(_is_verdict(inner) for inner in values)
-        case ast.IfExp(body=body, orelse=orelse):
-            return _is_verdict(body) and _is_verdict(orelse)
-        case _:
-            return False
-
-
-def _is_marker(write: Access, module: Module) -> bool:
-    """Whether what is written says no more than "I was here": a constant, a time, a random token."""
-    value = write.command.value
-    if value is None or isinstance(value, ast.IfExp):
-        return False
-    parts = module.origins.of(value).parts
-    return bool(parts) and all(part.kind in {Kind.CONSTANT, Kind.CLOCK, Kind.RANDOM} for part in parts)
-
-
-def _refuses(statement: ast.stmt) -> bool:
-    """Whether an arm turns the caller away: it raises, or returns False."""
-    match statement:
-        case ast.Raise() | ast.Return(value=ast.Constant(value=False)):
-            return True
-        case _:
-            return False
-
-
-def _acts_if(sense: Sense, read: Access, write: Access, module: Module) -> bool:
-    """Whether something is done, or promised to the caller, because the answer was this."""
-    function = module.function(read.at)
-    others = (call for call in calls_in(module).get(function, []) if call is not write.at and call is not read.at)
-    nodes: list[ast.AST] = [call for call in others if is_act(module, call)]
-    promises = module.names.returns(function) if function is not None else []
-    nodes += [node for node in promises if node.value is not None and not _is_nothing(node.value)]
-    return any(
-        sense in {found for guard in guards(module, node) for found, _ in senses(module, guard, read)}
-        for node in nodes
-        if getattr(node, "lineno", 0) >= read.place[0]
-    )
-
-
-def _is_nothing(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
-
-
-def _is_limit(read: Access, write: Access, accesses: list[Access], module: Module) -> bool:
-    """Whether a count is tested before it is raised, and nobody tests what it was raised to."""
-    if write.name in _PUTS and read.name not in READS_COUNT:
-        return False
-    counted = [access for access in accesses if access is write or (access.name in _COUNTS and access.meets(write))]
-    return _same_member(read, write, module) and not any(_decides(access, module) for access in counted)
-
-
-def _decides(write: Access, module: Module) -> bool:
-    """Whether the answer of a command is tested below."""
-    tests = (
-        node.test for node in module.nodes(ast.If, ast.While, ast.IfExp) if module.function(node) is module.function(write.at)
-    )
-    return any(depends(module, test, write.result) for test in tests)
-
-
-def _loses_update(read: Access, write: Access, module: Module) -> bool:
-    """Whether what is written is what was read, changed: `r.set(k, int(r.get(k)) + 1)`."""
-    value = write.command.value
-    if (
-        value is None
-        or write.helper is not None
-        or read.name not in {"get", "hget", "hgetall"}
-        or not _same_member(read, write, module)
-    ):
-        return False
-    return depends(module, value, read.result) and _is_changed(module, _bare(value), read, 0)
-
-
-def _overwrites_larger(read: Access, write: Access, compared: list[ast.expr], module: Module) -> bool:
-    """Whether a value is written because it is larger or smaller than the one read: `if int(r.get(k)) < n: r.set(k, n)`."""
-    value = write.command.value
-    if value is None or read.name not in {"get", "hget"} or not _same_member(read, write, module):
-        return False
-    return not isinstance(value, ast.Constant) and any(ast.unparse(other) == ast.unparse(_bare(value)) for other in compared)
-
-
-_SERIALIZERS: Final = frozenset("dumps str int float encode bytes json model_dump_json packb dump max min".split())
-
-
-def _bare(value: ast.expr) -> ast.expr:
-    """A value without the calls that only spell it for the wire."""
-    while isinstance(value, ast.Call):
-        name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
-        inner = value.args[0] if value.args else value.func.value if isinstance(value.func, ast.Attribute) else None
-        if name not in _SERIALIZERS or inner is None:
-            break
-        value = inner
-    return value
-
-
-def _is_changed(module: Module, value: ast.expr, read: Access, depth: int) -> bool:
-    match value:
-        case ast.BinOp() | ast.Dict() | ast.List():
-            return depends(module, value, read.result)
-        case ast.Name(id=name):
-            if _is_mutated(module, value, read):
-                return True
-            bindings = module.names.reaching(name, value)
-            if any(isinstance(binding.node, ast.AugAssign) for binding in bindings):
-                return True
-            values = [
-                binding.value
-                for binding in bindings
-                if binding.value is not None and depends(module, binding.value, read.result)
-            ]
-            return depth < 4 and any(_is_changed(module, _bare(inner), read, depth + 1) for inner in values)  # noqa: PLR2004
-        case _:
-            return False
-
-
-_MUTATORS: Final = frozenset("append extend insert update add remove pop discard clear setdefault sort popitem".split())
-
-
-def _is_mutated(module: Module, name: ast.Name, read: Access) -> bool:
-    """Whether an object is changed between the read and this use of it: `data["x"] = y`, `data.append(z)`."""
-    function = module.function(name)
-    for node in module.nodes(ast.Subscript, ast.Attribute, ast.Call):
-        match node:
-            case ast.Subscript(value=ast.Name(id=base), ctx=ast.Store() | ast.Del()):
-                changes = base == name.id
-            case ast.Attribute(value=ast.Name(id=base), ctx=ast.Store()):
-                changes = base == name.id
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=base), attr=attr)):
-                changes = base == name.id and attr in _MUTATORS
-            case _:
-                changes = False
-        if (
-            changes
-            and read.place < (node.lineno, node.col_offset) < (name.lineno, name.col_offset)
-            and module.function(node) is function
-        ):
-            return True
-    return False
-
-
-def _is_claim(read: Access, write: Access, module: Module) -> bool:
-    """Whether items are read, acted on and taken off, and nobody looks who took them."""
-    if write.command.buffered or not is_dropped(module, write.at):
-        return False
-    arguments = write.command.call.args[1:]
-    if write.name not in _TAKES_OFF_ALL and not any(depends(module, argument, read.result) for argument in arguments):
-        return False
-    function = module.function(write.at)
-    returned = [node.value for node in module.names.returns(function) if node.value is not None] if function is not None else []
-    if write.name in _TAKES_OFF_ALL and any(_hands_on(value, read, module) for value in returned):
-        return True
-    return any(
-        is_act(module, call)
-        and not is_end(module, call)
-        and any(depends(module, argument, read.result) for argument in call.args)
-        for call in calls_in(module).get(function, [])
-        if call is not write.at and call is not read.at and shares_way(module, call, write.at, read.result)
-    )
-
-
-def _hands_on(value: ast.expr, read: Access, module: Module) -> bool:
-    """Whether a function returns what it read, and not only how much that was."""
-    counts = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in {"len", "sum", "bool", "int"}
-    return not counts and not _is_verdict(value) and depends(module, value, read.result)
+        message = f"what was added to {key} since line {read.at.lineno} is deleted unread by this {name}; two workers act on what both read"
+    else:
+        message = f"two workers can read the same items of {key} in line {read.at.lineno} and act on each; nobody looks whether this {name} took one off"
+    return HAZARD.finding(module, write.at, message)
 
 
 @HAZARD.injects
@@ -515,12 +171,13 @@ async def claim(pool, order_id, charge):
         await charge(order_id)
         await redis_client.setex(key, 86400, "1")
 
-def acquire(name, seconds):
-    end = time.time() + seconds
-    while time.time() < end:
-        if not r.exists(f"lock:{name}"):  # expect: redis/check-then-act
-            r.set(f"lock:{name}", time.time(), ex=30)
-            return name
+def raise_or_lock(key, timeout):
+    until = r.get(key)  # expect: redis/check-then-act
+    if until:
+        left = int(until) - time.time()
+        if left > 0:
+            raise AlreadyQueued(left)
+    r.setex(key, timeout, time.time() + timeout)
 
 def start(job):
     if r.hget("states", job) == b"pending":  # expect: redis/check-then-act
@@ -610,14 +267,38 @@ def raise_to(key, seen):
     if int(client.get(key) or 0) < seen:  # expect: redis/check-then-act
         client.set(key, seen)
 
-def count(page):
-    views = int(client.get(f"views:{page}") or 0)  # expect: redis/check-then-act
-    client.set(f"views:{page}", views + 1)
-
 def add_to_cart(user_id, item):
     cart = json.loads(client.get(f"cart:{user_id}") or "[]")  # expect: redis/check-then-act
     cart.append(item)
     client.set(f"cart:{user_id}", json.dumps(cart), ex=3600)
+
+def renew(lease_id, expiration):
+    lease = Lease.decoded(client.get(f"lease:{lease_id}"))  # expect: redis/check-then-act
+    lease.expiration = expiration
+    client.set(f"lease:{lease_id}", lease.encoded())
+
+def begin_window(user_id):
+    client.set(f"calls:{user_id}", 0, ex=60)
+
+def call_again(user_id):
+    if not client.exists(f"calls:{user_id}"):  # expect: redis/check-then-act
+        raise KeyError(user_id)
+    client.incr(f"calls:{user_id}")
+
+def free_seat():
+    for seat in range(1, 500):
+        if not client.exists(f"seat:{seat}"):  # expect: redis/check-then-act
+            return seat
+
+def free_name(name):
+    number = 1
+    while client.exists(f"name:{name}{number}"):  # expect: redis/check-then-act
+        number += 1
+    return f"{name}{number}"
+
+def sit_down(seat, name, user_id):
+    client.hset(f"seat:{seat}", "user", user_id)
+    client.set(f"name:{name}", user_id)
 """,
     """
 import json
@@ -650,6 +331,51 @@ class RetryQueue:
         rows = self.redis.lrange("rows", 0, -1)
         self.store(rows)
         self.redis.delete("rows")  # expect: redis/check-then-act
+""",
+    """
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from redis import Redis
+
+QUEUE = "payments:retry"
+
+class Retries:
+    def __init__(self, client: Redis):
+        self._redis = client
+
+    def process_retries(self):
+        due = self._redis.zrangebyscore(QUEUE, "-inf", time.time())  # expect: redis/check-then-act
+        return sum(self._process(str(item)) for item in due)
+
+    def process_in_threads(self, pool: ThreadPoolExecutor):
+        due = self._redis.zrangebyscore(QUEUE, "-inf", time.time())  # expect: redis/check-then-act
+        pool.map(self._process, due)
+
+    def process_later(self, pool: ThreadPoolExecutor):
+        for item in self._due():  # expect: redis/check-then-act
+            pool.submit(self._process, item)
+
+    def _due(self):
+        return self._redis.zrangebyscore(QUEUE, "-inf", time.time())
+
+    def _process(self, item):
+        try:
+            self._charge(item)
+        except TimeoutError:
+            return False
+        self._finish(item)
+        return True
+
+    def _finish(self, item):
+        self._redis.zrem(QUEUE, item)
+
+async def drain(redis: Redis):
+    async def deliver(message):
+        await send(message)
+        await redis.srem("outbox", message)
+
+    await asyncio.gather(*(deliver(message) for message in await redis.smembers("outbox")))  # expect: redis/check-then-act
 """,
     """
 from django.core.cache import cache
@@ -696,14 +422,15 @@ def price(item):
     r.set(key, json.dumps(value), ex=300)
     return value
 
-def is_member(user, group):
-    key = f"member:{user}:{group}"
-    known = r.get(key)
-    if known:
-        return known == b"1"
-    allowed = ask(user, group)
-    r.set(key, "1" if allowed else "0", ex=60)
-    return allowed
+def rate(currency):
+    cached = r.get(f"rate:{currency}")
+    if cached:
+        rate = Rate.decoded(cached)
+        if rate.is_fresh:
+            return rate
+    rate = fetch_rate(currency)
+    r.set(f"rate:{currency}", rate.encoded())
+    return rate
 
 def last_seen(user):
     key = f"seen:{user}"
@@ -757,6 +484,57 @@ def work(process):
         if r.zrem("due", item):
             process(item)
 
+class Retries:
+    def process(self):
+        return sum(self._process(item) for item in r.zrangebyscore("due", 0, time.time()))
+
+    def _process(self, item):
+        if not r.zrem("due", item):
+            return False
+        charge(item)
+        r.zrem("due", item)
+        return True
+
+def close_group(group):
+    for member in r.smembers(f"group:{group}"):
+        remove_member(group, member)
+
+def remove_member(group, member):
+    revoke_rights(group, member)
+    r.srem(f"group:{group}", member)
+
+def jobs():
+    return [fetch(job_id) for job_id in r.lrange("jobs", 0, -1)]
+
+def fetch(job_id):
+    try:
+        return Job.load(job_id)
+    except KeyError:
+        r.lrem("jobs", 1, job_id)
+
+""",
+    """
+import time
+import redis
+
+r = redis.Redis()
+
+def healthy(hosts):
+    for host in hosts:
+        if not r.exists(f"down:{host}"):
+            return host
+
+def mark_down(host):
+    r.set(f"down:{host}", 1, ex=30)
+
+def report_day(year):
+    for day in range(1, 366):
+        if not r.exists(f"report:{year}:{day}"):
+            return day
+
+def take_day(year, day):
+    return r.set(f"report:{year}:{day}", 1, nx=True)
+
 def rebuild(user):
     if r.get(f"built:{user}"):
         return
@@ -809,17 +587,6 @@ def add_to_list(user_id, item):
                 return
             except redis.WatchError:
                 continue
-
-def bump(key):
-    with r.pipeline() as pipe:
-        try:
-            pipe.watch(key)
-            value = int(r.get(key) or 0)
-            pipe.multi()
-            pipe.set(key, value + 1)
-            pipe.execute()
-        except redis.WatchError:
-            bump(key)
 
 def reserve(order_id):
     if not r.set(f"busy:{order_id}", "1", nx=True, ex=30):

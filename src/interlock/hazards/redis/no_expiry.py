@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.finding import Confidence, Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.redis._accesses import accesses_in, spelled
-from interlock.hazards.redis._flow import Sense, depends, guards, is_dropped, senses
+from interlock.hazards.redis._accesses import COUNTS, accesses_in
+from interlock.hazards.redis._acts import is_dropped
+from interlock.hazards.redis._flow import Sense, depends, guards, senses
+from interlock.hazards.redis._lifetimes import LIFETIMES, REMOVALS, TAKES_OUT, has_end_elsewhere
 from interlock.source.edit import edited, replacing
-from interlock.source.module import FUNCTIONS
 from interlock.source.origin import Kind
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ HAZARD = Hazard(
     severity=Severity.HIGH,
     advice="give the end with the value, in one command: set(key, value, ex=...), set(..., nx=True, ex=...), lock(name, timeout=...)",
     needles=(
-        (b"redis", b"Redis", b"REDIS", b"valkey"),
-        (b"set(", b"setnx(", b"lock(", b"Lock(", b"add(", b"push(", b"incr"),
+        (b"redis", b"Redis", b"REDIS", b"valkey", b"django.core.cache"),
+        (b"set(", b"setnx(", b"lock(", b"Lock(", b"add(", b"push(", b"incr", b"decr"),
     ),
     signal="used memory grows without a plateau; a job that takes a lock has not run since a worker was killed",
     scenario="the process is killed right after the write; the key is gone again within its time to live",
@@ -59,15 +60,8 @@ HAZARD = Hazard(
 )
 
 _LOCK_MAKERS: Final = frozenset({"redis.lock.Lock", "redis.asyncio.lock.Lock", "valkey.lock.Lock", "valkey.asyncio.lock.Lock"})
-_LIFETIMES: Final = frozenset("expire pexpire expireat pexpireat getex hexpire setex psetex".split())
-_REMOVALS: Final = frozenset("delete unlink getdel rename".split())
-# An empty list, set or hash is gone by itself: who takes its members out ends it.
-_TAKES_OUT: Final = frozenset(
-    "zrem srem lrem hdel lpop rpop blpop brpop lmove blmove rpoplpush spop zpopmin zpopmax ltrim zremrangebyscore".split()
-)
 _WRITES: Final = frozenset("set hset hmset lpush rpush sadd zadd append incr incrby".split())
 _COUNTERS: Final = frozenset({"incr", "incrby"})
-_SHORTEST: Final = 3  # Shorter forms are contained in everything.
 _WORD: Final = r"(?i)(?<![a-z])({})(?![a-z])"
 _LOCKING: Final = re.compile(_WORD.format("lock|mutex|lockout"))
 _ONCE: Final = re.compile(_WORD.format(r"idempoten\w*|dedup\w*|processed|processing|already|seen|once|in_?progress"))
@@ -88,6 +82,7 @@ def detect(function: Function, module: Module) -> Iterator[Finding]:
     for access in own:
         if access.helper is None and not access.command.has_lifetime and not access.command.is_open:
             yield from _without_end(access, own, module)
+            yield from _begins_anew(access, own, module)
 
 
 @HAZARD.detects(ast.Call)
@@ -114,7 +109,7 @@ def _is_taken(call: ast.Call, module: Module) -> bool:
         case ast.Assign(targets=[ast.Name(id=name)]) as binder:
             uses = [node for node in module.nodes(ast.Name) if node.id == name and _is_bound_by(node, binder, module)]
             asked = [around.attr if isinstance(around := module.parent(use), ast.Attribute) else "" for use in uses]
-            return not asked or not set(asked) <= {"locked", "owned", "release", "name"}
+            return not asked or not {"", "acquire", "__enter__", "__aenter__"}.isdisjoint(asked)
         case _:
             return True
 
@@ -125,7 +120,7 @@ def _is_bound_by(use: ast.Name, binder: ast.stmt, module: Module) -> bool:
 
 def _without_end(access: Access, own: list[Access], module: Module) -> Iterator[Finding]:
     key = _shown(access, module)
-    if access.is_cache and not (access.name == "lock" or _is_for_ever(access.command.call)):
+    if access.is_cache and not (access.name == "lock" or _is_lock_for_ever(access)):
         return
     if access.name == "lock":
         if not _is_taken(access.command.call, module):
@@ -135,7 +130,7 @@ def _without_end(access: Access, own: list[Access], module: Module) -> Iterator[
         )
         return
     later = next(
-        (found for found in own if found.name in _LIFETIMES and found.meets(access) and found.place > access.place), None
+        (found for found in own if found.name in LIFETIMES and found.meets(access) and found.place > access.place), None
     )
     if access.name in {"set", "setnx", "getset"} and later is not None and not _share_batch(access, later, module):
         message = (
@@ -143,9 +138,24 @@ def _without_end(access: Access, own: list[Access], module: Module) -> Iterator[
         )
         yield HAZARD.finding(module, access.at, message)
     elif later is None and not any(
-        (found.name in _LIFETIMES or found.command.has_lifetime) and found.meets(access) for found in own
+        (found.name in LIFETIMES or found.command.has_lifetime) and found.meets(access) for found in own
     ):
         yield from _never_ending(access, own, key, module)
+
+
+def _begins_anew(access: Access, own: list[Access], module: Module) -> Iterator[Finding]:
+    """A counter that another command has begun, with its end, and that is gone again before it is raised."""
+    if access.name not in COUNTS or any(found.name in LIFETIMES and found.meets(access) for found in own):
+        return
+    for begun in own:
+        is_before = begun.place < access.place and begun.meets(access) and not begun.is_cache
+        if not is_before or begun.name != "set" or not begun.command.only_if_new or not begun.command.has_lifetime:
+            continue
+        just_set = Sense.PRESENT in {sense for guard in guards(module, access.at) for sense, _ in senses(module, guard, begun)}
+        if not just_set and not begun.in_one_batch_with(access):
+            message = f"{_shown(access, module)} can end between the SET NX in line {begun.at.lineno} and this {access.name.upper()}, which makes it anew: it never ends"
+            yield HAZARD.finding(module, access.at, message)
+            return
 
 
 def _share_batch(access: Access, later: Access, module: Module) -> bool:
@@ -162,7 +172,7 @@ def _never_ending(access: Access, own: list[Access], key: str, module: Module) -
     elif (
         access.name == "set"
         and _LOCKING.search(_words(access))
-        and not _has_end_elsewhere(access, module, _LIFETIMES)
+        and not has_end_elsewhere(access, module, LIFETIMES)
         and access.command.argument("xx") is None
     ):
         yield HAZARD.finding(
@@ -172,7 +182,7 @@ def _never_ending(access: Access, own: list[Access], key: str, module: Module) -
         access.name in _WRITES
         and not access.is_cache
         and _passes(access, own, module)
-        and not _has_end_elsewhere(access, module, _LIFETIMES | _REMOVALS | _TAKES_OUT)
+        and not has_end_elsewhere(access, module, LIFETIMES | REMOVALS | TAKES_OUT)
     ):
         message = f"{access.name.upper()} writes a new {key} for each {_what_varies(access, module)}, and none ever ends: memory grows until Redis is full"
         yield HAZARD.finding(module, access.at, message, Confidence.MEDIUM)
@@ -189,10 +199,12 @@ def _words(access: Access) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", f"{access.key} {written}")
 
 
-def _is_for_ever(call: ast.Call) -> bool:
-    """Whether Django's cache is told to keep something for ever: `timeout=None`."""
+def _is_lock_for_ever(access: Access) -> bool:
+    """Whether a lock in Django's cache is told never to end: `cache.add(lock, 1, timeout=None)`. Data that is told so is meant so."""
+    call = access.command.call
     given = [keyword.value for keyword in call.keywords if keyword.arg == "timeout"] + call.args[2:3]
-    return any(isinstance(value, ast.Constant) and value.value is None for value in given)
+    is_endless = any(isinstance(value, ast.Constant) and value.value is None for value in given)
+    return is_endless and access.command.only_if_new and _LOCKING.search(_words(access)) is not None
 
 
 def _is_lock(access: Access, module: Module) -> bool:
@@ -210,7 +222,7 @@ def _is_lock(access: Access, module: Module) -> bool:
 def _is_taken_over(access: Access, module: Module) -> bool:
     """Whether a lock holds its own end, and others take it over with GETSET when that has passed."""
     return any(command.name == "getset" for command in module.redis_commands) or (
-        access.name == "hsetnx" and _has_end_elsewhere(access, module, _LIFETIMES)
+        access.name == "hsetnx" and has_end_elsewhere(access, module, LIFETIMES)
     )
 
 
@@ -268,29 +280,6 @@ def _what_varies(access: Access, module: Module) -> str:
     key = access.command.key
     names = [part.name for part in module.origins.of(key).variable if part.name] if key is not None else []
     return f"`{names[-1]}`" if names and len(names[-1]) < 30 else "request"  # noqa: PLR2004
-
-
-def _has_end_elsewhere(access: Access, module: Module, ends: frozenset[str]) -> bool:
-    """Whether another function of this module ends keys of this form."""
-    form = _form(access.key)
-    return any(name in ends and len(found) >= _SHORTEST and (form in found or found in form) for name, found in _ends(module))
-
-
-@lru_cache(maxsize=1)
-def _ends(module: Module) -> set[tuple[str, str]]:
-    accesses = accesses_in(module)
-    found: set[tuple[str, str]] = set()
-    for function in module.nodes(*FUNCTIONS):
-        found |= {(access.name, _form(access.key)) for access in accesses.of(function)}
-        found |= {("expire", _form(access.key)) for access in accesses.of(function) if access.command.has_lifetime}
-        for command in accesses.commands.get(function, []):
-            found |= {(command.name, _form(spelled(module, key))) for key in command.keys if command.name in _REMOVALS}
-    return found
-
-
-def _form(key: str) -> str:
-    """A key without what varies in it."""
-    return re.sub(r"%[sd]|\(.*\)", "", re.sub(r"\{[^{}]*\}", "", key))
 
 
 # What redis-py's clients have, as far as code commonly asks for it. Who is asked for more is a wrapper with habits of its own.
@@ -364,6 +353,29 @@ def first_time(event_id):
 def put(key, value):
     r.set(key, value)  # expect: redis/no-expiry
     r.expire(key, 3600)
+
+def is_limited(user, calls_max, period):
+    r.set(f"bucket:{user}", calls_max, nx=True, ex=period)
+    return r.decrby(f"bucket:{user}", 1) < 0  # expect: redis/no-expiry
+""",
+    """
+import frappe
+from django.core.cache import cache
+
+# A client of Redis that a framework hands out.
+def process_queue():
+    if not frappe.cache.setnx("queue-lock", 1):  # expect: redis/no-expiry
+        return
+    frappe.cache.expire("queue-lock", 300)
+    process()
+
+def create_version(user):
+    with cache.lock(f"version:{user}"):  # expect: redis/no-expiry
+        add_version(user)
+
+def create_once(user):
+    if cache.add(f"create-lock:{user}", 1, timeout=None):  # expect: redis/no-expiry
+        create(user)
 """,
     """
 import redis
@@ -441,6 +453,31 @@ def take(name):
 
 def save(key, value, **options):
     r.set(f"session:{key}", value, **options)
+
+def is_limited(user, calls_max, period):
+    with r.pipeline() as pipe:
+        pipe.set(f"bucket:{user}", calls_max, nx=True, ex=period)
+        pipe.decrby(f"bucket:{user}", 1)
+        return pipe.execute()[1] < 0
+
+def visit(user):
+    if r.set(f"visits:{user}", 0, nx=True, ex=60):
+        r.incr(f"visits:{user}")
+""",
+    """
+from django.core.cache import cache
+
+def block(session_id):
+    cache.set(f"session-lock:{session_id}", True, timeout=None)
+
+def count(pk):
+    if not cache.add(f"counter:{pk}", 1, timeout=None):
+        cache.incr(f"counter:{pk}")
+
+def give_back(account, owner):
+    lock = cache.lock(f"account:{account}", id=owner)
+    if lock.get_owner_id() == owner:
+        lock.release()
 """,
     """
 import redis

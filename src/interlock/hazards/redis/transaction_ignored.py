@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in, root
-from interlock.hazards.redis._flow import depends, is_act, is_dropped, is_end, shares_way
+from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in, parameters, root, uses_in
+from interlock.hazards.redis._acts import is_act, is_dropped, is_end
+from interlock.hazards.redis._flow import depends, shares_way
 from interlock.source.edit import edited, replacing
 from interlock.source.origin import Kind
 
@@ -46,8 +46,8 @@ HAZARD = Hazard(
     advice="watch a key that every repeat shares, retry on WatchError a limited number of times, and read what execute() returns",
     needles=(
         (b"pipeline", b"multi_exec", b"redis", b"Redis"),
-        (b"watch(", b"execute("),
-        (b"watch(", b"nx=", b"setnx(", b"rem(", b"raise_on_error"),
+        (b"watch(", b"execute(", b"transaction("),
+        (b"watch(", b"transaction(", b"nx=", b"setnx(", b"rem(", b"raise_on_error"),
     ),
     signal="WatchError in the log, or none at all under load; more successes reported than items stored",
     scenario="two clients run the transaction at once; the loser tries again, and only one of them goes on",
@@ -80,6 +80,32 @@ def detect(function: Function, module: Module) -> Iterator[Finding]:
     for command in commands:
         if command.name == "execute" and not any(found.call is command.receiver for found in watches):
             yield from _dropped(command, commands, function, module)
+
+
+@HAZARD.detects(ast.Call)
+def detect_transaction(call: ast.Call, module: Module) -> Iterator[Finding]:
+    """`client.transaction(callback, key)`: the callback reads first, and what it writes waits for EXEC only after `multi()`."""
+    callback = module.names.referred(call.args[0]) if len(call.args) > 1 else None
+    is_sent = isinstance(call.func, ast.Attribute) and call.func.attr == "transaction"
+    if not is_sent or callback is None or not any(command.call is call for command in module.redis_commands):
+        return
+    pipe = next((parameter.arg for parameter in parameters(callback)), "")
+    if any(
+        isinstance(argument, ast.Name) and argument.id == pipe
+        for inner in calls_in(module).get(callback, [])
+        for argument in [*inner.args, *(keyword.value for keyword in inner.keywords)]
+    ):
+        return
+    sent = [
+        (inner.func.attr, inner)
+        for inner in calls_in(module).get(callback, [])
+        if isinstance(inner.func, ast.Attribute) and root(inner.func.value) == pipe
+    ]
+    names = [name for name, _ in sent]
+    written = next((found for found in sent if found[0] not in _READS_BEFORE_MULTI), None)
+    if written is not None and "multi" not in names and any(name in READS for name in names[: names.index(written[0])]):
+        message = f"`{callback.name}` has no MULTI, so its {written[0].upper()} runs at once, whoever changed the key since it was read"
+        yield HAZARD.finding(module, written[1], message)
 
 
 def _watched_in_vain(watch: Command, commands: list[Command], function: Function, module: Module) -> Iterator[Finding]:
@@ -137,7 +163,7 @@ def _is_handled(node: ast.AST, function: Function, module: Module, depth: int) -
         return True
     if isinstance(node, ast.Call) and _is_parameter_of(node, function, module):
         return True
-    uses = _uses(module).get(function.name, [])
+    uses = uses_in(module).get(function.name, [])
     calls = [
         use for use in uses if isinstance(module.parent(use), ast.Call) and getattr(module.parent(use), "func", None) is use
     ]
@@ -171,16 +197,6 @@ def _is_parameter_of(watch: ast.Call, function: Function, module: Module) -> boo
         return False
     parts = module.origins.of(receiver).parts
     return function is module.function(watch) and any(part.kind in {Kind.CALLER, Kind.REQUEST} for part in parts)
-
-
-@lru_cache(maxsize=1)
-def _uses(module: Module) -> dict[str, list[ast.AST]]:
-    found: dict[str, list[ast.AST]] = {}
-    for name in module.nodes(ast.Name):
-        found.setdefault(name.id, []).append(name)
-    for attribute in module.nodes(ast.Attribute):
-        found.setdefault(attribute.attr, []).append(attribute)
-    return found
 
 
 def _dropped(execute: Command, commands: list[Command], function: Function, module: Module) -> Iterator[Finding]:
@@ -367,6 +383,14 @@ def store(rows):
         pipe.hset("rows", row.id, row.value)
     pipe.execute(raise_on_error=False)  # expect: redis/transaction-ignored
 
+def release(name, token):
+    def release_own(pipe):
+        if pipe.get(name) != token:
+            raise LookupError(name)
+        pipe.delete(name)  # expect: redis/transaction-ignored
+
+    r.transaction(release_own, name)
+
 def promote(now):
     for job in r.zrangebyscore("due", 0, now):
         pipe = r.pipeline()
@@ -412,7 +436,16 @@ def _swap(pipe, key):
     pipe.set(key, value[::-1])
 
 def swap(key):
-    r.transaction(lambda pipe: pipe.incr(key), key)
+    r.transaction(lambda pipe: _swap(pipe, key), key)
+
+def _release(pipe):
+    if pipe.get("lock") != b"mine":
+        raise LookupError
+    pipe.multi()
+    pipe.delete("lock")
+
+def release():
+    r.transaction(_release, "lock")
 """,
     """
 import redis

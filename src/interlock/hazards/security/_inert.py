@@ -110,32 +110,36 @@ class Inert:
         match expr:
             case ast.Constant() | ast.Compare() | ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert()):
                 return True
-            case ast.JoinedStr(values=values) | ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
-                return self._every(values, frame)
-            case ast.BoolOp(values=values):
-                return self._every(values, frame)
-            case ast.Dict(keys=keys, values=values):
-                return self._every([*keys, *values], frame)
-            case ast.FormattedValue(value=value, format_spec=spec):
-                return is_plain_spec(_spec_of(spec)) or self._holds(value, frame)
-            case ast.Await(value=value) | ast.Starred(value=value) | ast.NamedExpr(value=value) | ast.UnaryOp(operand=value):
-                return self._holds(value, frame)
-            case ast.IfExp(body=body, orelse=orelse):
-                return self._every([body, orelse], frame)
-            case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value) | ast.SetComp(elt=value):
-                return self._holds(value, frame)
-            case ast.DictComp(key=key, value=value):
-                return self._every([key, value], frame)
             case ast.BinOp():
                 return self._arithmetic(expr, frame)
             case ast.Name():
                 return self._name(expr, frame)
             case ast.Attribute():
                 return self._attribute(expr, frame)
-            case ast.Subscript(value=value):
-                return self._holds(value, frame)
             case ast.Call():
                 return self._call(expr, frame)
+            case _:
+                return self._made_of(expr, frame)
+
+    def _made_of(self, expr: ast.expr, frame: Frame | None) -> bool:
+        """Whether all that a value is made of is inert."""
+        match expr:
+            case ast.JoinedStr(values=values) | ast.List(elts=values) | ast.Tuple(elts=values) | ast.Set(elts=values):
+                return self._every(values, frame)
+            case ast.BoolOp(values=values):
+                return self._every(values, frame)
+            case ast.Dict(keys=keys, values=values):
+                return self._every([*keys, *values], frame)
+            case ast.DictComp(key=key, value=value):
+                return self._every([key, value], frame)
+            case ast.IfExp(body=body, orelse=orelse):
+                return self._every([body, orelse], frame)
+            case ast.FormattedValue(value=value, format_spec=spec):
+                return is_plain_spec(_spec_of(spec)) or self._holds(value, frame)
+            case ast.Await(value=value) | ast.Starred(value=value) | ast.NamedExpr(value=value) | ast.UnaryOp(operand=value):
+                return self._holds(value, frame)
+            case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value) | ast.SetComp(elt=value) | ast.Subscript(value=value):
+                return self._holds(value, frame)
             case _:
                 return False
 

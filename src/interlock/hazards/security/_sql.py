@@ -91,6 +91,11 @@ def is_pattern_match(text: Text) -> bool:
     return re.search(r"\bI?LIKE\s+(?:\w+\s*\(\s*)?'", _skeleton(text)) is not None
 
 
+def compares(text: Text) -> bool:
+    """Whether a hole of a text is compared with something, as no sentence of a prompt or a message does it."""
+    return re.search(r"(?:[=<>]|\bI?LIKE)\s*(?:\w*\()?['\"]?%?x\b", _skeleton(text), re.IGNORECASE) is not None
+
+
 def _skeleton(text: Text) -> str:
     return "".join("x" if isinstance(piece, Hole) else piece for piece in text)
 
@@ -133,17 +138,17 @@ class _Reader:
             else:
                 self._note(token)
 
-    def _note(self, token: str) -> None:
-        if token == ";":
+    def _note(self, word: str) -> None:
+        if word == ";":
             self.at_start, self.before = True, []
             return
-        if self.at_start and token != "(":
-            self.verb, self.at_start = token if token.isalpha() else "", False
-        if token == "(":
+        if self.at_start and word != "(":
+            self.verb, self.at_start = word if word.isalpha() else "", False
+        if word == "(":
             self.opened.append(self._last)
-        elif token == ")" and self.opened:
+        elif word == ")" and self.opened:
             self.opened.pop()
-        self.before = [*self.before[-5:], token]
+        self.before = [*self.before[-5:], word]
         self.is_close = True
 
     @property

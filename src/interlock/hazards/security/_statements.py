@@ -6,7 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
-from interlock.hazards.security._sql import is_clause, is_pattern_match, is_statement
+from interlock.hazards.security._sql import compares, is_clause, is_pattern_match, is_statement
 from interlock.source.sinks import words
 from interlock.source.text import Hole, arguments_of, parameter_owner
 
@@ -58,7 +58,7 @@ def statements(module: Module, texts: Texts) -> Iterator[Text]:
     for node in module.nodes(ast.Return):
         function = module.function(node)
         if node.value is not None and function is not None and _MAKES.search(words(function.name)) and _may_be_text(node.value):
-            yield from _sql_of(node.value, texts, is_clause_enough=False)
+            yield from (text for text in _sql_of(node.value, texts, is_clause_enough=False) if compares(text))
 
 
 def _sql_of(expr: ast.expr, texts: Texts, *, is_clause_enough: bool) -> Iterator[Text]:
@@ -110,9 +110,7 @@ def _values(expr: ast.expr) -> list[ast.expr]:
 
 
 def _may_be_text(expr: ast.expr) -> bool:
-    return isinstance(
-        expr, (ast.JoinedStr, ast.BinOp, ast.Call, ast.Name, ast.Attribute, ast.IfExp, ast.BoolOp, ast.Await, ast.NamedExpr)
-    )
+    return not isinstance(expr, (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.Lambda, ast.Compare, ast.Starred))
 
 
 def _is_alchemy(function: ast.expr, module: Module) -> bool:

@@ -47,9 +47,39 @@ HAZARD = Hazard(
     severity=Severity.CRITICAL,
     advice='hand the value over as a parameter: execute("... = %s", (value,)); look names and sort orders up in a dict of allowed ones',
     needles=(
-        (b"SELECT", b"select", b"Select", b"INSERT", b"insert", b"UPDATE", b"update", b"DELETE", b"delete", b"WHERE", b"where")
-        + (b"extra(", b"order", b"ORDER", b"IDENTIFIED", b"PASSWORD"),
-        (b"execute", b"query", b"Query", b"QUERY", b"sql", b"SQL", b"raw(", b"extra(", b"text(", b"fetch", b"cursor", b"db", b"conn"),
+        (
+            b"SELECT",
+            b"select",
+            b"Select",
+            b"INSERT",
+            b"insert",
+            b"UPDATE",
+            b"update",
+            b"DELETE",
+            b"delete",
+            b"WHERE",
+            b"where",
+            b"extra(",
+            b"order",
+            b"ORDER",
+            b"IDENTIFIED",
+            b"PASSWORD",
+        ),
+        (
+            b"execute",
+            b"query",
+            b"Query",
+            b"QUERY",
+            b"sql",
+            b"SQL",
+            b"raw(",
+            b"extra(",
+            b"text(",
+            b"fetch",
+            b"cursor",
+            b"db",
+            b"conn",
+        ),
     ),
     signal="statements that the database has not seen before; syntax errors near a quote; rows returned per call rise",
     scenario="a value with a quote in it (O'Brien, ' OR '1'='1) finds the same rows as any other value that is not there: none",
@@ -285,6 +315,113 @@ def find(connection, name):
     connection.execute(sql.SQL(f"SELECT * FROM people WHERE name = '{name}'"))  # expect: security/sql-injection
 """,
     """
+import discord
+from discord.ext import commands
+from telegram import Update
+
+bot = commands.Bot(command_prefix=".")
+
+@bot.command(pass_context=True)
+async def search(ctx, kind, name):
+    cursor.execute("SELECT * FROM gyms WHERE name LIKE '%" + str(name) + "%'")  # expect: security/sql-injection
+    cursor.execute(f"UPDATE users SET name = '{ctx.author.name}' WHERE id = {ctx.author.id}")  # expect: security/sql-injection
+
+@bot.tree.command(name="top")
+async def top(interaction: discord.Interaction, column: str):
+    await db.fetch(f"SELECT * FROM users ORDER BY {column}")  # expect: security/sql-injection
+
+@bot.event
+async def on_message(message):
+    words = message.content.split()
+    cursor.execute(f"SELECT * FROM words WHERE word = '{words[1]}'")  # expect: security/sql-injection
+
+async def start(update: Update, context):
+    name = " ".join(context.args)
+    cursor.execute(f"SELECT * FROM users WHERE name = '{name}'")  # expect: security/sql-injection
+""",
+    """
+import sqlalchemy as s
+import pandas as pd
+
+class Repositories:
+    def _query(self, source, **filters):
+        query = "SELECT * FROM repositories"
+        search = filters.get("search")
+        columns = filters.get("columns") or ["name", "owner"]
+        if search:
+            query = f"SELECT * FROM ({query}) found"
+            query += f" WHERE {columns.pop(0)} ILIKE '%{search}%'"  # expect: security/sql-injection
+            for column in columns:
+                query += f" OR {column} ILIKE '%{search}%'"  # expect: security/sql-injection
+        return query, {"status": "success"}
+
+    def page(self, source, **filters):
+        query = self._query(source, **filters)
+        return pd.read_sql(s.sql.text(query[0]), self.engine)
+
+    def of_user(self, user_id):
+        return self.session.execute_sql(s.sql.text(f"SELECT * FROM r WHERE user_id={user_id}"))  # expect: security/sql-injection
+
+def user_sql(name):
+    return f"SELECT * FROM users WHERE name = '{name}'"  # expect: security/sql-injection
+""",
+    """
+import json
+import pickle
+from string import Template
+
+QUERIES = {"by_name": "SELECT * FROM users WHERE name = '{name}'", "all": "SELECT * FROM users"}
+
+class Query:
+    def __init__(self, connection):
+        self.connection = connection
+        self.sql = "SELECT * FROM users WHERE 1 = 1"
+        self.conditions = []
+
+    def named(self, name):
+        self.sql += f" AND name = '{name}'"  # expect: security/sql-injection
+
+    def within(self, city):
+        self.conditions.append(f"city = '{city}'")  # expect: security/sql-injection
+
+    def run(self):
+        self.connection.execute("SELECT * FROM users WHERE " + " AND ".join(self.conditions))
+        return self.connection.execute(self.sql)
+
+def keep(connection, name, data, keys):
+    connection.execute("UPDATE kept SET value = '%s'" % json.dumps(data))  # expect: security/sql-injection
+    connection.execute(f"UPDATE kept SET value = '{pickle.dumps(data)}'")  # expect: security/sql-injection
+    connection.execute(QUERIES["by_name"].format(name=name))  # expect: security/sql-injection
+    connection.execute(Template("DELETE FROM kept WHERE name = '$name'").substitute(name=name))  # expect: security/sql-injection
+    connection.execute(f"SELECT * FROM kept WHERE name IN {str(tuple(keys))}")  # expect: security/sql-injection
+
+def create(connection, user, kind, password):
+    suffixes = {"password": "IDENTIFIED BY '%s'", "external": "IDENTIFIED EXTERNALLY"}
+    statement = "ALTER USER shop "
+    statement += suffixes.get(kind, "") % password  # expect: security/sql-injection
+    connection.execute(statement)
+""",
+    """
+import web
+from flask import request
+from sqlalchemy import text
+
+def lambda_handler(event, context):
+    return db.execute(f"SELECT * FROM {event['table']}")  # expect: security/sql-injection
+
+@app.route("/users")
+def users():
+    order = request.args.get("order", "id")
+    found = session.query(User).order_by(text(f"{order} DESC"))  # expect: security/sql-injection
+    return found, db.select("users", order=order)  # expect: security/sql-injection
+
+def requests(mode, order: str | None = None):
+    options = {"limit": 10}
+    if order:
+        options["order"] = order
+    return web.database().select("requests", **options)  # expect-later: security/sql-injection
+""",
+    """
 def find(cursor, name):
     query = "SELECT * FROM people WHERE name = '{name}'"
     cursor.execute(query.format(**locals()))  # expect-later: security/sql-injection
@@ -402,5 +539,115 @@ def kinds(cursor, names):
         if name not in {"a", "b"}:
             raise ValueError(name)
     cursor.execute(f"SELECT {', '.join(names)} FROM orders")
+""",
+    """
+import discord
+from discord.ext import commands
+
+bot = commands.Bot(command_prefix=".")
+
+@bot.command()
+async def pay(ctx, member: discord.Member, amount: int, kind):
+    table = "gyms" if kind == "gym" else "stops"
+    await db.execute(f"UPDATE {table} SET paid = paid + {amount} WHERE id = {member.id} AND guild = '{ctx.guild.id}'")
+    await db.execute("SELECT * FROM gyms WHERE name LIKE ?", (kind,))
+
+@bot.event
+async def on_raw_reaction_add(payload):
+    await db.execute(f"SELECT * FROM roles WHERE message = {payload.message_id} AND user = {payload.user_id}")
+""",
+    """
+import click
+from django.core.management.base import BaseCommand
+
+@click.group()
+def cli():
+    pass
+
+@cli.command()
+def forget(name):
+    connection.execute(f"DELETE FROM users WHERE name = '{name}'")
+
+@app.cli.command("rename")
+def rename(name):
+    connection.execute(f"UPDATE users SET name = '{name}'")
+
+class Command(BaseCommand):
+    def handle(self, *args, **options):
+        connection.execute(f"DELETE FROM users WHERE name = '{options['name']}'")
+
+def jobs_of(kind):
+    return connection.execute(f"SELECT * FROM jobs WHERE kind = '{kind}'")
+
+def main(kind):
+    jobs_of(kind)
+    jobs_of("all")
+
+if __name__ == "__main__":
+    main()
+""",
+    """
+import json
+from hashlib import md5
+from flask import request
+from sqlalchemy import text
+
+ORDERS = {"newest": "created_at DESC", "name": "name"}
+KINDS = {"a": "kind = 'a'", "b": "kind = 'b'"}
+
+class Store:
+    def _key(self, key):
+        return md5(pickle.dumps(key)).hexdigest()
+
+    def get(self, key):
+        return self._get(self._key(key))
+
+    def _get(self, key):
+        return list(self.connection.execute(f"SELECT value FROM store WHERE key = '{key}'"))
+
+    def of_user(self, user_id: int, kind):
+        self.connection.execute("SELECT * FROM store WHERE " + KINDS[kind])
+        self.connection.execute("UPDATE store SET value = '" + json.dumps({"version": 1}) + "'")
+        return self.connection.execute(text(f"SELECT * FROM store WHERE user_id = {user_id}"))
+
+@app.route("/users")
+def users():
+    order = ORDERS.get(request.args.get("order"), "id")
+    prisma.user.delete(where={"id": request.args["id"]})
+    session.query(User).order_by(request.args["order"])
+    return session.query(User).order_by(text(order)), db.select("users", order=order)
+
+def create(connection, user, comment):
+    connection.execute("CREATE USER shop IDENTIFIED BY :password", {"password": user})
+    servers = [row["server"] for row in connection.execute("SELECT server FROM servers")]
+    return connection.execute(f"SELECT * FROM sites WHERE server = '{servers[0]}'")
+""",
+    """
+from string import Template
+
+KINDS = {"new": "created", "old": "archived"}
+
+class Query:
+    def __init__(self, connection):
+        self.connection = connection
+        self.sql = "SELECT * FROM users WHERE 1 = 1"
+        self.values = []
+
+    def named(self, name):
+        self.sql += " AND name = %s"
+        self.values.append(name)
+
+    def run(self):
+        return self.connection.execute(self.sql, self.values)
+
+def user_sql(kind, table):
+    return f"SELECT * FROM users WHERE kind = '{KINDS[kind]}'", Template("SELECT * FROM $table WHERE id = :id").substitute(table=table)
+
+def question_query(question):
+    return f"Select the best answer from the list to the question: '{question}'"
+
+async def pages(client, kind):
+    statement, values = "SELECT * FROM pages WHERE kind = $1", [kind]
+    return await client.fetch(statement, *values)
 """,
 )
