@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +60,6 @@ def test_an_import_goes_below_what_must_stay_first() -> None:
     assert after_import("") == "import time\n"
 
 
-@pytest.mark.xfail(reason="a known mistake: it goes between a decorator and its function")
 def test_an_import_goes_above_the_decorators_of_what_it_precedes() -> None:
     assert after_import("@f\ndef g(): pass\n") == "import time\n@f\ndef g(): pass\n"
 

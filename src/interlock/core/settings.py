@@ -117,7 +117,7 @@ def strict(document: Document, kind: type[T], table: object, what: str) -> T:
 
 def _typed(document: Document, hint: object, key: str, value: object, what: str) -> object:
     """One value, if it is of the type that the settings want."""
-    if hint == tuple[str, ...] or hint == list[object]:  # noqa: PLR1714 - a set of types would hide them from the type checker.
+    if hint == tuple[str, ...] or hint == list[object]:
         items = cast("list[object]", value) if isinstance(value, list) else None
         if hint == list[object] and items is not None:
             return items

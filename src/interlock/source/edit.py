@@ -30,7 +30,8 @@ def importing(module: Module, name: str) -> Edit:
     """The edit that imports a module, below the docstring and the `__future__` imports; nothing if it is there already."""
     present = {alias.name for node in module.nodes(ast.Import) for alias in node.names if alias.asname is None}
     first = next((statement for statement in module.tree.body if not _stays_first(statement)), None)
-    start = module.start(first) if first is not None else len(module.text)
+    first = next(iter(getattr(first, "decorator_list", [])), first)
+    start = module.offset(first.lineno, 0) if first is not None else len(module.text)
     return Edit(start, start, "" if name in present else f"import {name}\n")
 
 

@@ -17,6 +17,7 @@ from interlock.source.module import FUNCTIONS, LOOPS, SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from interlock.source.module import Function, Module, Scope
 
@@ -59,7 +60,8 @@ class _Use:
     def is_beside(self, binder: ast.AST) -> bool:
         """Whether the binding and the use stand in the two arms of one `if`, so that one run takes only one of them."""
         meeting, below = self._meeting(binder)
-        return isinstance(meeting, ast.If) and self.arm(meeting) not in {"test", _field(meeting, below)}
+        arms = {self.arm(meeting), _field(meeting, below)} if isinstance(meeting, ast.If) else set[str]()
+        return arms == {"body", "orelse"}
 
     def arm(self, block: ast.AST) -> str:
         """The field of a node around the use in which the use stands."""
@@ -67,10 +69,10 @@ class _Use:
             self._arms[block] = _field(block, self.below[block])
         return self._arms[block]
 
-    def shares_loop(self, binder: ast.AST) -> bool:
-        """Whether a binding further down reaches the use on the next turn of a loop around both."""
+    def loops_with(self, binder: ast.AST) -> set[ast.AST]:
+        """The loops around both the use and a binding."""
         meeting, _ = self._meeting(binder)
-        return any(loop is meeting or loop in self._module.ancestors(meeting) for loop in self.loops)
+        return {loop for loop in self.loops if loop is meeting or loop in self._module.ancestors(meeting)}
 
     def _meeting(self, node: ast.AST) -> tuple[ast.AST, ast.AST]:
         """The innermost node around both the use and another node, and the node below it on the way to the other."""
@@ -136,15 +138,9 @@ class Names:
         bindings = self.lookup(name, at)
         looped = self._comprehended(bindings)
         if looped:
-            around = list(self._module.ancestors(at))
-            for inner in around:
-                for binding, comprehension in looped:
-                    if (
-                        self._module.parent(comprehension) is inner
-                        and comprehension.iter is not at
-                        and comprehension.iter not in around
-                    ):
-                        return [binding]
+            inner = self._innermost(looped, at)
+            if inner is not None:
+                return [inner]
             bindings = [binding for binding in bindings if all(binding is not other for other, _ in looped)]
         if not bindings or not self._same_run(bindings[0], at):
             return list(reversed(bindings))
@@ -155,11 +151,27 @@ class Names:
             if not use.is_beside(binding.node):
                 seen.append(binding)
             if binding.is_parameter or self._dominates(binding.node, use):
-                return seen
-        if not use.loops:
-            return seen
+                return seen + self._turned_round(bindings, seen, use, use.loops - use.loops_with(binding.node))
+        return seen + self._turned_round(bindings, seen, use, use.loops)
+
+    def _turned_round(
+        self, bindings: list[Binding], seen: list[Binding], use: _Use, loops: AbstractSet[ast.AST]
+    ) -> list[Binding]:
+        """The bindings further down that reach a use on the next turn of one of these loops."""
+        if not loops:
+            return []
         known = set(seen)
-        return seen + [found for found in bindings if found not in known and use.shares_loop(found.node)]
+        return [found for found in bindings if found not in known and not loops.isdisjoint(use.loops_with(found.node))]
+
+    def _innermost(self, looped: list[tuple[Binding, ast.comprehension]], at: ast.AST) -> Binding | None:
+        """The variable of the innermost comprehension around a use that binds the name, unless the use is what it runs over."""
+        around = list(self._module.ancestors(at))
+        for inner in around:
+            for binding, comprehension in looped:
+                is_here = self._module.parent(comprehension) is inner
+                if is_here and comprehension.iter is not at and comprehension.iter not in around:
+                    return binding
+        return None
 
     def _comprehended(self, bindings: list[Binding]) -> list[tuple[Binding, ast.comprehension]]:
         """Those of the bindings that are the variable of a comprehension, which nothing outside it sees."""

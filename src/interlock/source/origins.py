@@ -240,6 +240,8 @@ class Origins:
         left = self._follow(expr.left, frame)
         factor = makers.number(self._module, expr.right)
         match expr.op:
+            case ast.Mult() if factor is None and (times := makers.number(self._module, expr.left)):
+                return self._follow(expr.right, frame).clocks(lambda part: part.scaled(times))
             case ast.Mod() if isinstance(expr.left, ast.Constant) and isinstance(expr.left.value, (str, bytes)):
                 return mixed([left, self._follow(expr.right, frame)])
             case ast.Mult() if factor:

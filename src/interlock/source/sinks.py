@@ -52,7 +52,7 @@ class Sink:
 
 _IDEMPOTENCY: Final = re.compile(
     r"(^|_)(idempotency|idempotence|idempotent|idem|dedup|dedupe|deduplication)(_(key|id|token|hash|header))?(_(str|string|text|raw|source|base|data|parts|input))?$"
-    r"|^(client_token|client_request_token|paypal_request_id|x_idempotency_key)$"
+    r"|^(client_token|client_request_token|pay_?pal_request_id|x_idempotency_key)$"
 )
 _BUSINESS: Final = re.compile(
     r"(^|_)(order|transaction|txn|tx|payment|charge|refund|invoice|transfer|payout|booking|receipt|reservation|subscription|user"

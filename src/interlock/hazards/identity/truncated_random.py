@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.identity._telling import REQUESTS_PER_S, even_chance, in_words, only_who
+from interlock.hazards.identity._telling import REQUESTS_PER_S, even_chance, in_words, only_who, tells_one_from_another
 from interlock.source.edit import edited, importing, replacing
 from interlock.source.module import LOOPS
 from interlock.source.origin import Kind
-from interlock.source.sinks import Purpose, Role
+from interlock.source.sinks import Purpose, Role, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
         drawn = {part.maker or part.site for part in origin.of(Kind.RANDOM)}
         if bits is None or bits >= _enough_bits(sink) or drawn <= reported:
             continue
-        if _tells_apart_alone(origin) and not _is_drawn_again(sink, origin, module) and _is_kept(sink):
+        if _tells_apart_alone(sink, origin) and not _is_drawn_again(sink, origin, module) and _is_kept(sink):
             reported |= drawn
             yield HAZARD.finding(module, sink.value, _message(sink, origin, bits))
 
@@ -85,9 +85,12 @@ def _random_bits(origin: Origin) -> float | None:
     return sum(known) if drawn and len(known) == len(drawn) else None
 
 
-def _tells_apart_alone(origin: Origin) -> bool:
+def _tells_apart_alone(sink: Sink, origin: Origin) -> bool:
     """Whether nothing else in the value makes it different for each operation."""
     fine = any(part.resolution_s < _FINE_S for part in origin.of(Kind.CLOCK))
+    if sink.purpose is Purpose.NAME and words(sink.name).endswith(("filename", "file_name")):
+        # A file's ending and folder do not tell one from another.
+        return not fine and not any(tells_one_from_another(part) for part in origin.parts)
     return only_who(origin.parts) and not fine
 
 
@@ -145,6 +148,13 @@ def inject(module: Module) -> Iterator[Mutant]:
 
 
 BAD = (
+    '''
+import uuid
+
+def store(upload, folder, ext):
+    filename = f"{uuid.uuid4().hex[:5]}.{ext}"  # expect: identity/truncated-random
+    (folder / filename).write_bytes(upload.content)
+''',
     """
 import random
 import secrets
@@ -173,6 +183,15 @@ class Account(Base):
 )
 
 GOOD = (
+    '''
+import uuid
+
+def store(upload, folder, name):
+    filename = f"{uuid.uuid4().hex}.{upload.extension}"
+    (folder / filename).write_bytes(upload.content)
+    pod_name = f"{name}-{uuid.uuid4().hex[:6]}"
+    return pod_name
+''',
     """
 import secrets
 import uuid

@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from interlock.hazards.redis._accesses import accesses_in, calls_in, frame_of, given_to, parameters
+from interlock.hazards.redis._accesses import READS_MANY, accesses_in, calls_in, frame_of, given_to, parameters
 from interlock.hazards.redis._acts import ends_only, is_act, is_dropped, is_end
 from interlock.hazards.redis._flow import depends, shares_way
 from interlock.hazards.redis._locks import is_guarded
@@ -40,8 +40,12 @@ class _Place:
     outer: _Place | None = None  # and where it is made
 
 
-def claims(read: Access, function: Function, module: Module) -> Iterator[Access]:
-    """The commands that take off what was read, after it was worked on, and without a look at who took it."""
+def unclaimed(read: Access, function: Function, module: Module) -> Access | None:
+    """The command that takes off what was read and worked on, without a look at who took it; None if all is well."""
+    return next(_claims(read, function, module), None) if read.name in READS_MANY else None
+
+
+def _claims(read: Access, function: Function, module: Module) -> Iterator[Access]:
     for place in _places(_Place(function, read.result, {}), module, {function}):
         takes = [
             access

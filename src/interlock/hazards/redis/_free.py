@@ -27,10 +27,10 @@ def taken_later(read: Access, module: Module) -> Access | None:
     key = read.command.key
     if function is None or key is None or read.name not in _ASKS or read.helper is not None:
         return None
-    numbers = [number for number in _numbers(read, module) if depends(module, key, number)]
+    numbers = [number for number in _numbers(read, module) if _follows(key, number, module)]
     is_search = numbers and any(
         node.value is not None
-        and any(depends(module, node.value, number) for number in numbers)
+        and any(_follows(node.value, number, module) for number in numbers)
         and any(sense is Sense.ABSENT for guard in guards(module, node) for sense, _ in senses(module, guard, read))
         for node in module.names.returns(function)
     )
@@ -38,17 +38,24 @@ def taken_later(read: Access, module: Module) -> Access | None:
 
 
 def _numbers(read: Access, module: Module) -> Iterator[ast.AST]:
-    """Where the numbers of the loops around a read come from: `range(...)`, `count()`, the 1 of `n += 1`."""
+    """Where the numbers of the loops around a read come from: `range(...)`, `count()`, the `n` of `n += 1`."""
     for around in module.ancestors(read.at):
         match around:
             case ast.For(iter=ast.Call(func=ast.Name(id="range" | "count") | ast.Attribute(attr="count")) as numbers):
                 yield numbers
             case ast.While():
-                yield from (node.value for node in ast.walk(around) if isinstance(node, ast.AugAssign))
+                yield from (node.target for node in ast.walk(around) if isinstance(node, ast.AugAssign))
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 return
             case _:
                 pass
+
+
+def _follows(expr: ast.expr, number: ast.AST, module: Module) -> bool:
+    """Whether an expression changes with a number. A counter is told by its name: the turn before has raised it."""
+    if isinstance(number, ast.Name):
+        return any(isinstance(node, ast.Name) and node.id == number.id for node in ast.walk(expr))
+    return depends(module, expr, number)
 
 
 def _taker(read: Access, module: Module) -> Access | None:

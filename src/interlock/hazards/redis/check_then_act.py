@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from interlock.core.finding import Severity
 from interlock.hazards.hazard import Hazard, Mutant
-from interlock.hazards.redis._accesses import READS_MANY, accesses_in, calls_in
-from interlock.hazards.redis._claims import claims
+from interlock.hazards.redis._accesses import accesses_in, calls_in
+from interlock.hazards.redis._claims import unclaimed
 from interlock.hazards.redis._flow import Sense, guards, senses
 from interlock.hazards.redis._free import taken_later
 from interlock.hazards.redis._locks import is_guarded
@@ -80,7 +80,8 @@ def detect(function: Function, module: Module) -> Iterator[Finding]:
             yield HAZARD.finding(module, pair.read.at, message)
     for read in accesses:
         if not any(earlier.meets(read) for earlier, _ in told):
-            for write in _claimed_by_nobody(read, function, module):
+            write = unclaimed(read, function, module)
+            if write is not None:
                 told.append((read, write))
                 yield _claim(read, write, module)
         taken = taken_later(read, module)
@@ -104,11 +105,6 @@ def _is_told(pair: Pair, earlier: tuple[Access, Access], module: Module) -> bool
     if read.meets(pair.read) or write.meets(pair.write):
         return True
     return any(sense is Sense.ABSENT for guard in guards(module, pair.write.at) for sense, _ in senses(module, guard, read))
-
-
-def _claimed_by_nobody(read: Access, function: Function, module: Module) -> Iterator[Access]:
-    if read.name in READS_MANY:
-        yield from list(claims(read, function, module))[:1]
 
 
 def _claim(read: Access, write: Access, module: Module) -> Finding:
@@ -183,6 +179,13 @@ def start(job):
     if r.hget("states", job) == b"pending":  # expect: redis/check-then-act
         r.hset("states", job, "running")
         execute(job)
+
+def send_once(mail, is_strict):
+    if is_strict:
+        if r.exists(f"sent:{mail.id}"):  # expect: redis/check-then-act
+            return
+    r.set(f"sent:{mail.id}", 1, ex=3600)
+    deliver(mail)
 
 def enter(name):
     while r.get(f"mutex:{name}"):  # expect: redis/check-then-act
@@ -326,11 +329,6 @@ class RetryQueue:
         rows = self.redis.lrange("buffer", 0, -1)
         self.redis.delete("buffer")  # expect: redis/check-then-act
         return [json.loads(row) for row in rows]
-
-    def flush(self):
-        rows = self.redis.lrange("rows", 0, -1)
-        self.store(rows)
-        self.redis.delete("rows")  # expect: redis/check-then-act
 """,
     """
 import asyncio
@@ -504,7 +502,7 @@ def remove_member(group, member):
     r.srem(f"group:{group}", member)
 
 def jobs():
-    return [fetch(job_id) for job_id in r.lrange("jobs", 0, -1)]
+    return compact([fetch(job_id) for job_id in r.lrange("jobs", 0, -1)])
 
 def fetch(job_id):
     try:
@@ -587,6 +585,17 @@ def add_to_list(user_id, item):
                 return
             except redis.WatchError:
                 continue
+
+def work_alone():
+    with r.lock("work", timeout=60):
+        return [_work(item) for item in r.lrange("todo", 0, -1)]
+
+def work_one(item):
+    _work(item)
+
+def _work(item):
+    perform(item)
+    r.lrem("todo", 1, item)
 
 def reserve(order_id):
     if not r.set(f"busy:{order_id}", "1", nx=True, ex=30):
