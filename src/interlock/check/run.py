@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from interlock.check.inspect import Inspection, Problem, inspect
+from interlock.core.errors import WorldError
 from interlock.core.globs import matches
 from interlock.core.settings import Document, strict
 from interlock.core.verdict import Verdict
@@ -102,11 +103,15 @@ def _each(paths: Mapping[str, str]) -> Iterator[Inspection]:
         yield from (_read(*path) for path in paths.items())
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - a few files do not pay for it.
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - likewise.
     from multiprocessing import active_children  # noqa: PLC0415 - likewise.
 
     with ProcessPoolExecutor(initializer=_leave_interrupts_to_the_parent) as pool:
         try:
             yield from pool.map(_read, paths.keys(), paths.values(), chunksize=_CHUNK)
+        except BrokenProcessPool as error:
+            message = "a process of the check was killed, for example for want of memory; what it had in hand is not known"
+            raise WorldError(message) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():  # Whoever stops us does not wait for what they have in hand.

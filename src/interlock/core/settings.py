@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 FILES: Final = ("interlock.toml", "pyproject.toml")
+_WANTED: Final = {
+    str(str): "a text",
+    str(int): "a whole number",
+    str(bool): "true or false",
+    str(tuple[str, ...]): "a list of texts",
+    str(list[object]): "a list of tables",
+}
 SECTIONS: Final = ("check", "feature")
 
 
@@ -117,18 +124,24 @@ def strict(document: Document, kind: type[T], table: object, what: str) -> T:
 
 def _typed(document: Document, hint: object, key: str, value: object, what: str) -> object:
     """One value, if it is of the type that the settings want."""
-    if hint == tuple[str, ...] or hint == list[object]:
-        items = cast("list[object]", value) if isinstance(value, list) else None
-        if hint == list[object] and items is not None:
-            return items
-        if items is not None and all(isinstance(item, str) for item in items):
-            return tuple(items)
-        wanted = "tables" if hint == list[object] else "texts"
-        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected a list of {wanted}")
-    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
-        expected = {"str": "a text", "int": "a whole number", "bool": "true or false"}.get(hint.__name__, hint.__name__)
-        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected {expected}")
-    return value
+    items = _items(value)
+    is_texts = items is not None and all(isinstance(item, str) for item in items)
+    fits = {
+        "a text": isinstance(value, str),
+        "a whole number": isinstance(value, int) and not isinstance(value, bool),
+        "true or false": isinstance(value, bool),
+        "a list of texts": is_texts,
+        "a list of tables": items is not None,
+    }
+    wanted = _WANTED[str(hint)]
+    if not fits[wanted]:
+        raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected {wanted}")
+    return tuple(items) if is_texts and items is not None and wanted == "a list of texts" else value
+
+
+def _items(value: object) -> list[object] | None:
+    """The items of a list; None if it is something else."""
+    return cast("list[object]", value) if isinstance(value, list) else None
 
 
 def _shown(value: object) -> str:

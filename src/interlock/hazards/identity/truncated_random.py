@@ -140,7 +140,7 @@ def inject(module: Module) -> Iterator[Mutant]:
         if (
             whole
             and whole[0].maker is not None
-            and sink.purpose is not Purpose.LABEL
+            and sink.purpose not in {Purpose.LABEL, Purpose.NAME}
             and sink.role in {Role.ASSIGNED, Role.DEFAULT}
         ):
             edits = [replacing(module, sink.value, "uuid.uuid4().hex[:8]"), importing(module, "uuid")]
@@ -148,13 +148,13 @@ def inject(module: Module) -> Iterator[Mutant]:
 
 
 BAD = (
-    '''
+    """
 import uuid
 
 def store(upload, folder, ext):
     filename = f"{uuid.uuid4().hex[:5]}.{ext}"  # expect: identity/truncated-random
     (folder / filename).write_bytes(upload.content)
-''',
+""",
     """
 import random
 import secrets
@@ -183,7 +183,7 @@ class Account(Base):
 )
 
 GOOD = (
-    '''
+    """
 import uuid
 
 def store(upload, folder, name):
@@ -191,7 +191,7 @@ def store(upload, folder, name):
     (folder / filename).write_bytes(upload.content)
     pod_name = f"{name}-{uuid.uuid4().hex[:6]}"
     return pod_name
-''',
+""",
     """
 import secrets
 import uuid
