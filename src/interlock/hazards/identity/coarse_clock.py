@@ -109,7 +109,30 @@ def _is_for_people(sink: Sink, origin: Origin, module: Module) -> bool:
         if isinstance(part.site, ast.Constant) and isinstance(part.site.value, str)
     )
     is_file = re.search(r"file_?name$", sink.name, re.IGNORECASE) is not None
-    return not set(texts).isdisjoint(" []()") or (is_file and not _is_stored(sink, module))
+    return not set(texts).isdisjoint(" []()") or (is_file and not _is_stored(sink, module)) or _is_a_label(sink, module)
+
+
+def _is_a_label(sink: Sink, module: Module) -> bool:
+    """Whether a local name does nothing but become the `name` of something that has an id of its own: `{"name": job_name}`."""
+    function = module.function(sink.value)
+    uses = [node for node in ast.walk(function) if _reads(node, sink.name)] if function else []
+    return bool(uses) and all(_labels(use, module) for use in uses)
+
+
+def _reads(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+
+
+def _labels(use: ast.AST, module: Module) -> bool:
+    """Whether a use is an entry called name or title, or an argument of a log line."""
+    match module.parent(use):
+        case ast.Dict(keys=keys, values=values):
+            key = next(key for key, value in zip(keys, values, strict=True) if value is use or key is use)
+            return isinstance(key, ast.Constant) and key.value in {"name", "title", "display_name", "label"}
+        case ast.Call(func=ast.Attribute(attr="debug" | "info" | "warning" | "error" | "exception")):
+            return True
+        case _:
+            return False
 
 
 def _is_stored(sink: Sink, module: Module) -> bool:
@@ -220,6 +243,10 @@ from flask import send_file
 def export(rows, title):
     filename = f"{title}-{datetime.now():%Y%m%d%H%M%S}.csv"
     return send_file(rows, download_name=filename)
+
+def compile_job(client, project):
+    job_name = f"{project}-compile-{datetime.now():%Y%m%d%H%M%S}"
+    return client.post("/jobs/", json={"name": job_name, "steps": ["compile"]}).json()["id"]
 
 def describe(job):
     job.name = f"import of {datetime.now():%H:%M:%S}"
