@@ -10,6 +10,7 @@ import pytest
 from interlock.check.discovery import discover
 from interlock.check.repository import Change, Repository
 from interlock.core.errors import UsageError, WorldError
+from interlock.gate.change import changed_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,8 +89,7 @@ def test_odd_names_go_there_and_back(git: Git, name: str) -> None:
     git.write({name: "1\n2\n", "other.py": "1\n2\n3\n", "star.py": "1\n"})
     end = git.commit()
     assert git.repository.contents(end, [name]) == {name: b"1\n2\n"}
-    assert git.repository.added_lines(f"{end}^", end, name) == {2}
-    assert name in git.repository.mentioning(end, "2")
+    assert name in git.repository.mentioning(end, ["2"])
 
 
 def test_changes_between_two_commits_and_to_the_work_tree(git: Git) -> None:
@@ -165,21 +165,16 @@ def test_content_that_git_has_lost_is_unknown(git: Git) -> None:
         ("1\n2\n3\n", "1\nX\n3\n", {2}),
         ("1\n2\n3\n", "1\n3\n", set()),
         ("1\n3\n", "1\n2\n3\n4\n", {2, 4}),
-        ("1\n2", "1\n2\n", {2}),
-        ("1\n", "1\r\n", {1}),
-        ("1\n", "1\n\f@@ -1 +900,9 @@\n\f@@\n", {2, 3}),
+        ("1\n", "1\n@@ -1 +900,9 @@\n@@\n", {2, 3}),
         (None, "1\n2", {1, 2}),
         ("1\n", None, set()),
     ],
 )
-def test_added_lines_are_counted_in_the_file_as_it_is(git: Git, before: str | None, after: str | None, lines: set[int]) -> None:
-    start = git.commit({} if before is None else {"a.py": before})
-    end = git.commit({"a.py": after})
-    assert git.repository.added_lines(start, end, "a.py") == lines
+def test_new_lines_are_counted_in_the_file_as_it_is(before: str | None, after: str | None, lines: set[int]) -> None:
+    assert changed_lines((before or "").encode(), (after or "").encode())[1] == lines
 
 
 def test_the_user_s_own_settings_change_no_answer(git: Git) -> None:
-    """Lines 2 and 8 are near enough to be shown as one hunk, if the settings say so."""
     start = git.commit(
         {".gitattributes": "*.py diff=rot13", "a.py": "".join(f"{number}\n" for number in range(1, 10)), "b.py": ""}
     )
@@ -189,16 +184,43 @@ def test_the_user_s_own_settings_change_no_answer(git: Git) -> None:
     assert paths_of(git.repository.changes(start)) == {"a.py": "M", "b.py": "D", "c.py": "A"}
     end = git.commit()
     assert paths_of(git.repository.changes(start, end)) == {"a.py": "M", "b.py": "D", "c.py": "A"}
-    assert git.repository.added_lines(start, end, "a.py") == {2, 8}
-    assert git.repository.mentioning(end, "x") == ["a.py", "c.py"]
+    assert git.repository.mentioning(end, ["x"]) == ["a.py", "c.py"]
     assert git.repository.files(git.root) == [".gitattributes", "a.py", "c.py"]
 
 
 def test_mentioning_takes_a_text_as_it_stands(git: Git) -> None:
     git.commit({"a.py": "f(x.y)\n", "b.py": "fxxxy\n", "shop/c.py": "a-b f(x.y)", "-e": "--all"})
-    assert git.repository.mentioning("HEAD", "f(x.y)") == ["a.py", "shop/c.py"]
-    assert git.repository.mentioning("HEAD", "--all") == ["-e"]
-    assert git.repository.mentioning("HEAD", "nowhere") == []
+    assert git.repository.mentioning("HEAD", ["f(x.y)"]) == ["a.py", "shop/c.py"]
+    assert git.repository.mentioning("HEAD", ["--all"]) == ["-e"]
+    assert git.repository.mentioning("HEAD", ["nowhere", "fxxxy"]) == ["b.py"]
+    assert git.repository.mentioning("HEAD", []) == []
+
+
+def test_what_a_repository_holds_runs_nothing(git: Git, tmp_path: Path) -> None:
+    """A folder that poses as a repository of its own could name any program as its `core.fsmonitor`."""
+    ran = tmp_path / "ran"
+    config = f'[core]\nrepositoryformatversion = 0\nworktree = "."\nfsmonitor = "touch {ran}; false"\n'
+    git.write({"evil/HEAD": "ref: refs/heads/main\n", "evil/objects/x": "", "evil/refs/x": "", "evil/config": config})
+    discover([str(git.root / "evil")])
+    assert not ran.exists()
+
+
+def test_a_name_that_is_a_branch_and_another_tag_is_no_commit(git: Git) -> None:
+    git.commit({"a.py": "1"})
+    git("tag", "main")
+    assert git.repository.commit("main")
+    git.commit({"a.py": "2"})
+    with pytest.raises(UsageError, match="a branch and a tag"):
+        git.repository.commit("main")
+    with pytest.raises(UsageError, match="names no commit"):
+        git.repository.commit("^HEAD")
+
+
+def test_a_submodule_is_told_though_it_asks_to_be_ignored(git: Git) -> None:
+    start = git.commit({".gitmodules": '[submodule "lib"]\n\tpath = lib\n\turl = ./lib\n\tignore = all\n'})
+    git("update-index", "--add", "--cacheinfo", f"160000,{start},lib")
+    git("commit", "--quiet", "--message", "lib")
+    assert [(change.path, change.is_submodule) for change in git.repository.changes(start, "HEAD")] == [("lib", True)]
 
 
 def test_the_comparison_starts_where_the_head_left_the_base(git: Git) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CLEAN = "def order_id(order):\n    return order.id\n"
 BAD = "import time\n\ndef new_order(user):\n    order_id = f'{user.id}-{int(time.time())}'\n    return order_id\n"
 HAZARD = "identity/coarse-clock"
-FACTS = re.compile(r"\d+ files?, \d+ hazards?, \d+ findings?, \d+ suppressed(, \d+ not checked)?, \d+\.\d\d s\n")
+FACTS = re.compile(r"\d+ files?, \d+ hazards?, \d+ findings?, \d+ suppressed(, \d+ problems?)?, \d+\.\d\d s\n")
 ESCAPE = "\033"
 
 # Runs the command with one detector that falls over.
@@ -103,7 +103,7 @@ class TestExitCodes:
         ran = interlock_in("check")
         assert (ran.code, ran.out) == (3, "")
         assert ran.complaints[0].startswith("broken.py:1: cannot be parsed by this Python")
-        assert "1 not checked" in ran.err
+        assert "1 problem," in ran.err
 
     def test_70_where_the_fault_is_ours(self, interlock_in: Interlock, tmp_path: Path) -> None:
         write(tmp_path, {"clean.py": "def f(id=now(), uuid=1):\n    pass\n"})
@@ -220,7 +220,7 @@ class TestWhatIsMetOnTheWay:
             "sum.py: is nested too deeply to be parsed",
         ]
         assert "6 files" in ran.err
-        assert "8 not checked" in ran.err
+        assert "8 problems," in ran.err
 
     def test_the_same_in_a_repository(self, interlock_in: Interlock, git: Git) -> None:
         git.write({"bad.py": BAD, "nul.py": b"\0"})
@@ -247,7 +247,7 @@ class TestWhatIsMetOnTheWay:
         assert places(interlock_in("check")) == [f"a/bad.py:4: {HAZARD}"]
 
     def test_what_git_ignores_is_read_only_if_it_is_named(self, interlock_in: Interlock, git: Git) -> None:
-        git.write({".gitignore": "generated.py\nbuild/\n", "generated.py": BAD, "build/bad.py": BAD})
+        git.write({".gitignore": "generated.py\nbuild/\n", "generated.py": BAD, "build/bad.py": BAD, "clean.py": CLEAN})
         assert interlock_in("check", folder=git.root).code == 0
         ran = interlock_in("check", "generated.py", folder=git.root)
         assert places(ran) == [f"generated.py:4: {HAZARD}"]
@@ -450,11 +450,13 @@ class TestSinceABase:
         assert ran.code == 3
         assert any(line.startswith("shop.py:1: cannot be parsed") for line in ran.complaints)
 
-    def test_a_deleted_file_and_one_that_became_a_link_are_nothing_to_read(self, interlock_in: Interlock, git: Git) -> None:
+    def test_a_deleted_file_is_no_news_and_one_that_became_a_link_is_unknown(self, interlock_in: Interlock, git: Git) -> None:
         git.commit({"gone.py": BAD, "link.py": BAD, "there.py": BAD})
         git.write({"gone.py": None, "link.py": None})
         (git.root / "link.py").symlink_to("there.py")
-        assert self.since(interlock_in, git) == []
+        ran = interlock_in("check", "--base", "main", folder=git.root)
+        assert (ran.code, places(ran)) == (3, [])
+        assert "link.py: is a symbolic link" in ran.err
 
     def test_only_the_paths_that_are_named(self, interlock_in: Interlock, git: Git) -> None:
         git.commit({"a/x.py": CLEAN, "b/x.py": CLEAN})

@@ -13,7 +13,7 @@ from interlock.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ENDINGS = (".py", ".pyw")
+ENDINGS = (".py", ".pyw")
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ def _below(folder: Path, found: Discovered) -> None:
     repository = Repository.around(folder)
     names = repository.files(folder) if repository else _walked(folder)
     for name in names:
-        if name.endswith(_ENDINGS) or (folder / name).is_symlink():
+        if name.lower().endswith(ENDINGS) or (folder / name).is_symlink():
             _take(folder / name, found, looked_for=True)
 
 
@@ -69,7 +69,7 @@ def _take(path: Path, found: Discovered, *, looked_for: bool = False) -> None:
     """Notes one file, or why it cannot be read. A link met on the way is not followed: its target is read where it is."""
     name = shown(path)
     if path.is_symlink() and not path.exists():
-        if path.suffix in _ENDINGS or not looked_for:
+        if path.suffix.lower() in ENDINGS or not looked_for:
             found.problems.append(Problem(path=name, line=0, message=_dangling(path)))
     elif path.is_symlink() and path.is_dir():
         if path.resolve() in (around.resolve() for around in path.absolute().parents):

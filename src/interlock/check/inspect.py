@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from interlock.check.suppressions import Suppressions
+from interlock.core.finding import printable
 from interlock.source.module import Module, is_test_path
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Problem:
 
     def __str__(self) -> str:
         """`path:line: what is wrong`."""
-        return f"{self.path}:{self.line}: {self.message}" if self.line else f"{self.path}: {self.message}"
+        place = f"{printable(self.path)}:{self.line}" if self.line else printable(self.path)
+        return f"{place}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,24 @@ def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, i
 
     Test code does not reach production and is only parsed; unless the caller says, the path tells whether a file is test code.
     """
-    concerned = [hazard for hazard in hazards if hazard.concerns(content)]
     try:
-        module = Module(path, decoded(content))
+        text = decoded(content)
+        concerned = [hazard for hazard in hazards if hazard.concerns(_as_parsed(content, text))]
+        module = Module(path, text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
     if not concerned or (is_test_path(path) if is_test is None else is_test):
         return Inspection()
     return _held_against(module, concerned)
+
+
+def _as_parsed(content: bytes, text: str) -> bytes:
+    """The bytes in which needles are searched: as the parser sees them, to whom a full-width letter is a plain one."""
+    if content.isascii() and text.isascii() and len(text) == len(content):
+        return content
+    from unicodedata import normalize  # noqa: PLC0415 - most files are plain ASCII.
+
+    return normalize("NFKC", text).encode(errors="surrogatepass")
 
 
 def decoded(content: bytes) -> str:

@@ -1,6 +1,7 @@
 """What git knows: which files there are, what changed, what a file said at another commit.
 
-Only plumbing commands, whose output git promises to keep; content comes from one `git cat-file` process.
+Content comes from one `git cat-file` process. What a repository holds may not run programs here (`core.fsmonitor`, a folder
+that poses as a repository), nor hide its changes (submodules that ask to be ignored).
 """
 
 from __future__ import annotations
@@ -17,16 +18,11 @@ from interlock.core.errors import UsageError, WorldError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_GIT: Final = ("git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit")
+_NOT_INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")  # A hook's; they would make another folder the repository.
+_LINK: Final = "120000"
+_SUBMODULE: Final = "160000"
 _AT_ONCE: Final = 500  # Paths in one command line, which must not grow longer than the system allows.
-# Hunks of changed lines alone, whatever the user's settings add to them.
-_LINES_ALONE: Final = (
-    "--unified=0",
-    "--inter-hunk-context=0",
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--no-renames",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,17 @@ class Change:
 
     path: str
     status: str  # A added, M modified, D deleted, T another type
+    mode: str = "100644"  # as git writes it; of the later one
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self.mode == _LINK
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether it is another repository."""
+        return self.mode == _SUBMODULE
 
 
 class Repository:
@@ -51,9 +58,9 @@ class Repository:
         """
         try:
             done = subprocess.run(  # noqa: S603 - no shell, and no word of it is an option that others could slip in.
-                ["git", "-C", str(place), "rev-parse", "--show-toplevel"],  # noqa: S607 - whichever git the user runs.
+                [*_GIT, "-C", str(place), "rev-parse", "--show-toplevel"],
                 capture_output=True,
-                env={**os.environ, "LC_ALL": "C"},
+                env=_environment() | {"LC_ALL": "C"},
                 check=False,
             )
         except FileNotFoundError:
@@ -66,9 +73,10 @@ class Repository:
     def _git(self, *arguments: str, given: bytes = b"", allowed: tuple[int, ...] = (0,)) -> bytes:
         try:
             done = subprocess.run(  # noqa: S603 - git, and arguments that are ours.
-                ["git", "--literal-pathspecs", "-C", str(self.root), *arguments],  # noqa: S607 - whichever git the user runs.
+                [*_GIT, "-C", str(self.root), *arguments],
                 input=given,
                 capture_output=True,
+                env=_environment(),
                 check=False,
             )
         except FileNotFoundError as error:
@@ -84,18 +92,32 @@ class Repository:
 
         Raises UsageError if there is none.
         """
-        try:
-            return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
-        except WorldError as error:
+        name = self._named(f"{ref}^{{commit}}")
+        if not name:
             message = f"{ref!r} names no commit in {self.root}; expected a branch, a tag or a commit"
-            raise UsageError(message) from error
+            raise UsageError(message)
+        branch, tag = (self._named(f"refs/{kind}/{ref}^{{commit}}") for kind in ("heads", "tags"))
+        if branch and tag and branch != tag:
+            message = f"{ref!r} is a branch and a tag, and they differ; write refs/heads/{ref} or refs/tags/{ref}"
+            raise UsageError(message)
+        return name
+
+    def _named(self, revision: str) -> str:
+        """The one commit that a revision names; empty if it names none, or a range."""
+        answer = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", revision, allowed=(0, 1, 128))
+        name = answer.decode(errors="replace").strip()
+        return name if set(name) <= set("0123456789abcdef") else ""
 
     def merge_base(self, base: str, head: str) -> str:
-        """Where the head left the base; the base itself if the two share no history."""
-        try:
-            return self._git("merge-base", self.commit(base), self.commit(head)).decode().strip()
-        except WorldError:
-            return self.commit(base)
+        """Where the head left the base; the base itself if the two share no history.
+
+        Raises WorldError if that cannot be told, because the history was not fetched whole.
+        """
+        found = self._git("merge-base", self.commit(base), self.commit(head), allowed=(0, 1)).decode().strip()
+        if not found and self._git("rev-parse", "--is-shallow-repository").strip() == b"true":
+            message = f"the history of {self.root} was not fetched whole, so nobody can say where {head} left {base}"
+            raise WorldError(message)
+        return found or self.commit(base)
 
     def files(self, folder: Path) -> list[str]:
         """Every file below a folder that git tracks, or would: relative to the folder, without what is ignored."""
@@ -105,12 +127,12 @@ class Repository:
     def changes(self, base: str, head: str | None = None) -> list[Change]:
         """The files that differ between a commit and another one, or the work tree (with untracked files) if none is given."""
         between = [base] if head is None else [base, head]
-        listed = self._git("diff", "--name-status", "--no-renames", "--no-ext-diff", "-z", *between, "--")
+        listed = self._git("diff", "--raw", "--no-renames", "--no-ext-diff", "--ignore-submodules=none", "-z", *between, "--")
         parts = listed.decode(errors="surrogateescape").split("\0")[:-1]
-        found = [Change(path, status[:1]) for status, path in zip(parts[::2], parts[1::2], strict=True)]
+        found = [_changed(fields.split(), path) for fields, path in zip(parts[::2], parts[1::2], strict=True)]
         if head is None:
             fresh = self._git("ls-files", "-z", "--others", "--exclude-standard").decode(errors="surrogateescape").split("\0")
-            found += [Change(path, "A") for path in fresh if path]
+            found += [Change(path, "A", _LINK if (self.root / path).is_symlink() else "100644") for path in fresh if path]
         return sorted(found, key=lambda change: change.path)
 
     def contents(self, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
@@ -140,17 +162,31 @@ class Repository:
                     found[path] = name
         return found
 
-    def mentioning(self, commit: str, text: str) -> list[str]:
-        """The files of a commit that hold a text."""
-        listed = self._git("grep", "--name-only", "--no-color", "-z", "--fixed-strings", "-e", text, commit, allowed=(0, 1))
+    def tree(self, commit: str) -> list[str]:
+        """Every file of a commit."""
+        listed = self._git("ls-tree", "-r", "--name-only", "-z", "--full-tree", commit)
+        return [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
+
+    def is_dirty(self) -> bool:
+        """Whether there is work that is not committed."""
+        return bool(self._git("status", "--porcelain", "-z"))
+
+    def mentioning(self, commit: str, texts: Iterable[str]) -> list[str]:
+        """The files of a commit that hold one of these texts."""
+        patterns = [word for text in texts for word in ("-e", text)]
+        if not patterns:
+            return []
+        listed = self._git(
+            "grep", "--text", "--name-only", "--no-color", "-z", "--fixed-strings", *patterns, commit, allowed=(0, 1)
+        )
         return [name.partition(":")[2] for name in listed.decode(errors="surrogateescape").split("\0") if name]
 
-    def added_lines(self, base: str, head: str, path: str) -> set[int]:
-        """The lines of a file at `head` that are not in it at `base`."""
-        text = self._git("diff", *_LINES_ALONE, base, head, "--", path)
-        lines: set[int] = set()
-        for line in text.decode(errors="replace").split("\n"):
-            if line.startswith("@@"):
-                start, _, count = line.split("+", 1)[1].split(" ", 1)[0].partition(",")
-                lines |= set(range(int(start), int(start) + int(count or "1")))
-        return lines
+
+def _changed(fields: list[str], path: str) -> Change:
+    """One entry of `git diff --raw`: modes, objects and status, then the path."""
+    old_mode, new_mode, _, _, status = fields
+    return Change(path, status[:1], old_mode.removeprefix(":") if status.startswith("D") else new_mode)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

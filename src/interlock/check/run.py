@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from interlock.check.discovery import ENDINGS
 from interlock.check.inspect import Inspection, Problem, inspect
 from interlock.core.errors import WorldError
 from interlock.core.globs import matches
@@ -49,7 +50,11 @@ class CheckSettings:
     def of(cls, document: Document) -> CheckSettings:
         """The settings of a project. Raises UsageError if one is not right."""
         section = strict(document, _Section, document.tables.get("check", {}), "check")
-        return cls(exclude=tuple(strict(document, Exclusion, entry, "exclude") for entry in section.exclude))
+        exclude = tuple(strict(document, Exclusion, entry, "exclude") for entry in section.exclude)
+        for rule in exclude:
+            if not rule.reason.strip():
+                raise document.fail("exclude", f"the exclusion of {rule.path!r} gives no reason")
+        return cls(exclude=exclude)
 
     def excludes(self, path: str) -> bool:
         """Whether a file, named relative to the settings, is left out."""
@@ -71,6 +76,8 @@ class Report:
     suppressed: list[Finding] = field(default_factory=list["Finding"])
     problems: list[Problem] = field(default_factory=list["Problem"])
     files: int = 0
+    tests: int = 0  # of the files, those that are test code and were only parsed
+    excluded: int = 0  # files that the settings leave out
     hazards: int = 0
 
     @property
@@ -91,6 +98,7 @@ class Report:
 def check_files(paths: Mapping[str, str], progress: Progress) -> Report:
     """Every finding in these files, which are read from disk. Each path is given with the same path within the project."""
     report = Report(hazards=len(listings()))
+    report.tests = sum(is_test_path(inside) for inside in paths.values())
     for number, seen in enumerate(_each(paths), start=1):
         report.add(seen)
         progress(number, len(paths))
@@ -141,19 +149,25 @@ def check_change(
     A file that is only in `before` is gone. What it held is no news where it turns up again in a new file.
     """
     report = Report(hazards=len(listings()))
-    gone = _held(before, before.keys() - after.keys()) if after.keys() - before.keys() else Counter[Alike]()
+    gone = _held(before, before.keys() - after.keys(), is_test)[0] if after.keys() - before.keys() else Counter[Alike]()
+    report.tests = sum(is_test(path) for path in after)
     for path, content in after.items():
         seen = inspect(path, content, listings(), is_test=is_test(path))
         has_past = bool(path in before and (seen.findings or seen.suppressed))
-        known = gone if path not in before else _held(before, {path} if has_past else set())
-        report.add(Inspection(_fresh(seen.findings, known), _fresh(seen.suppressed, known), seen.problems))
+        found, accepted = (
+            (gone, Counter[Alike]()) if path not in before else _held(before, {path} if has_past else set(), is_test)
+        )
+        report.add(Inspection(_fresh(seen.findings, found), _fresh(seen.suppressed, found + accepted), seen.problems))
     return report
 
 
-def _held(contents: Mapping[str, bytes], paths: AbstractSet[str]) -> Counter[Alike]:
-    """What was found in these files, accepted or not."""
-    seen = [inspect(path, contents[path], listings()) for path in paths]
-    return Counter(_alike(finding) for inspection in seen for finding in (*inspection.findings, *inspection.suppressed))
+def _held(
+    contents: Mapping[str, bytes], paths: AbstractSet[str], is_test: Callable[[str], bool]
+) -> tuple[Counter[Alike], Counter[Alike]]:
+    """What was found in these files, and what was found and accepted by a suppression."""
+    seen = [inspect(path, contents[path], listings(), is_test=is_test(path)) for path in paths]
+    found = Counter(_alike(finding) for inspection in seen for finding in inspection.findings)
+    return found, Counter(_alike(finding) for inspection in seen for finding in inspection.suppressed)
 
 
 def _alike(finding: Finding) -> Alike:
@@ -171,15 +185,51 @@ def _fresh(findings: list[Finding], known: Counter[Alike]) -> list[Finding]:
     return fresh
 
 
-def changed_sources(repository: Repository, base: str, head: str | None) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The Python files that differ between a commit and a later one (or the work tree), as they were and as they are.
-
-    The comparison starts where the head left the base, so that what others merged meanwhile is not counted as the change's.
-    """
-    start = repository.merge_base(base, head or "HEAD")
-    paths = [change.path for change in repository.changes(start, head) if change.path.endswith((".py", ".pyw"))]
+def changed_sources(repository: Repository, start: str, head: str | None) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The Python files that differ between a commit and a later one (or the work tree), as they were and as they are."""
+    plain = [change.path for change in repository.changes(start, head) if not change.is_link and not change.is_submodule]
+    paths = [path for path in plain if may_be_python(path)]
     before = repository.contents(start, paths)
-    if head is not None:
-        return before, repository.contents(repository.commit(head), paths)
-    on_disk = {path: repository.root / path for path in paths}
-    return before, {path: place.read_bytes() for path, place in on_disk.items() if place.is_file() and not place.is_symlink()}
+    after = _on_disk(repository, paths) if head is None else repository.contents(head, paths)
+    return (
+        {path: content for path, content in before.items() if is_python(path, content)},
+        {path: content for path, content in after.items() if is_python(path, content)},
+    )
+
+
+def unread(repository: Repository, start: str, head: str | None) -> list[Problem]:
+    """What differs and is code, perhaps, that nobody reads here: links that look like modules, and other repositories."""
+    found: list[Problem] = []
+    for change in repository.changes(start, head):
+        if change.status != "D" and change.is_submodule:
+            found.append(Problem(path=change.path, line=0, message="is a submodule; what it holds is not read"))
+        elif change.status != "D" and change.is_link and change.path.lower().endswith(ENDINGS):
+            found.append(
+                Problem(path=change.path, line=0, message="is a symbolic link; what it leads to is not read as this module")
+            )
+    return found
+
+
+def may_be_python(path: str) -> bool:
+    """Whether a file's name lets it be Python: by its ending, or as a program without one."""
+    name = path.rpartition("/")[2]
+    return name.lower().endswith(ENDINGS) or "." not in name
+
+
+def is_python(path: str, content: bytes) -> bool:
+    """Whether a file is Python: by its ending, or by the first line of a program without one."""
+    return path.lower().endswith(ENDINGS) or (content.startswith(b"#!") and b"python" in content.split(b"\n", 1)[0])
+
+
+def _on_disk(repository: Repository, paths: list[str]) -> dict[str, bytes]:
+    """The files of the work tree. Raises WorldError if one cannot be read."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        place = repository.root / path
+        try:
+            if place.is_file():
+                found[path] = place.read_bytes()
+        except OSError as error:
+            message = f"{path} cannot be read: {error.strerror}"
+            raise WorldError(message) from error
+    return found

@@ -19,11 +19,6 @@ _PATIENCE_S: Final = 2.0  # Whoever waits longer than this is shown how far it i
 _EVERY_S: Final = 0.2
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 class Console:
     """Where a verb writes."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from interlock.cli.console import counted
+from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -98,8 +98,6 @@ def _page(decision: Decision, change: Change, console: Console) -> str:
     told = [line for asked in decision.asked if asked not in open_ for line in _answered(asked, console)]
     width = max((len(asked.question.text) for asked in open_), default=0)
     told += [_open(asked, width, console) for asked in open_]
-    if open_:
-        told.append(console.paint("         (planned: this version cannot gather what these need)", "dim"))
     title = f"interlock gate: {change.start[:10]}..{change.head[:10]}, {counted(len(change.paths), 'file')}"
     return "\n".join([title, "", *told, "", _verdict(decision, console)])
 
@@ -119,16 +117,17 @@ def _answered(asked: Asked, console: Console) -> list[str]:
 def _open(asked: Asked, width: int, console: Console) -> str:
     mark = console.paint(f"{Verdict.UNKNOWN:8}", _COLOURS[Verdict.UNKNOWN] if asked.required else "dim")
     needed = "" if asked.required else "  (not needed here)"
-    return f"{mark} {asked.question.text:{width}}  {console.paint(asked.question.prove_with + needed, 'dim')}"
+    planned = f"planned: {asked.question.prove_with}{needed}"
+    return f"{mark} {asked.question.text:{width}}  {console.paint(planned, 'dim')}"
 
 
 def _verdict(decision: Decision, console: Console) -> str:
-    failed = [asked.question.text for asked in decision.asked if asked.answer.verdict is Verdict.FAIL]
+    failed = [asked for asked in decision.asked if asked.answer.verdict is Verdict.FAIL]
     match decision.verdict:
         case Verdict.FAIL:
-            why = f"closed, because of: {' '.join(failed)}"
+            why = f"may not ship, {counted(len(failed), 'bad answer')}"
         case Verdict.UNKNOWN:
-            why = f"closed, because {decision.open_count} questions that this change must answer are open"
+            why = f"may not ship yet, {counted(decision.open_count, 'required question')} unanswered"
         case Verdict.PASS:
-            why = "open"
-    return f"{console.paint(f'verdict: {decision.verdict}', _COLOURS[decision.verdict], 'bold')}: {why}"
+            why = "may ship"
+    return f"{console.paint(f'verdict: {decision.verdict}', _COLOURS[decision.verdict], 'bold')} ({why})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Project:
 
     def inside(self, path: str | Path) -> str:
         """A path relative to the project, with forward slashes; absolute if it is not below."""
-        absolute = Path(path).absolute()
+        absolute = Path(os.path.normpath(Path(path).absolute()))
         return (absolute.relative_to(self.root) if absolute.is_relative_to(self.root) else absolute).as_posix()
 
 

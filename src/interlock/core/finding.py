@@ -32,7 +32,17 @@ class Location:
 
     def __str__(self) -> str:
         """`path:line:column`, the form that editors jump to."""
-        return f"{self.path}:{self.line}:{self.column}"
+        return f"{printable(self.path)}:{self.line}:{self.column}"
+
+
+def printable(path: str) -> str:
+    """A path in which no character can move the cursor or end the line: whoever names a file does not write our output."""
+    return "".join(character if character.isprintable() or _is_byte(character) else repr(character)[1:-1] for character in path)
+
+
+def _is_byte(character: str) -> bool:
+    """Whether a character stands for a byte that is no text (PEP 383); the console escapes it."""
+    return "\udc80" <= character <= "\udcff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from interlock.check.run import CheckSettings
+from interlock.check.run import CheckSettings, changed_sources
+from interlock.core.errors import UsageError
 from interlock.core.settings import load
-from interlock.gate.features import Feature
+from interlock.gate.features import Block, Feature, change_blocks
 
 if TYPE_CHECKING:
+    from interlock.check.repository import Change as Difference
     from interlock.check.repository import Repository
     from interlock.core.settings import Document
 
@@ -33,41 +36,69 @@ class Change:
         return cls(repository, repository.commit(base), repository.merge_base(base, head), repository.commit(head))
 
     @cached_property
-    def paths(self) -> list[str]:
+    def differences(self) -> list[Difference]:
         """Every file that differs, deleted ones as well."""
-        return [change.path for change in self.repository.changes(self.start, self.head)]
+        return self.repository.changes(self.start, self.head)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all that differs."""
+        return [difference.path for difference in self.differences]
 
     @cached_property
-    def before(self) -> dict[str, bytes]:
-        """The changed files as they were."""
-        return self.repository.contents(self.start, self.paths)
+    def sources(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """The changed Python files, as they were and as they are now."""
+        return changed_sources(self.repository, self.start, self.head)
 
     @cached_property
-    def after(self) -> dict[str, bytes]:
-        """The changed files as they are now."""
-        return self.repository.contents(self.head, self.paths)
+    def lines(self) -> dict[str, tuple[set[int], set[int]]]:
+        """For each changed Python file, the lines of its old text that are gone and those of its new text that are new.
 
-    @cached_property
-    def lines_added(self) -> dict[str, set[int]]:
-        """For each file, its lines that are new or changed."""
-        return {path: self.repository.added_lines(self.start, self.head, path) for path in self.after}
-
-    @cached_property
-    def lines_removed(self) -> dict[str, set[int]]:
-        """For each file, the lines of its old text that are gone or changed."""
-        return {path: self.repository.added_lines(self.head, self.start, path) for path in self.before}
+        Worked out from the contents: what git says of lines, a `.gitattributes` can keep it from saying.
+        """
+        before, after = self.sources
+        return {path: changed_lines(before.get(path, b""), after.get(path, b"")) for path in before.keys() | after.keys()}
 
     @cached_property
     def settings(self) -> Document:
         """The settings of the project, as the base has them. A change cannot loosen its own gate."""
         return load(lambda name: self.repository.contents(self.base, [name]).get(name))
 
+    @cached_property
+    def alters_settings(self) -> bool:
+        """Whether the change leaves the project with other settings than it found, or with some that cannot be read."""
+        try:
+            changed = load(lambda name: self.repository.contents(self.head, [name]).get(name))
+            started = load(lambda name: self.repository.contents(self.start, [name]).get(name))
+            CheckSettings.of(changed)
+            Feature.all_of(changed)
+        except UsageError:
+            return True
+        return changed.tables != started.tables
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The pieces of Python files that the change touches."""
+        return change_blocks(self)
+
     @property
     def check_settings(self) -> CheckSettings:
         """The settings of `check`, as the base has them."""
         return CheckSettings.of(self.settings)
 
-    @property
+    @cached_property
     def features(self) -> tuple[Feature, ...]:
         """The features that the base declares."""
         return Feature.all_of(self.settings)
+
+
+def changed_lines(before: bytes, after: bytes) -> tuple[set[int], set[int]]:
+    """The lines of an old text that are gone, and those of a new text that are new; counted from 1."""
+    old, new = before.splitlines(), after.splitlines()
+    gone: set[int] = set()
+    fresh: set[int] = set()
+    for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            gone |= set(range(old_from + 1, old_to + 1))
+            fresh |= set(range(new_from + 1, new_to + 1))
+    return gone, fresh

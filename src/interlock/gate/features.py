@@ -45,13 +45,27 @@ class Feature:
         for feature in features:
             if feature.tier not in {1, 2, 3}:
                 raise document.fail("tier", f"tier of feature {feature.name!r} is {feature.tier}; expected 1, 2 or 3")
+            if not (feature.paths or feature.symbols or feature.routes or feature.metrics):
+                raise document.fail("feature", f"feature {feature.name!r} names no paths, symbols, routes or metrics")
+            if sum(other.name == feature.name for other in features) > 1:
+                raise document.fail("name", f"feature {feature.name!r} is declared more than once")
         return features
+
+    def astray(self, files: list[str]) -> Iterator[str]:
+        """What the declaration names that is not among the files of the base: a slip, most likely, and so it guards nothing."""
+        for glob in self.paths:
+            if not any(matches(path, glob) for path in files):
+                yield f"{self.name}: no file of the base is in its paths ({glob})"
+        modules = {module for path in files if path.endswith(".py") for module in module_names(path)}
+        for symbol in self.symbols:
+            if not any(symbol == module or symbol.startswith(module + ".") for module in modules):
+                yield f"{self.name}: no module of the base holds its symbol {symbol}"
 
     def touched_by(self, change: Change) -> Iterator[str]:
         """Why the change touches this feature, a reason each; nothing if it does not."""
         for path in change.paths:
             yield from (f"{path} is in its paths ({glob})" for glob in self.paths if matches(path, glob))
-        for block in change_blocks(change):
+        for block in change.blocks:
             yield from self._named_in(block)
 
     def _named_in(self, block: Block) -> Iterator[str]:
@@ -63,7 +77,8 @@ class Feature:
             if route.strip("/") in block.routes:
                 yield f"{block.place} serves {route}"
         for metric in self.metrics:
-            if metric in block.texts or not block.metrics(metric).isdisjoint(block.names):
+            mentioned = metric in block.texts or not block.metrics(metric).isdisjoint(block.names)
+            if mentioned and not is_test_path(block.path):
                 yield f"{block.place} counts {metric}"
 
 
@@ -94,11 +109,15 @@ _REGISTER = frozenset(
 )
 
 
+def module_names(path: str) -> set[str]:
+    """The dotted names under which a file may be imported: from the top, or from `src`."""
+    module = re.sub(r"(/__init__)?\.pyw?$", "", path).replace("/", ".")
+    return {module, module.removeprefix("src.")}
+
+
 def is_symbol(symbol: str, block: Block) -> bool:
     """Whether a declared dotted name is this block, is around it, or is in it."""
-    module = re.sub(r"(/__init__)?\.pyw?$", "", block.path).replace("/", ".")
-    modules = {module, module.removeprefix("src.")}
-    full = {f"{name}.{block.symbol}".rstrip(".") for name in modules}
+    full = {f"{name}.{block.symbol}".rstrip(".") for name in module_names(block.path)}
     return any(
         name == symbol or name.startswith(symbol + ".") or (symbol.startswith(name + ".") and block.symbol) for name in full
     )
@@ -106,20 +125,19 @@ def is_symbol(symbol: str, block: Block) -> bool:
 
 def change_blocks(change: Change) -> list[Block]:
     """The pieces of Python files that the change adds to, alters or removes."""
-    metrics = sorted({metric for feature in change.features for metric in feature.metrics})
-    definers = {metric: _definers(change, metric) for metric in metrics}
+    definers = _definers(change)
+    before, after = change.sources
     found: list[Block] = []
-    for contents, lines in ((change.after, change.lines_added), (change.before, change.lines_removed)):
-        for path, content in contents.items():
-            if path.endswith((".py", ".pyw")) and not is_test_path(path):
-                found += _blocks(path, content, lines[path], definers)
+    for path, (gone, fresh) in change.lines.items():
+        found += _blocks(path, after.get(path, b""), fresh, definers)
+        found += _blocks(path, before.get(path, b""), gone, definers)
     return found
 
 
 def _blocks(path: str, content: bytes, lines: set[int], definers: dict[str, frozenset[str]]) -> Iterator[Block]:
-    for symbol, node in _pieces(_parsed(content)):
+    for symbol, node, last in _pieces(_parsed(content).body, ""):
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
-        if not lines.isdisjoint(range(first, (node.end_lineno or node.lineno) + 1)):
+        if not lines.isdisjoint(range(first, last + 1)):
             texts = frozenset(_texts(node))
             names = frozenset(item.id for item in ast.walk(node) if isinstance(item, ast.Name))
             attributes = frozenset(item.attr for item in ast.walk(node) if isinstance(item, ast.Attribute))
@@ -151,25 +169,55 @@ def _parsed(content: bytes) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
 
 
-def _pieces(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """The statements at the top of a file, and the methods of its classes."""
-    for node in tree.body:
+def _pieces(body: list[ast.stmt], around: str) -> Iterator[tuple[str, ast.stmt, int]]:
+    """The functions, the headers of classes, the methods and the plain statements of a file: name, statement, last line.
+
+    What stands under an `if`, a `try` or a `with` at the top of a file is no less at its top.
+    """
+    for node in body:
+        end = node.end_lineno or node.lineno
+        nested = [inner for field in ("body", "orelse", "finalbody") for inner in getattr(node, field, [])]
+        nested += [inner for handler in getattr(node, "handlers", []) for inner in handler.body]
         if isinstance(node, ast.ClassDef):
-            for inner in node.body:
-                name = getattr(inner, "name", "")
-                yield f"{node.name}.{name}".rstrip("."), inner
+            yield f"{around}{node.name}", node, node.body[0].lineno - 1
+            yield from _pieces(node.body, f"{around}{node.name}.")
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield f"{around}{node.name}", node, end
+        elif nested:
+            yield around.rstrip("."), node, max(node.lineno, nested[0].lineno - 1)
+            yield from _pieces(nested, around)
         else:
-            yield getattr(node, "name", ""), node
+            for name in _bound(node) or [""]:
+                yield f"{around}{name}".rstrip("."), node, end
 
 
-def _definers(change: Change, metric: str) -> frozenset[str]:
-    """The names to which the project assigns a metric, wherever it declares it."""
-    paths = [path for path in change.repository.mentioning(change.head, metric) if path.endswith(".py")]
-    names: set[str] = set()
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a plain statement gives a meaning: `charge = other`, `from x import charge`."""
+    match node:
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)) | ast.AugAssign(target=ast.Name(id=name)):
+            return [name]
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return [alias.asname or alias.name for alias in names]
+        case _:
+            return []
+
+
+def _definers(change: Change) -> dict[str, frozenset[str]]:
+    """For each declared metric, the names to which the project assigns it, wherever it does so."""
+    metrics = {metric for feature in change.features for metric in feature.metrics}
+    paths = [path for path in change.repository.mentioning(change.head, sorted(metrics)) if path.endswith(".py")]
+    found: dict[str, set[str]] = {metric: set() for metric in metrics}
     for content in change.repository.contents(change.head, paths).values():
         for node in ast.walk(_parsed(content)):
-            if isinstance(node, ast.Assign) and any(
-                isinstance(item, ast.Constant) and item.value == metric for item in ast.walk(node.value)
-            ):
-                names |= {target.id if isinstance(target, ast.Name) else getattr(target, "attr", "") for target in node.targets}
-    return frozenset(names - {""})
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+                for metric in metrics.intersection(_texts(node.value)):
+                    found[metric] |= set(_targets(node))
+    return {metric: frozenset(names) for metric, names in found.items()}
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        if isinstance(target, (ast.Name, ast.Attribute)):
+            yield target.id if isinstance(target, ast.Name) else target.attr

@@ -52,13 +52,14 @@ def catalogue() -> tuple[Hazard, ...]:
 
 
 def named(name: str) -> Hazard:
-    """The hazard of this name.
+    """The hazard of this name; the family may be left out where one hazard alone is meant.
 
     Raises UsageError, with the nearest right name, if there is none.
     """
-    for listing in listings():
-        if listing.name == name:
-            return listing.load()
+    exact = [listing for listing in listings() if listing.name == name]
+    found = exact or [listing for listing in listings() if listing.name.endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0].load()
     message = f"there is no hazard {name!r}; {nearest(name, (listing.name for listing in listings()))}"
     raise UsageError(message)
 

@@ -187,7 +187,7 @@ def is_test_path(path: str) -> bool:
     parts = PurePosixPath(path)
     folders = () if parts.is_absolute() else parts.parts[:-1]
     named = parts.name.startswith("test_") or parts.name.endswith("_test.py") or parts.name in {"conftest.py", "tests.py"}
-    return named or not {"tests", "test", "testing"}.isdisjoint(folders)
+    return named or not {"tests", "test"}.isdisjoint(folders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Part:
 
     def whole(self, digits: int = 0) -> Part:
         """A clock's number rounded to whole units, or to so many decimal digits."""
-        return self.coarse(self.unit_s * 10.0**-digits)
+        return self.coarse(self.unit_s * 10.0 ** -max(-30, min(digits, 30)))
 
     def coarse(self, resolution_s: float) -> Part:
         """A clock read no finer than this."""

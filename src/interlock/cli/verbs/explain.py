@@ -28,7 +28,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def _listed() -> str:
     width = max(len(hazard.name) for hazard in catalogue())
-    return "\n".join(f"{hazard.name:{width}}  {hazard.story.failure}" for hazard in catalogue())
+    lines = [f"{hazard.name:{width}}  {hazard.severity:8}  {hazard.story.failure}" for hazard in catalogue()]
+    return "\n".join([*lines, "", "interlock explain NAME tells the story of one."])
 
 
 def _told(hazard: Hazard, console: Console) -> str:

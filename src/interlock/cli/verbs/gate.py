@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.check.repository import Repository
 from interlock.cli import formats
-from interlock.cli.console import counted
+from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.gate.change import Change
 from interlock.gate.decide import decide
@@ -37,11 +37,13 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if repository is None:
         message = f"gate needs a git repository, and {Path.cwd()} is in none"
         raise UsageError(message)
+    if arguments.head == "HEAD" and repository.is_dirty():
+        console.note("work that is not committed is no part of this verdict")
     change = Change.between(repository, arguments.base, arguments.head)
     decision = decide(change)
     console.result(formats.gate(arguments.format, decision, change, console))
     console.note(
         f"{counted(len(change.paths), 'file')}, {counted(len(decision.asked), 'question')}, "
-        f"{decision.open_count} open, {console.elapsed_s:.2f} s"
+        f"{decision.open_count} unanswered, {console.elapsed_s:.2f} s"
     )
     return decision.verdict.exit_code

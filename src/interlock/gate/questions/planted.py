@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.check.run import check_change
+from interlock.check.run import check_change, unread
+from interlock.core.counting import counted
 from interlock.core.verdict import Verdict, worst
 from interlock.gate.question import Answer, Question
 
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 def ask(change: Change) -> Answer:
     """What `check` finds in the change, with the exclusions of the base."""
     excluded = change.check_settings.excludes
-    before, after = (
-        {path: content for path, content in contents.items() if path.endswith((".py", ".pyw")) and not excluded(path)}
-        for contents in (change.before, change.after)
-    )
+    before, after = ({path: content for path, content in contents.items() if not excluded(path)} for contents in change.sources)
     report = check_change(before, after)
+    links = unread(change.repository, change.start, change.head)
+    report.problems += [problem for problem in links if not excluded(problem.path)]
     verdict = worst([report.verdict, Verdict.UNKNOWN if report.suppressed else Verdict.PASS])
     return Answer(verdict=verdict, answer=_in_words(report), evidence=tuple(_seen(report)))
 
@@ -35,11 +35,12 @@ def _in_words(report: Report) -> str:
         case Verdict.FAIL:
             return f"yes: {', '.join(hazards)}"
         case Verdict.UNKNOWN:
-            return f"{len(report.problems)} files could not be read"
+            return f"{counted(len({problem.path for problem in report.problems}), 'file')} could not be read whole"
         case Verdict.PASS if report.suppressed:
             return f"the change itself accepts {len(report.suppressed)}: a person has to agree, on the base branch"
         case Verdict.PASS:
-            return f"no: {report.files} changed Python files, {report.hazards} hazards looked for"
+            tests = f" ({report.tests} of them test code, not looked at)" if report.tests else ""
+            return f"no: {counted(report.files, 'changed Python file')}{tests}, {counted(report.hazards, 'hazard')} looked for"
 
 
 def _seen(report: Report) -> list[str]:
@@ -47,13 +48,15 @@ def _seen(report: Report) -> list[str]:
     accepted = [
         f"{finding.location}: {finding.hazard} {finding.message} (suppressed by the change)" for finding in report.suppressed
     ]
+    advised = {finding.hazard: f"{finding.advice} (interlock explain {finding.hazard})" for finding in report.findings}
+    found += [f"mend: {advice}" for advice in advised.values()]
     return found + accepted + [str(problem) for problem in report.problems]
 
 
 QUESTION = Question(
     place=2,
     text="Does it plant a known hazard?",
-    prove_with="interlock check --base BASE",
+    prove_with="interlock check --base",
     ask=ask,
     always_required=True,
 )

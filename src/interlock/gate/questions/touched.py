@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from interlock.gate.change import Change
 
 _MOST_REASONS = 4  # A page must stay a page.
@@ -15,17 +18,31 @@ _MOST_REASONS = 4  # A page must stay a page.
 
 def ask(change: Change) -> Answer:
     """Which declared features the change touches, with the reasons. Touching one is no fault; not knowing is unknown."""
-    if not change.features:
+    features = change.features
+    if not change.paths:
+        return Answer(verdict=Verdict.UNKNOWN, answer="nothing lies between base and head: there is no change to judge")
+    if not features:
         return Answer(verdict=Verdict.UNKNOWN, answer="no feature is declared at the base, so nobody can say")
-    touched = {feature: list(dict.fromkeys(feature.touched_by(change))) for feature in change.features}
+    touched = {feature: list(dict.fromkeys(feature.touched_by(change))) for feature in features}
     named = [f"{feature.name} (tier {feature.tier})" for feature, reasons in touched.items() if reasons]
     evidence = [f"{feature.name}: {line}" for feature, reasons in touched.items() for line in _shortened(reasons)]
+    doubts = list(_doubts(change))
+    answer = f"yes: {', '.join(named)}" if named else f"no: none of {counted(len(touched), 'declared feature')}"
     return Answer(
-        verdict=Verdict.PASS,
-        answer=f"yes: {', '.join(named)}" if named else f"no: none of {len(touched)} declared features",
-        evidence=tuple(evidence),
+        verdict=Verdict.UNKNOWN if doubts else Verdict.PASS,
+        answer=f"{answer}, but the map is in doubt" if doubts else answer,
+        evidence=(*evidence, *doubts),
         touches_tier_1=any(feature.tier == 1 for feature, reasons in touched.items() if reasons),
     )
+
+
+def _doubts(change: Change) -> Iterator[str]:
+    """Why the map cannot be relied upon: it names what is not there, or the change alters the settings that it is part of."""
+    files = list({*change.repository.tree(change.base), *change.paths})
+    for feature in change.features:
+        yield from feature.astray(files)
+    if change.alters_settings:
+        yield "the change alters the settings: a person has to agree that they guard as much as before"
 
 
 def _shortened(reasons: list[str]) -> list[str]:

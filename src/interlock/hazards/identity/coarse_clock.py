@@ -69,7 +69,8 @@ def detect(_: ast.Module, module: Module) -> Iterator[Finding]:
             continue
         reported.add(clock.maker or clock.site)
         sure = Confidence.MEDIUM if sink.purpose in {Purpose.LABEL, Purpose.NAME} else Confidence.HIGH
-        yield HAZARD.finding(module, _place(sink, clock, module), _message(sink, origin, clock), sure)
+        place = _place(sink, clock, module)
+        yield HAZARD.finding(module, place, _message(sink, origin, clock, place), sure)
 
 
 def _coarse_clock(sink: Sink, origin: Origin) -> Part | None:
@@ -168,14 +169,14 @@ def _whole(maker: ast.expr, module: Module) -> ast.expr:
     return maker
 
 
-def _message(sink: Sink, origin: Origin, clock: Part) -> str:
+def _message(sink: Sink, origin: Origin, clock: Part, place: ast.expr) -> str:
     tick = resolution_in_words(clock.resolution_s)
     who = [label(part) for part in origin.variable if part.kind is not Kind.CLOCK and label(part)]
     of_whom = f"of one {' and '.join(dict.fromkeys(who))} " if who else ""
     second = "; a repeat after it is not recognised" if sink.purpose is Purpose.IDEMPOTENCY else ""
-    return (
-        f"the {sink.purpose} `{sink.name}` tells time by the {tick}: two operations {of_whom}in one {tick} get the same{second}"
-    )
+    line = clock.maker.lineno if clock.maker is not None else place.lineno
+    read = "" if line == place.lineno else f" (read in line {line})"
+    return f"the {sink.purpose} `{sink.name}` tells time by the {tick}{read}: two operations {of_whom}in one {tick} get the same{second}"
 
 
 @HAZARD.injects
