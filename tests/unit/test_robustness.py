@@ -321,3 +321,12 @@ def test_the_largest_files_of_the_standard_library_are_read_without_a_fault_of_o
     assert len(largest) == 100
     problems = [problem for path in largest for problem in inspect(path.name, path.read_bytes(), catalogue()).problems]
     assert not [problem.message for problem in problems if problem.is_ours]
+
+
+def test_what_imports_the_test_runner_is_test_code_wherever_it_is_kept() -> None:
+    bad = "import time\n\ndef order():\n    order_id = int(time.time())\n    return order_id\n"
+    assert inspect("shop/testing.py", bad.encode(), catalogue()).findings
+    for line in ("import pytest\n", "from pytest import fixture\n"):
+        seen = inspect("shop/testing.py", (line + bad).encode(), catalogue())
+        assert (seen.findings, seen.is_test) == ([], True)
+    assert inspect("shop/testing.py", f'NAME = "pytest"\n{bad}'.encode(), catalogue()).findings

@@ -46,6 +46,7 @@ class Inspection:
     findings: list[Finding] = field(default_factory=list["Finding"])
     suppressed: list[Finding] = field(default_factory=list["Finding"])
     problems: list[Problem] = field(default_factory=list["Problem"])
+    is_test: bool = False  # test code, which was parsed and not looked at
 
 
 def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, is_test: bool | None = None) -> Inspection:
@@ -59,9 +60,20 @@ def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, i
         module = Module(path, text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
-    if not concerned or (is_test_path(path) if is_test is None else is_test):
+    if (is_test_path(path) if is_test is None else is_test) or _imports_pytest(module):
+        return Inspection(is_test=True)
+    if not concerned:
         return Inspection()
     return _held_against(module, concerned)
+
+
+def _imports_pytest(module: Module) -> bool:
+    """Whether a module cannot be imported without the test runner: fixtures and helpers, wherever they are kept."""
+    if "pytest" not in module.text:
+        return False
+    imports = [node for node in module.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
+    return "pytest" in names or any(isinstance(node, ast.ImportFrom) and node.module == "pytest" for node in imports)
 
 
 def _as_parsed(content: bytes, text: str) -> bytes:

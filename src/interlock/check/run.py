@@ -90,6 +90,7 @@ class Report:
     def add(self, seen: Inspection) -> None:
         """Takes in what was seen in one more file."""
         self.files += 1
+        self.tests += seen.is_test
         self.findings.extend(seen.findings)
         self.suppressed.extend(seen.suppressed)
         self.problems.extend(seen.problems)
@@ -98,7 +99,6 @@ class Report:
 def check_files(paths: Mapping[str, str], progress: Progress) -> Report:
     """Every finding in these files, which are read from disk. Each path is given with the same path within the project."""
     report = Report(hazards=len(listings()))
-    report.tests = sum(is_test_path(inside) for inside in paths.values())
     for number, seen in enumerate(_each(paths), start=1):
         report.add(seen)
         progress(number, len(paths))
@@ -150,14 +150,15 @@ def check_change(
     """
     report = Report(hazards=len(listings()))
     gone = _held(before, before.keys() - after.keys(), is_test)[0] if after.keys() - before.keys() else Counter[Alike]()
-    report.tests = sum(is_test(path) for path in after)
     for path, content in after.items():
         seen = inspect(path, content, listings(), is_test=is_test(path))
         has_past = bool(path in before and (seen.findings or seen.suppressed))
         found, accepted = (
             (gone, Counter[Alike]()) if path not in before else _held(before, {path} if has_past else set(), is_test)
         )
-        report.add(Inspection(_fresh(seen.findings, found), _fresh(seen.suppressed, found + accepted), seen.problems))
+        report.add(
+            Inspection(_fresh(seen.findings, found), _fresh(seen.suppressed, found + accepted), seen.problems, seen.is_test)
+        )
     return report
 
 

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from interlock.hazards.retry._attempts import called
+from interlock.source.module import FUNCTIONS
 
 if TYPE_CHECKING:
     from interlock.hazards.retry._attempts import Attempt
@@ -81,3 +82,20 @@ def _is_read_after(target: str, attempt: Attempt, module: Module) -> bool:
         isinstance(node.ctx, ast.Load) and node.lineno > end and ast.unparse(node) == target and module.scope(node) is scope
         for node in module.nodes(ast.Name, ast.Attribute)
     )
+
+
+_DEADLINES = frozenset(
+    {"move_on_after", "fail_after", "move_on_at", "fail_at", "timeout", "timeout_at", "Timeout", "time_limit"}
+)
+
+
+def has_deadline(loop: ast.While, module: Module) -> bool:
+    """Whether a loop stands in a block that ends it after some time: `with anyio.fail_after(5):`, `async with asyncio.timeout(5):`."""
+    for around in module.ancestors(loop):
+        if isinstance(around, FUNCTIONS):
+            return False
+        if isinstance(around, (ast.With, ast.AsyncWith)):
+            calls = [item.context_expr for item in around.items if isinstance(item.context_expr, ast.Call)]
+            if any(called(call) in _DEADLINES and call.args for call in calls):
+                return True
+    return False

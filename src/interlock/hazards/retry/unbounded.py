@@ -29,7 +29,7 @@ from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.retry._attempts import asks_a_person, called, endless_attempts, endless_recursion, waits_for_lock
 from interlock.hazards.retry._conditions import ends_elsewhere, leaves_trace
 from interlock.hazards.retry._errors import caught, means_failure
-from interlock.hazards.retry._patience import is_patience, outside_calls
+from interlock.hazards.retry._patience import has_deadline, is_patience, outside_calls
 from interlock.hazards.retry._policies import policies
 from interlock.hazards.retry._users import is_daemon, users_of
 from interlock.source.edit import edited, importing, replacing
@@ -117,7 +117,7 @@ def _retries_itself(function: Function) -> bool:
 @HAZARD.detects(ast.While)
 def detect_loop(loop: ast.While, module: Module) -> Iterator[Finding]:
     """`while True: try: return post() except RequestException: continue`."""
-    for attempt in endless_attempts(loop, module):
+    for attempt in () if has_deadline(loop, module) else endless_attempts(loop, module):
         if not means_failure(attempt.handler, module) or asks_a_person(attempt.block.body):
             continue
         calls = outside_calls(attempt, module)
@@ -136,7 +136,7 @@ def detect_loop(loop: ast.While, module: Module) -> Iterator[Finding]:
 @HAZARD.detects(ast.While)
 def detect_lock(loop: ast.While, module: Module) -> Iterator[Finding]:
     """`while True: if redis.set(name, token, nx=True): return` and `while not redis.set(name, token, nx=True): sleep(1)`."""
-    if not waits_for_lock(loop, module):
+    if has_deadline(loop, module) or not waits_for_lock(loop, module):
         return
     for command in module.redis_commands:
         if command.only_if_new and any(node is command.call for node in ast.walk(loop)):
@@ -312,6 +312,27 @@ class Client:
 )
 
 GOOD = (
+    """
+import asyncio
+import anyio
+import httpx
+
+async def until_ready(client, url):
+    with anyio.move_on_after(20):
+        while True:
+            try:
+                return await client.post(url)
+            except httpx.ConnectError:
+                pass
+
+async def charge(client, url):
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                return await client.post(url)
+            except httpx.ConnectError:
+                continue
+""",
     """
 import logging
 import requests
