@@ -1,1 +1,1 @@
-"""The nouns every floor speaks: verdict, finding, location, evidence, errors. Standard library only."""
+"""The nouns every floor speaks: verdict, finding, location, settings, errors. Standard library only."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ class Names:
     def __init__(self, module: Module) -> None:
         self._module = module
         self._scopes: dict[Scope, dict[str, list[Binding]]] = {}
+        self._looped: dict[int, tuple[list[Binding], list[tuple[Binding, ast.comprehension]]]] = {}
         for node in module.nodes(*_BINDERS):
             for name, binding in _bindings_of(node):
                 self._add(self._binding_scope(node, name), name, binding)
@@ -136,7 +138,7 @@ class Names:
     def reaching(self, name: str, at: ast.AST) -> list[Binding]:
         """The bindings of a name that a use at this node can see, nearest first."""
         bindings = self.lookup(name, at)
-        looped = self._comprehended(bindings)
+        looped = self._in_comprehensions(bindings)
         if looped:
             inner = self._innermost(looped, at)
             if inner is not None:
@@ -147,7 +149,10 @@ class Names:
         use = _Use(at, self._module)
         here = _position(at)
         seen: list[Binding] = []
-        for binding in reversed([found for found in bindings if _position(found.node) < here and not use.is_in(found.value)]):
+        above = bisect_left(bindings, here, key=lambda binding: _position(binding.node))
+        for binding in (bindings[index] for index in range(above - 1, -1, -1)):
+            if use.is_in(binding.value):
+                continue
             if not use.is_beside(binding.node):
                 seen.append(binding)
             if binding.is_parameter or self._dominates(binding.node, use):
@@ -172,6 +177,13 @@ class Names:
                 if is_here and comprehension.iter is not at and comprehension.iter not in around:
                     return binding
         return None
+
+    def _in_comprehensions(self, bindings: list[Binding]) -> list[tuple[Binding, ast.comprehension]]:
+        """Likewise, worked out once for each name of a scope, whose list of bindings stays the same."""
+        key = id(bindings)
+        if key not in self._looped:
+            self._looped[key] = (bindings, self._comprehended(bindings))
+        return self._looped[key][1]
 
     def _comprehended(self, bindings: list[Binding]) -> list[tuple[Binding, ast.comprehension]]:
         """Those of the bindings that are the variable of a comprehension, which nothing outside it sees."""

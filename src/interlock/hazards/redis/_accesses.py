@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from interlock.source.module import FUNCTIONS
 from interlock.source.redis import Command
 
 if TYPE_CHECKING:
@@ -288,8 +287,3 @@ def _name(module: Module, expr: ast.Name, name: str, frame: dict[str, str] | Non
     is_text = isinstance(value, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.Call, ast.Attribute, ast.Name))
     in_loop = bindings and isinstance(module.parent(bindings[0].node), ast.withitem)
     return spelled(module, value, frame, depth + 1) if value is not None and is_text and not in_loop else name
-
-
-def function_of(module: Module, node: ast.AST) -> Function | None:
-    """The definition itself, or the function around a node."""
-    return node if isinstance(node, FUNCTIONS) else module.function(node)
