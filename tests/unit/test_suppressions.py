@@ -96,3 +96,8 @@ def test_two_lines_need_two() -> None:
     inspection = seen(f"    order_id = int(time.time())  {MARK}\n    payment_id = int(time.time())\n")
     assert [finding.location.line for finding in inspection.suppressed] == [4]
     assert [finding.location.line for finding in inspection.findings] == [5]
+
+
+def test_an_ill_written_suppression_is_told_in_a_file_that_no_hazard_concerns() -> None:
+    seen = inspect("shop/plain.py", b"x = 1  # interlock: ignore[nope/nope]: because\n", listings())
+    assert [problem.line for problem in seen.problems] == [1]

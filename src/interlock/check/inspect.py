@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from interlock.check.suppressions import Suppressions
+from interlock.check.suppressions import MARK, Suppressions
 from interlock.core.finding import printable
 from interlock.source.module import Module, is_test_path
 
@@ -62,8 +62,6 @@ def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, i
         return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
     if (is_test_path(path) if is_test is None else is_test) or _imports_pytest(module):
         return Inspection(is_test=True)
-    if not concerned:
-        return Inspection()
     return _held_against(module, concerned)
 
 
@@ -121,7 +119,8 @@ def _held_against(module: Module, hazards: list[Hazard | Listing]) -> Inspection
             continue
         for finding in found:
             (seen.suppressed if suppressions.cover(finding) else seen.findings).append(finding)
-    seen.problems.extend(Problem(path=module.path, line=line, message=message) for line, message in suppressions.problems())
+    ill_written = suppressions.problems() if MARK in module.text else ()
+    seen.problems.extend(Problem(path=module.path, line=line, message=message) for line, message in ill_written)
     return seen
 
 

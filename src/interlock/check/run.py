@@ -121,9 +121,9 @@ def _each(paths: Mapping[str, str]) -> Iterator[Inspection]:
             message = "a process of the check was killed, for example for want of memory; what it had in hand is not known"
             raise WorldError(message) from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():  # Whoever stops us does not wait for what they have in hand.
                 process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)  # Its thread must be gone before the interpreter is.
             raise
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlock.core.finding import Finding
     from interlock.source.module import Module
 
-_MARK: Final = "interlock: ignore"
+MARK: Final = "interlock: ignore"
 _FORM: Final = re.compile(r"#\s*interlock: ignore\[(?P<hazards>[^\]]*)\](?:\s*:\s*(?P<reason>\S.*))?")
 
 
@@ -38,7 +38,7 @@ class Suppressions:
     """The suppressions of one file."""
 
     def __init__(self, module: Module) -> None:
-        self._all = list(_written(module)) if _MARK in module.text else []
+        self._all = list(_written(module)) if MARK in module.text else []
 
     def cover(self, finding: Finding) -> bool:
         """Whether a person has accepted this finding, with a reason."""
@@ -67,7 +67,7 @@ def _written(module: Module) -> Iterator[Suppression]:
     import tokenize  # noqa: PLC0415 - likewise.
 
     for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
-        if token.type == tokenize.COMMENT and _MARK in token.string:
+        if token.type == tokenize.COMMENT and MARK in token.string:
             form = _FORM.search(token.string)
             names = frozenset(name.strip() for name in form["hazards"].split(",") if name.strip()) if form else frozenset[str]()
             line = token.start[0]
