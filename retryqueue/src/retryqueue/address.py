@@ -1,0 +1,111 @@
+"""From an address to a client of redis-py, blocking or asyncio.
+
+    redis://HOST:PORT/DB  rediss://  unix://PATH         one server
+    redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB      whatever server the sentinels call the primary
+    redis+cluster://HOST:PORT,HOST:PORT                  a cluster
+
+User and password stand before the hosts, as usual: `redis://user:password@host`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.sentinel
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from retryqueue.server import AsyncClient, BlockingClient
+
+PORT = 6379
+SENTINEL_PORT = 26379
+# Longer than any fsync should take; shorter than what a person waits.
+SOCKET_TIMEOUT_S = 5.0
+
+
+def blocking_client(address: str, connections: int) -> BlockingClient:
+    """The blocking client for an address, with at most `connections` connections to each server.
+
+    Raises:
+        ValueError: If it is no address of the forms above.
+    """
+    parts, options = urlsplit(address), _options()
+    retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
+    match parts.scheme:
+        case "redis+sentinel" | "rediss+sentinel":
+            sentinel = redis.sentinel.Sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs=_login(parts), **options)
+            service, db = _service(parts)
+            return sentinel.master_for(service, db=db, max_connections=connections, retry=retry, **_login(parts))  # type: ignore[no-untyped-call, no-any-return]
+        case "redis+cluster" | "rediss+cluster":
+            nodes = [redis.cluster.ClusterNode(host, port) for host, port in _hosts(parts, PORT)]
+            return redis.cluster.RedisCluster(startup_nodes=nodes, max_connections=connections, **_login(parts), **options)
+        case "redis" | "rediss" | "unix":
+            return redis.Redis.from_url(address, max_connections=connections, retry=retry, **options)
+        case _:
+            raise ValueError(_no_address(address))
+
+
+def async_client(address: str, connections: int) -> AsyncClient:
+    """The asyncio client for an address, with at most `connections` connections to each server.
+
+    Raises:
+        ValueError: If it is no address of the forms above.
+    """
+    parts, options = urlsplit(address), _options()
+    retry = redis.asyncio.retry.Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
+    match parts.scheme:
+        case "redis+sentinel" | "rediss+sentinel":
+            sentinel = redis.asyncio.sentinel.Sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs=_login(parts), **options)
+            service, db = _service(parts)
+            return sentinel.master_for(service, db=db, max_connections=connections, retry=retry, **_login(parts))  # type: ignore[no-any-return]
+        case "redis+cluster" | "rediss+cluster":
+            nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in _hosts(parts, PORT)]
+            return redis.asyncio.cluster.RedisCluster(
+                startup_nodes=nodes, max_connections=connections, **_login(parts), **options
+            )
+        case "redis" | "rediss" | "unix":
+            return redis.asyncio.Redis.from_url(address, max_connections=connections, retry=retry, **options)
+        case _:
+            raise ValueError(_no_address(address))
+
+
+def _options() -> dict[str, Any]:
+    return {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S, "health_check_interval": 15}
+
+
+def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:
+    """The hosts of an address that names several."""
+    found = [host.rpartition(":") for host in parts.netloc.rpartition("@")[2].split(",") if host]
+    hosts = [(before or last, int(last) if before else port) for before, _, last in found]
+    if not hosts:
+        raise ValueError(_no_address(parts.geturl()))
+    return [(host.strip("[]"), number) for host, number in hosts]
+
+
+def _login(parts: SplitResult) -> dict[str, Any]:
+    """User, password and encryption, as far as the address names them."""
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    named = {"username": unquote(user), "password": unquote(password), "ssl": parts.scheme.startswith("rediss")}
+    return {name: value for name, value in named.items() if value}
+
+
+def _service(parts: SplitResult) -> tuple[str, int]:
+    service, _, db = parts.path.strip("/").partition("/")
+    if not service or not (db or "0").isdigit():
+        raise ValueError("an address of sentinels names their service: redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB")
+    return service, int(db or 0)
+
+
+def _no_address(address: str) -> str:
+    """What is wrong, without the password that an address may hold."""
+    return (
+        f"no address of a Redis: a {urlsplit(address).scheme or 'missing'} scheme; expected redis://, rediss://, unix://, "
+        "redis+sentinel:// or redis+cluster://"
+    )

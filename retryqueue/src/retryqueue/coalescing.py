@@ -1,0 +1,145 @@
+"""Many callers, one call: what is enqueued while a call is under way goes out together with the next one.
+
+Nobody waits for company. The first caller sends at once; whoever comes while it is being answered is sent with the next
+call, up to the size of a script. With 50 callers this is several times as fast as a call each, and gentler on the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from retryqueue.protocol import MOST_PER_CALL
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+
+
+class _Ticket(Generic[Asked, Told]):
+    """One caller's share of a call."""
+
+    __slots__ = ("answer", "asked", "error", "turn")
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.answer: Told | None = None
+        self.error: BaseException | None = None
+        # Set when there is an answer, or when it is this caller's turn to send.
+        self.turn = threading.Event()
+
+
+class ThreadCoalescer(Generic[Asked, Told]):
+    """Joins the calls of threads. Of those who wait, the first one sends for all; so no caller sends for ever.
+
+    Args:
+        send: Sends up to a script's worth, and answers each.
+    """
+
+    def __init__(self, send: Callable[[Sequence[Asked]], Sequence[Told]]) -> None:
+        self._send = send
+        self._lock = threading.Lock()
+        self._waiting: deque[_Ticket[Asked, Told]] = deque()
+        self._sending = False
+
+    def ask(self, asked: Asked) -> Told:
+        """The answer to this caller's question."""
+        ticket: _Ticket[Asked, Told] = _Ticket(asked)
+        with self._lock:
+            self._waiting.append(ticket)
+            first, self._sending = not self._sending, True
+        if not first:
+            self._wait(ticket)
+        if ticket.answer is None and ticket.error is None:
+            self._send_waiting()
+        if ticket.error is not None:
+            # Each caller raises an error of its own: a shared one would collect the tracebacks of all.
+            raise copy.copy(ticket.error) from ticket.error
+        return ticket.answer  # type: ignore[return-value] - answered, or the error was raised.
+
+    def _wait(self, ticket: _Ticket[Asked, Told]) -> None:
+        try:
+            ticket.turn.wait()
+        except BaseException:  # Interrupted: whoever comes next must not wait for this caller.
+            with self._lock:
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
+                    if ticket.turn.is_set():
+                        self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """Gives the turn to whoever has waited longest. The lock is held."""
+        self._sending = bool(self._waiting)
+        if self._waiting:
+            self._waiting[0].turn.set()
+
+    def _send_waiting(self) -> None:
+        """Sends what waits, this caller's own question among it, and passes the turn on."""
+        with self._lock:
+            batch = [self._waiting.popleft() for _ in range(min(MOST_PER_CALL, len(self._waiting)))]
+        try:
+            answers = self._send([ticket.asked for ticket in batch])
+            for ticket, answer in zip(batch, answers, strict=True):
+                ticket.answer = answer
+        except BaseException as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
+            for ticket in batch:
+                ticket.error = error
+        with self._lock:
+            self._pass_on()
+        for ticket in batch:
+            ticket.turn.set()
+
+
+class TaskCoalescer(Generic[Asked, Told]):
+    """Joins the calls of one loop's tasks.
+
+    Args:
+        send: Sends up to a script's worth, and answers each.
+    """
+
+    def __init__(self, send: Callable[[Sequence[Asked]], Awaitable[Sequence[Told]]]) -> None:
+        self._send = send
+        self._waiting: deque[tuple[Asked, asyncio.Future[Told]]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    def ask(self, asked: Asked) -> asyncio.Future[Told]:
+        """The answer to this caller's question. A caller that is cancelled does not take the question back."""
+        answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
+        return answer
+
+    async def _send_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._send_batch([self._waiting.popleft() for _ in range(min(MOST_PER_CALL, len(self._waiting)))])
+        finally:
+            self._sender = None
+            for _, answer in self._waiting:  # Only when this loop is being shut down.
+                answer.cancel()
+
+    async def _send_batch(self, batch: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
+        try:
+            answers = await self._send([asked for asked, _ in batch])
+        except Exception as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(copy.copy(error))
+        except BaseException:
+            for _, future in batch:
+                future.cancel()
+            raise
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    async def finish(self) -> None:
+        """Waits until everything asked so far is answered."""
+        while self._sender is not None:
+            await asyncio.wait([self._sender])

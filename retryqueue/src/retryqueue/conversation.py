@@ -1,0 +1,232 @@
+"""A talk with the server as a generator: it yields what to send or how long to wait, and is sent the reply.
+
+Written once, it is carried on by blocking and by asyncio code alike (`server`), which only send, wait and pass on.
+Here is what they have in common: which form the scripts take, what to do when the server does not know them, which errors
+pass by waiting, and what is looked at when a queue is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import redis.exceptions as redis_errors
+
+from retryqueue import scripts
+from retryqueue.errors import InvalidPolicy, NotDurable, QueueUnavailable, ShardMismatch
+
+if TYPE_CHECKING:
+    from retryqueue.protocol import Call
+
+T = TypeVar("T")
+logger = logging.getLogger("retryqueue")
+
+Durability = Literal["require", "warn", "ignore"]
+
+# What a restart, a failover or a moving slot looks like from here. All of them pass.
+PASSING = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.ReadOnlyError,
+    redis_errors.TryAgainError,
+    redis_errors.ClusterDownError,
+    redis_errors.MasterDownError,
+    redis_errors.SlotNotCoveredError,
+)
+# Of these the first are told by their kind, the others are replies of which redis-py makes no kind of its own.
+PASSING_REPLIES = ("NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "BUSY ")
+NEVER_PASSING = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
+
+FIRST_WAIT_S = 0.02
+LONGEST_WAIT_S = 1.0
+FUNCTIONS_SINCE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A command for the server.
+
+    Attributes:
+        parts: The command and its arguments.
+        everywhere: Whether it goes to every primary of a cluster; the reply is then a list.
+    """
+
+    parts: tuple[Any, ...]
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A pause."""
+
+    seconds: float
+
+
+Talk = Generator[Send | Wait, Any, T]
+
+
+@dataclass(slots=True)
+class Dialect:
+    """How one server is talked to. Found out by `opened`.
+
+    Attributes:
+        functions: Whether the server keeps functions; otherwise it is sent scripts.
+        shards: On how many shards the queue lies.
+    """
+
+    functions: bool = False
+    shards: int = 1
+
+
+def asked(dialect: Dialect, call: Call[T], patience_s: float | None) -> Talk[T]:
+    """Runs a script, through whatever passes within `patience_s` (none: for as long as it takes).
+
+    Raises:
+        QueueUnavailable: If it did not pass in time.
+    """
+    reply = yield from patient(lambda: _run(dialect, call), patience_s, call.script)
+    return call.read(reply)
+
+
+def patient(attempt: Any, patience_s: float | None, what: str) -> Talk[Any]:
+    """Makes a talk, and again until it is carried through."""
+    began, wait_s = time.monotonic(), FIRST_WAIT_S
+    while True:
+        try:
+            reply = yield from attempt()
+        except redis_errors.RedisError as error:
+            _check_passes(error)
+            waited_s = time.monotonic() - began
+            if patience_s is not None and waited_s + wait_s > patience_s:
+                raise QueueUnavailable(f"{what}: no answer from Redis within {waited_s:.1f} s: {error}") from error
+            if wait_s >= LONGEST_WAIT_S:
+                logger.warning("%s: still no answer from Redis after %.0f s: %s", what, waited_s, error)
+            yield Wait(wait_s)
+            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+        else:
+            return reply
+
+
+def _check_passes(error: redis_errors.RedisError) -> None:
+    """Raises what no waiting helps against."""
+    passes = isinstance(error, PASSING) or str(error).startswith(PASSING_REPLIES)
+    if not passes or isinstance(error, NEVER_PASSING):
+        raise error
+
+
+def _run(dialect: Dialect, call: Call[Any]) -> Talk[Any]:
+    """One script, which the server is taught first if it does not know it (any more)."""
+    operands = (len(call.keys), *call.keys, *call.args)
+    if not dialect.functions:
+        try:
+            return (yield Send(("EVALSHA", scripts.digest(call.script), *operands)))
+        except redis_errors.NoScriptError:
+            return (yield Send(("EVAL", scripts.script(call.script), *operands)))
+    try:
+        return (yield Send(("FCALL", scripts.function(call.script), *operands)))
+    except redis_errors.ResponseError as error:
+        if "Function not found" not in str(error):
+            raise
+        yield from _load_library()
+        return (yield Send(("FCALL", scripts.function(call.script), *operands)))
+
+
+def _load_library() -> Talk[None]:
+    yield Send(("FUNCTION", "LOAD", "REPLACE", scripts.library()), everywhere=True)
+
+
+def opened(queue: str, shards: int | None, default_shards: int, durability: Durability) -> Talk[Dialect]:
+    """Finds out how to talk to a server, and whether it may be trusted with payments.
+
+    Raises:
+        NotDurable: If it may not, and `durability` is `require`.
+        ShardMismatch: If the queue has another number of shards than `shards`.
+        InvalidPolicy: If the server is older than 6.2.
+    """
+    sections = yield from _info()
+    if durability != "ignore":
+        yield from _check_durability(sections, durability)
+    functions = _version(sections) >= (FUNCTIONS_SINCE, 0) and (yield from _can_load())
+    return Dialect(functions=functions, shards=(yield from _agreed_shards(queue, shards, default_shards)))
+
+
+def _info() -> Talk[list[dict[str, Any]]]:
+    answers = yield Send(("INFO",), everywhere=True)
+    return list(answers)
+
+
+def _version(sections: list[dict[str, Any]]) -> tuple[int, int]:
+    # Valkey keeps the version of Redis that it is compatible with in this field.
+    oldest = min(tuple(int(part) for part in str(section["redis_version"]).split(".")[:2]) for section in sections)
+    if oldest < (6, 2):
+        raise InvalidPolicy(f"the server must be Redis 6.2 or later or a Valkey, found {'.'.join(map(str, oldest))}")
+    return (oldest[0], oldest[1])
+
+
+def _can_load() -> Talk[bool]:
+    """Whether functions may be used: an account may be forbidden to load them."""
+    try:
+        yield from _load_library()
+    except redis_errors.ResponseError as error:
+        _check_forbidden(error)
+        return False
+    return True
+
+
+def _check_forbidden(error: redis_errors.ResponseError) -> None:
+    """Raises what is not a refusal to this account."""
+    if not isinstance(error, redis_errors.NoPermissionError) and "unknown command" not in str(error).lower():
+        raise error
+
+
+def _agreed_shards(queue: str, wanted: int | None, default: int) -> Talk[int]:
+    """The number of shards: fixed by whoever comes first, since a key looked for on another shard would be stored twice."""
+    name = f"{{{queue}}}:shards"
+    yield Send(("SET", name, wanted or default, "NX"))
+    found = int((yield Send(("GET", name))))
+    if wanted and wanted != found:
+        raise ShardMismatch(f"the queue {queue!r} lies on {found} shards, asked for {wanted}; drain it before it is laid out anew")
+    return found
+
+
+def _check_durability(sections: list[dict[str, Any]], durability: Durability) -> Talk[None]:
+    """Warns, or refuses, where a restart or a full memory would lose payments; and warns of the second of `everysec`."""
+    dangers = list(dict.fromkeys(danger for section in sections for danger in _dangers(section)))
+    if dangers and durability == "require":
+        raise NotDurable("; ".join(dangers))
+    for danger in dangers or (yield from _fsync_danger()):
+        logger.warning("payments may be lost: %s", danger)
+
+
+def _dangers(section: dict[str, Any]) -> list[str]:
+    dangers: list[str] = []
+    if not int(section.get("aof_enabled", 1)):
+        dangers.append("the server keeps no append-only file (appendonly no), so a restart forgets what it accepted; set appendonly yes")
+    if section.get("maxmemory_policy", "noeviction") != "noeviction" and int(section.get("maxmemory", 0)):
+        dangers.append(f"the server throws keys away when memory is short (maxmemory-policy {section['maxmemory_policy']}); set noeviction")
+    return dangers
+
+
+def _fsync_danger() -> Talk[list[str]]:
+    """The second that `everysec` may lose. Services that hide their settings are not asked twice."""
+    try:
+        answers = yield Send(("CONFIG GET", "appendfsync"), everywhere=True)
+    except redis_errors.ResponseError as error:
+        _check_forbidden(error)
+        return []
+    modes = {str(_decoded(answer).get("appendfsync", "always")) for answer in answers}
+    return [
+        f"a crash of the server's machine loses what was accepted last (appendfsync {mode}); set appendfsync always"
+        for mode in sorted(modes - {"always"})
+    ]
+
+
+def _decoded(answer: dict[Any, Any]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in answer.items()}
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,125 @@
+-- What every transition shares: the keys of a shard, the server's clock, and the record of a payment.
+--
+-- A payment is one field of the hash `items`: a msgpack list, so that a queued payment costs one hash entry and one
+-- sorted-set entry. Exactly one of the sorted sets below holds its key:
+--
+--   due        scheduled   by when it is due           paid       succeeded   by when its key may be forgotten
+--   leased     leased      by when the lease ends      dead       dead        by when it died
+--                                                      reconcile  reconcile   by when it was set aside
+--
+-- What cannot be read is not a payment: its bytes lie in the hash `quarantine`.
+
+local HOMES = {scheduled = 'due', leased = 'leased', succeeded = 'paid', dead = 'dead', reconcile = 'reconcile'}
+local VERSION = 1
+
+local function shard(keys)
+  return {items = keys[1], due = keys[2], leased = keys[3], paid = keys[4], dead = keys[5], reconcile = keys[6],
+          quarantine = keys[7], paused = keys[8], workers = keys[9], wake = keys[10]}
+end
+
+-- The only clock. In milliseconds.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The record in these bytes, or nil if they are none.
+local function read(raw)
+  local readable, list = pcall(cmsgpack.unpack, raw)
+  if not readable or type(list) ~= 'table' or #list ~= 14 or list[1] ~= VERSION or not HOMES[list[2]] then
+    return nil
+  end
+  return {state = list[2],
+          attempt = list[3],       -- The fencing token: grows with every lease, and never goes back.
+          limit = list[4],         -- The attempt after which there is no other.
+          settled = list[5],       -- The last attempt whose holder has told how it went.
+          generation = list[6],    -- The second half of the provider's idempotency key.
+          opened = list[7],        -- The attempt that was first to send this generation, 0 if none was.
+          opened_at = list[8],     -- When that attempt began.
+          enqueued_at = list[9],
+          deadline = list[10],     -- No attempt begins later; 0 if there is no deadline.
+          nonce = list[11],        -- Tells a call that is sent again from another call.
+          fingerprint = list[12],
+          payload = list[13],
+          note = list[14]}         -- Why it is where it is; for a success, the provider's reference.
+end
+
+local function load(s, key)
+  local raw = redis.call('HGET', s.items, key)
+  return raw and read(raw), raw
+end
+
+-- Moves a payment to a state and stores it. `score` is the one of the state's sorted set.
+local function move(s, key, r, state, score)
+  if r.state and r.state ~= state then redis.call('ZREM', s[HOMES[r.state]], key) end
+  r.state = state
+  redis.call('HSET', s.items, key, cmsgpack.pack({VERSION, r.state, r.attempt, r.limit, r.settled, r.generation, r.opened,
+    r.opened_at, r.enqueued_at, r.deadline, r.nonce, r.fingerprint, r.payload, r.note}))
+  redis.call('ZADD', s[HOMES[state]], score, key)
+end
+
+local function head(set)
+  local first = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2])
+end
+
+-- Schedules a payment, and wakes the workers if it is due before everything they know of.
+local function schedule(s, key, r, due)
+  local earliest = head(s.due)
+  move(s, key, r, 'scheduled', due)
+  if not earliest or due < earliest then redis.call('PUBLISH', s.wake, due) end
+end
+
+-- Ends a payment that has no attempt left, or no time. While a generation is open, money may have moved.
+local function give_up(s, key, r, note, now)
+  r.note = note
+  move(s, key, r, r.opened == 0 and 'dead' or 'reconcile', now)
+end
+
+-- The provider has answered no: this generation is spent, and the next charge needs another one.
+local function spend_generation(r)
+  r.generation = r.generation + 1
+  r.opened = 0
+  r.opened_at = 0
+end
+
+-- Sets bytes aside that cannot be read as a payment. The key stays taken: it may have been charged.
+local function set_aside(s, key, raw, reason, now)
+  redis.call('HSET', s.quarantine, key, cmsgpack.pack({raw or '', reason, now}))
+  redis.call('HDEL', s.items, key)
+  for _, home in pairs(HOMES) do redis.call('ZREM', s[home], key) end
+end
+
+-- Runs a step for each payment that its caller still holds. Answers each with `ok`, `again` (told before; the call was
+-- sent a second time) or `lost` (somebody else holds it now).
+local function settle(s, args, first, width, step)
+  local answers = {}
+  for i = first, #args, width do
+    local key, token = args[i], tonumber(args[i + 1])
+    local r = load(s, key)
+    if r and r.state == 'leased' and r.attempt == token then
+      r.settled = token
+      step(key, r, i + 2)
+      answers[#answers + 1] = 'ok'
+    else
+      local told = r and r.settled == token or redis.call('HEXISTS', s.quarantine, key) == 1
+      answers[#answers + 1] = told and 'again' or 'lost'
+    end
+  end
+  return answers
+end
+
+-- What is known of a payment, in the order of `Item`; nothing if there is none.
+local function described(s, key)
+  local aside = redis.call('HGET', s.quarantine, key)
+  if aside then
+    local list = cmsgpack.unpack(aside)
+    return {key, 'quarantined', list[3], 0, 0, 0, 0, 0, list[1], list[2]}
+  end
+  local r, raw = load(s, key)
+  if r then
+    return {key, r.state, redis.call('ZSCORE', s[HOMES[r.state]], key) or '-1', r.attempt, r.limit, r.generation, r.enqueued_at,
+            r.deadline, r.payload, r.note}
+  end
+  return raw and {key, 'quarantined', 0, 0, 0, 0, 0, 0, raw, 'the record cannot be read'} or {}
+end

@@ -1,0 +1,233 @@
+"""What can be asked of a queue, as talks with its server: written once for blocking and for asyncio code."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeVar
+
+from retryqueue import protocol
+from retryqueue.conversation import asked, opened, patient
+from retryqueue.errors import InvalidPayment, PaymentConflict, WrongState
+from retryqueue.events import Enqueued, tell
+from retryqueue.protocol import MOST_PER_CALL, Entry
+from retryqueue.shards import Shard, shard_of
+from retryqueue.states import Page, State, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from retryqueue.conversation import Dialect, Durability, Talk
+    from retryqueue.events import Hook
+    from retryqueue.payment import Payment
+    from retryqueue.policy import Policy
+    from retryqueue.protocol import Call
+    from retryqueue.states import Item, Receipt
+
+T = TypeVar("T")
+
+CLUSTER_SHARDS = 16
+LONGEST_NAME = 64
+
+
+class Operations:
+    """The talks of one queue.
+
+    Args:
+        name: The queue's name.
+        policy: Its numbers.
+        shards: On how many shards it lies; none: 1, 16 on a cluster, or what it was made with.
+        clustered: Whether the server is a cluster.
+        durability: What to do if the server does not keep what it accepts.
+        patience_s: How long to wait for a server that restarts or fails over; none: for as long as it takes.
+        hook: Is told what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        policy: Policy,
+        shards: int | None,
+        clustered: bool,
+        durability: Durability,
+        patience_s: float | None,
+        hook: Hook | None,
+    ) -> None:
+        _check_name(name)
+        self.name = name
+        self.policy = policy
+        self.hook = hook
+        self._wanted_shards = shards
+        self._default_shards = CLUSTER_SHARDS if clustered else 1
+        self._durability: Durability = durability
+        self._patience_s = patience_s
+        self._dialect: Dialect | None = None
+
+    def open(self) -> Talk[Dialect]:
+        """How to talk to the server: found out once, at the first call, so that making a queue needs no server."""
+        if self._dialect is None:
+            self._dialect = yield from patient(
+                lambda: opened(self.name, self._wanted_shards, self._default_shards, self._durability),
+                self._patience_s,
+                "opening the queue",
+            )
+        return self._dialect
+
+    def ask(self, call: Call[T]) -> Talk[T]:
+        """Runs one script."""
+        dialect = yield from self.open()
+        return (yield from asked(dialect, call, self._patience_s))
+
+    def shard(self, key: str) -> Talk[Shard]:
+        """Where a payment lies."""
+        dialect = yield from self.open()
+        return Shard(self.name, shard_of(key, dialect.shards))
+
+    def shards(self) -> Talk[list[Shard]]:
+        """All shards."""
+        dialect = yield from self.open()
+        return [Shard(self.name, number) for number in range(dialect.shards)]
+
+    def entry(self, payment: Payment, delay_ms: int, deadline_ms: int | None) -> Entry:
+        """The payment with its times, if they are ones.
+
+        Raises:
+            InvalidPayment: If the delay is longer than the policy allows, or the deadline not after it.
+        """
+        longest = self.policy.longest_delay_ms
+        problems: list[str] = []
+        if not _is_count(delay_ms) or not 0 <= delay_ms <= longest:
+            problems.append(f"delay_ms must be a whole number from 0 to {longest} (longest_delay_ms), found {delay_ms!r}")
+        elif deadline_ms is not None and not (_is_count(deadline_ms) and delay_ms < deadline_ms <= self.policy.retry_horizon_ms):
+            problems.append(
+                f"deadline_ms must be a whole number above delay_ms of {delay_ms} and up to the retry horizon of "
+                f"{self.policy.retry_horizon_ms}, found {deadline_ms!r}"
+            )
+        if problems:
+            raise InvalidPayment(problems)
+        return Entry(payment, delay_ms, deadline_ms)
+
+    def enqueue(self, shard: Shard, entries: Sequence[Entry]) -> Talk[list[Receipt]]:
+        """Stores a script's worth of payments of one shard."""
+        receipts = yield from self.ask(protocol.enqueue(shard, self.policy, entries))
+        for receipt in receipts:
+            tell(self.hook, Enqueued(receipt.answer))
+        return receipts
+
+    def enqueue_many(self, entries: Sequence[Entry]) -> Talk[list[Receipt]]:
+        """Stores any number of payments; answers each in its place."""
+        receipts: dict[int, Receipt] = {}
+        for shard, places in (yield from self._batches([entry.payment.key for entry in entries])):
+            answers = yield from self.enqueue(shard, [entries[place] for place in places])
+            receipts.update(zip(places, answers, strict=True))
+        return [receipts[place] for place in range(len(entries))]
+
+    def hold(self, payments: Sequence[Payment], reason: str) -> Talk[list[Receipt]]:
+        """Stores any number of payments for a person to decide about; answers each in its place."""
+        receipts: dict[int, Receipt] = {}
+        for shard, places in (yield from self._batches([payment.key for payment in payments])):
+            answers = yield from self.ask(protocol.hold(shard, [payments[place] for place in places], reason))
+            receipts.update(zip(places, answers, strict=True))
+        return [receipts[place] for place in range(len(payments))]
+
+    def refuse(self, name: str, raw: bytes, reason: str) -> Talk[bool]:
+        """Puts foreign bytes into quarantine; tells whether they were not there yet."""
+        shard = yield from self.shard(name)
+        return bool((yield from self.ask(protocol.refuse(shard, [(name, raw, reason)]))))
+
+    def inspect(self, key: str) -> Talk[Item | None]:
+        """All that is known of a payment."""
+        shard = yield from self.shard(key)
+        return (yield from self.ask(protocol.inspect(shard, key)))
+
+    def page(self, state: State, cursor: str) -> Talk[Page]:
+        """Some of the payments in a state, and where to go on; the cursor of the first page is empty."""
+        shards = yield from self.shards()
+        number, _, place = (cursor or "0:0").partition(":")
+        place, items = yield from self.ask(protocol.page(shards[int(number)], state, place))
+        if place != "0":
+            return Page(tuple(items), f"{number}:{place}")
+        following = int(number) + 1
+        return Page(tuple(items), f"{following}:0" if following < len(shards) else None)
+
+    def status(self) -> Talk[Status]:
+        """Counts of the whole queue."""
+        counted: list[Status] = []
+        for shard in (yield from self.shards()):
+            counted.append((yield from self.ask(protocol.status(shard))))  # noqa: PERF401 - a talk is no comprehension.
+        return Status.together(counted)
+
+    def requeue(self, key: str) -> Talk[None]:
+        """Schedules a dead payment again.
+
+        Raises:
+            WrongState: If it is not dead.
+        """
+        shard = yield from self.shard(key)
+        _check_done(key, State.DEAD, (yield from self.ask(protocol.requeue(shard, self.policy, key))))
+
+    def resolve(self, key: str, paid_as: str | None, not_paid: bool) -> Talk[None]:
+        """Settles a payment in reconcile.
+
+        Raises:
+            WrongState: If it is in another state.
+            ValueError: If not exactly one of the two is said.
+        """
+        if bool(paid_as) == not_paid:
+            raise ValueError("say either paid_as, the provider's reference, or not_paid")
+        shard = yield from self.shard(key)
+        _check_done(key, State.RECONCILE, (yield from self.ask(protocol.resolve(shard, self.policy, key, paid_as))))
+
+    def purge(self, key: str) -> Talk[None]:
+        """Forgets a dead or quarantined payment.
+
+        Raises:
+            WrongState: If it is in another state.
+        """
+        shard = yield from self.shard(key)
+        answer = (yield from self.ask(protocol.purge(shard, [key])))[0]
+        if answer == "refused":
+            item = yield from self.inspect(key)
+            raise WrongState(f"{key}: only dead and quarantined payments can be purged; this one is {item and item.state}")
+
+    def pause(self, paused: bool) -> Talk[None]:
+        """Gives workers nothing more, or something again."""
+        for shard in (yield from self.shards()):
+            yield from self.ask(protocol.pause(shard, paused))
+
+    def _batches(self, keys: Sequence[str]) -> Talk[list[tuple[Shard, list[int]]]]:
+        """The places of the keys, by shard and in scripts' worths."""
+        by_shard: dict[Shard, list[int]] = defaultdict(list)
+        for place, key in enumerate(keys):
+            by_shard[(yield from self.shard(key))].append(place)
+        return [
+            (shard, places[start : start + MOST_PER_CALL])
+            for shard, places in by_shard.items()
+            for start in range(0, len(places), MOST_PER_CALL)
+        ]
+
+
+def accepted(receipt: Receipt) -> Receipt:
+    """The receipt.
+
+    Raises:
+        PaymentConflict: If it says that the key stands for another payment.
+    """
+    if receipt.answer == "conflict":
+        raise PaymentConflict(receipt.key, receipt.state)
+    return receipt
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= LONGEST_NAME or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"a queue's name is 1 to {LONGEST_NAME} letters, digits, dots, hyphens and underscores, found {name!r}")
+
+
+def _check_done(key: str, needed: State, decision: tuple[bool, str]) -> None:
+    done, state = decision
+    if not done:
+        raise WrongState(f"{key}: it must be {needed} for this, and " + (f"is {state}" if state else "there is no such payment"))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

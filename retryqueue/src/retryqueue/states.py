@@ -1,0 +1,169 @@
+"""What the queue answers: receipts, what it knows of one payment, and counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from retryqueue.payment import Payment
+
+
+class State(StrEnum):
+    """Where a payment is."""
+
+    SCHEDULED = "scheduled"
+    LEASED = "leased"
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"
+    RECONCILE = "reconcile"
+    QUARANTINED = "quarantined"
+
+
+Answer = Literal["new", "duplicate", "conflict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to one enqueued payment.
+
+    Attributes:
+        key: The payment's key.
+        answer: `new`; `duplicate`, if this payment was there already; `conflict`, if its key stands for another payment.
+        state: The state of the payment that has the key.
+        attempt: How many attempts it has had.
+        reference: The provider's reference once it has succeeded, else empty.
+    """
+
+    key: str
+    answer: Answer
+    state: State
+    attempt: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One attempt to charge one payment, held by one worker.
+
+    Attributes:
+        payment: What to charge.
+        attempt: 1 for the first; the fencing token, larger for each later holder.
+        generation: 1 until the provider has declined; larger after each decline.
+        enqueued_at_ms: When the payment was first enqueued, on the server's clock.
+    """
+
+    payment: Payment
+    attempt: int
+    generation: int
+    enqueued_at_ms: int
+
+    @property
+    def key(self) -> str:
+        """The payment's key."""
+        return self.payment.key
+
+    @property
+    def provider_key(self) -> str:
+        """The idempotency key to send to the provider: the same for every attempt whose outcome is unknown."""
+        return f"{self.payment.key}:{self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """All that the queue knows of one payment.
+
+    Attributes:
+        key: The payment's key.
+        state: Where it is.
+        since_ms: When it is due (scheduled), when its lease ends (leased), when its key may be forgotten (succeeded), or
+            since when it has been there; on the server's clock.
+        attempt: How many attempts it has had, including one that is running.
+        limit: The attempt after which there is no other.
+        generation: The second half of the provider's idempotency key.
+        enqueued_at_ms: When it was first enqueued, on the server's clock.
+        deadline_ms: When the last attempt may begin, on the server's clock; none if there is no deadline.
+        payment: What is charged; none once it has succeeded, and where it cannot be read.
+        raw: The bytes as they were found, if it is quarantined.
+        note: The provider's reference (succeeded), or why it is where it is.
+    """
+
+    key: str
+    state: State
+    since_ms: int
+    attempt: int
+    limit: int
+    generation: int
+    enqueued_at_ms: int
+    deadline_ms: int | None
+    payment: Payment | None
+    raw: bytes | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some payments of one state, and where the next page begins; none after the last."""
+
+    items: tuple[Item, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a worker's claim.
+
+    Attributes:
+        leases: What it may charge now.
+        unreadable: What it holds, but cannot read as a payment: key, token and reason.
+        next_in_ms: How long until something is due or a lease ends; none if the shard is empty.
+    """
+
+    leases: tuple[Lease, ...]
+    unreadable: tuple[tuple[str, int, str], ...]
+    next_in_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Counts of one shard, or of a whole queue.
+
+    Attributes:
+        now_ms: The server's time.
+        paused: Whether workers are given nothing.
+        counts: The number of payments in each state. Succeeded ones are counted as long as their keys live.
+        next_due_ms: When the first scheduled payment is due, or was; none if none is scheduled.
+        next_lease_end_ms: When the first lease ends; none if there is none.
+        workers: When each worker last asked for work.
+    """
+
+    now_ms: int
+    paused: bool
+    counts: dict[State, int]
+    next_due_ms: int | None
+    next_lease_end_ms: int | None
+    workers: dict[str, int]
+
+    @property
+    def lag_ms(self) -> int:
+        """How long the first payment that is due has been waiting; 0 if none is due."""
+        return max(0, self.now_ms - self.next_due_ms) if self.next_due_ms is not None else 0
+
+    @classmethod
+    def together(cls, shards: list[Status]) -> Status:
+        """The status of a queue from those of its shards; there is at least one."""
+        dues = [shard.next_due_ms for shard in shards if shard.next_due_ms is not None]
+        ends = [shard.next_lease_end_ms for shard in shards if shard.next_lease_end_ms is not None]
+        return cls(
+            now_ms=max(shard.now_ms for shard in shards),
+            paused=any(shard.paused for shard in shards),
+            counts={state: sum(shard.counts[state] for shard in shards) for state in State},
+            next_due_ms=min(dues, default=None),
+            next_lease_end_ms=min(ends, default=None),
+            workers=_latest([shard.workers for shard in shards]),
+        )
+
+
+def _latest(seen: list[dict[str, int]]) -> dict[str, int]:
+    return {name: max(times.get(name, 0) for times in seen) for times in seen for name in times}

@@ -1,0 +1,63 @@
+"""Hears that something is due sooner than a worker knows: the scripts publish it, and this listens.
+
+A message may be lost with its connection, so every connection that is made anew counts as a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import redis
+import redis.asyncio
+from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from retryqueue.server import AsyncClient
+    from retryqueue.shards import Shard
+
+logger = logging.getLogger("retryqueue")
+
+AGAIN_AFTER_S = 0.2
+QUIET_S = 5.0
+
+
+async def listen(client: AsyncClient, shards: Sequence[Shard], wake: Callable[[Shard], None]) -> None:
+    """Calls `wake` with a shard whenever something may have become due there. Ends only when it is cancelled."""
+    channels = {shard.wake.encode(): shard for shard in shards}
+    while True:
+        try:
+            await _listen_once(client, channels, wake)
+        except (redis.RedisError, OSError) as error:
+            logger.debug("the connection that listens for new payments is gone: %s", error)
+        await asyncio.sleep(AGAIN_AFTER_S)
+
+
+async def _listen_once(client: AsyncClient, channels: dict[bytes, Shard], wake: Callable[[Shard], None]) -> None:
+    node = await _one_node(client)
+    try:
+        async with node.pubsub() as subscription:
+            await subscription.subscribe(*channels)
+            for shard in channels.values():
+                wake(shard)
+            while True:
+                message = await subscription.get_message(ignore_subscribe_messages=True, timeout=QUIET_S)
+                if message is None:
+                    await subscription.ping()  # A connection that has died in silence is found out here.
+                elif message["type"] == "message":
+                    wake(channels[message["channel"]])
+    finally:
+        if node is not client:
+            await node.aclose()
+
+
+async def _one_node(client: AsyncClient) -> redis.asyncio.Redis:
+    """A server to listen to: a cluster passes messages on to all of its nodes."""
+    if not isinstance(client, AsyncRedisCluster):
+        return client
+    await client.initialize()
+    node = client.get_random_node()
+    return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))

@@ -1,0 +1,46 @@
+"""A real server for the tests of this folder; without one they fail, they are not skipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from servers import RedisServer, binaries
+
+from retryqueue import Payment, RetryQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session", params=sorted(binaries()) or ["none"])
+def running_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """One running server of each kind that this machine has, for all tests."""
+    with RedisServer(binary=binaries().get(request.param)) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: RedisServer) -> RedisServer:
+    """A server that holds nothing."""
+    with running_server.client() as client:
+        client.flushall()
+    return running_server
+
+
+@pytest.fixture
+def queue(server: RedisServer) -> Iterator[RetryQueue]:
+    """A queue that holds nothing."""
+    with RetryQueue(server.url, durability="ignore") as queue:
+        yield queue
+
+
+@pytest.fixture
+def payment() -> Callable[..., Payment]:
+    """Makes a payment that differs from an ordinary one in the given fields."""
+
+    def make(key: str = "order-1", **changed: object) -> Payment:
+        usual = {"user_id": "user-1", "amount_minor": 4999, "currency": "EUR", "payment_method_id": "pm_1"}
+        return Payment.from_fields(key, {**usual, **changed})
+
+    return make
