@@ -1,11 +1,11 @@
 """A payment retry queue on Redis: each payment charged exactly once, whatever crashes.
 
-    payment      what is charged, and the key that names it
-    queue        enqueue, look, operate; blocking and asyncio
-    worker       charges what is due
-    policy       how often, how soon, for how long
-    outcome      what one attempt has told
-    lua/         the transitions: where the promises are kept
+payment      what is charged, and the key that names it
+queue        enqueue, look, operate; blocking and asyncio
+worker       charges what is due
+policy       how often, how soon, for how long
+outcome      what one attempt has told
+lua/         the transitions: where the promises are kept
 """
 
 from retryqueue.breaker import Breaker

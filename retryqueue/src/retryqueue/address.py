@@ -9,17 +9,18 @@ User and password stand before the hosts, as usual: `redis://user:password@host`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis
 import redis.asyncio
 import redis.asyncio.cluster
+import redis.asyncio.retry
 import redis.asyncio.sentinel
 import redis.cluster
+import redis.retry
 import redis.sentinel
 from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 if TYPE_CHECKING:
     from retryqueue.server import AsyncClient, BlockingClient
@@ -28,6 +29,33 @@ PORT = 6379
 SENTINEL_PORT = 26379
 # Longer than any fsync should take; shorter than what a person waits.
 SOCKET_TIMEOUT_S = 5.0
+_TIMES: dict[str, Any] = {
+    "socket_timeout": SOCKET_TIMEOUT_S,
+    "socket_connect_timeout": SOCKET_TIMEOUT_S,
+    "health_check_interval": 15,
+}
+
+
+class _Classes(NamedTuple):
+    """What redis-py has once for blocking code and once for asyncio. Its types are incomplete, so none are claimed here."""
+
+    redis: Any
+    sentinel: Any
+    cluster: Any
+    node: Any
+    retry: Any
+
+
+_BLOCKING = _Classes(
+    redis.Redis, redis.sentinel.Sentinel, redis.cluster.RedisCluster, redis.cluster.ClusterNode, redis.retry.Retry
+)
+_ASYNC = _Classes(
+    redis.asyncio.Redis,
+    redis.asyncio.sentinel.Sentinel,
+    redis.asyncio.cluster.RedisCluster,
+    redis.asyncio.cluster.ClusterNode,
+    redis.asyncio.retry.Retry,
+)
 
 
 def blocking_client(address: str, connections: int) -> BlockingClient:
@@ -36,48 +64,29 @@ def blocking_client(address: str, connections: int) -> BlockingClient:
     Raises:
         ValueError: If it is no address of the forms above.
     """
-    parts, options = urlsplit(address), _options()
-    retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
-    match parts.scheme:
-        case "redis+sentinel" | "rediss+sentinel":
-            sentinel = redis.sentinel.Sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs=_login(parts), **options)
-            service, db = _service(parts)
-            return sentinel.master_for(service, db=db, max_connections=connections, retry=retry, **_login(parts))  # type: ignore[no-untyped-call, no-any-return]
-        case "redis+cluster" | "rediss+cluster":
-            nodes = [redis.cluster.ClusterNode(host, port) for host, port in _hosts(parts, PORT)]
-            return redis.cluster.RedisCluster(startup_nodes=nodes, max_connections=connections, **_login(parts), **options)
-        case "redis" | "rediss" | "unix":
-            return redis.Redis.from_url(address, max_connections=connections, retry=retry, **options)
-        case _:
-            raise ValueError(_no_address(address))
+    return cast("BlockingClient", _client(_BLOCKING, address, connections))
 
 
 def async_client(address: str, connections: int) -> AsyncClient:
-    """The asyncio client for an address, with at most `connections` connections to each server.
+    """The asyncio client for an address; see `blocking_client`."""
+    return cast("AsyncClient", _client(_ASYNC, address, connections))
 
-    Raises:
-        ValueError: If it is no address of the forms above.
-    """
-    parts, options = urlsplit(address), _options()
-    retry = redis.asyncio.retry.Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
+
+def _client(classes: _Classes, address: str, connections: int) -> object:
+    parts, options = urlsplit(address), {**_TIMES, "max_connections": connections}
+    retry = classes.retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
     match parts.scheme:
         case "redis+sentinel" | "rediss+sentinel":
-            sentinel = redis.asyncio.sentinel.Sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs=_login(parts), **options)
             service, db = _service(parts)
-            return sentinel.master_for(service, db=db, max_connections=connections, retry=retry, **_login(parts))  # type: ignore[no-any-return]
+            sentinel = classes.sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs={**_TIMES, **_login(parts)})
+            return sentinel.master_for(service, db=db, retry=retry, **options, **_login(parts))
         case "redis+cluster" | "rediss+cluster":
-            nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in _hosts(parts, PORT)]
-            return redis.asyncio.cluster.RedisCluster(
-                startup_nodes=nodes, max_connections=connections, **_login(parts), **options
-            )
+            nodes = [classes.node(host, port) for host, port in _hosts(parts, PORT)]
+            return classes.cluster(startup_nodes=nodes, **options, **_login(parts))
         case "redis" | "rediss" | "unix":
-            return redis.asyncio.Redis.from_url(address, max_connections=connections, retry=retry, **options)
+            return classes.redis.from_url(address, retry=retry, **options)
         case _:
             raise ValueError(_no_address(address))
-
-
-def _options() -> dict[str, Any]:
-    return {"socket_timeout": SOCKET_TIMEOUT_S, "socket_connect_timeout": SOCKET_TIMEOUT_S, "health_check_interval": 15}
 
 
 def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:

@@ -10,10 +10,12 @@ import asyncio
 import copy
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from retryqueue.protocol import MOST_PER_CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
@@ -58,7 +60,7 @@ class ThreadCoalescer(Generic[Asked, Told]):
         if ticket.error is not None:
             # Each caller raises an error of its own: a shared one would collect the tracebacks of all.
             raise copy.copy(ticket.error) from ticket.error
-        return ticket.answer  # type: ignore[return-value] - answered, or the error was raised.
+        return cast("Told", ticket.answer)
 
     def _wait(self, ticket: _Ticket[Asked, Told]) -> None:
         try:

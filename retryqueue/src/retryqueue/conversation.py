@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -91,7 +91,7 @@ def asked(dialect: Dialect, call: Call[T], patience_s: float | None) -> Talk[T]:
     return call.read(reply)
 
 
-def patient(attempt: Any, patience_s: float | None, what: str) -> Talk[Any]:
+def patient(attempt: Callable[[], Talk[T]], patience_s: float | None, what: str) -> Talk[T]:
     """Makes a talk, and again until it is carried through."""
     began, wait_s = time.monotonic(), FIRST_WAIT_S
     while True:
@@ -188,7 +188,9 @@ def _agreed_shards(queue: str, wanted: int | None, default: int) -> Talk[int]:
     yield Send(("SET", name, wanted or default, "NX"))
     found = int((yield Send(("GET", name))))
     if wanted and wanted != found:
-        raise ShardMismatch(f"the queue {queue!r} lies on {found} shards, asked for {wanted}; drain it before it is laid out anew")
+        raise ShardMismatch(
+            f"the queue {queue!r} lies on {found} shards, asked for {wanted}; drain it before it is laid out anew"
+        )
     return found
 
 
@@ -204,9 +206,13 @@ def _check_durability(sections: list[dict[str, Any]], durability: Durability) ->
 def _dangers(section: dict[str, Any]) -> list[str]:
     dangers: list[str] = []
     if not int(section.get("aof_enabled", 1)):
-        dangers.append("the server keeps no append-only file (appendonly no), so a restart forgets what it accepted; set appendonly yes")
+        dangers.append(
+            "the server keeps no append-only file (appendonly no), so a restart forgets what it accepted; set appendonly yes"
+        )
     if section.get("maxmemory_policy", "noeviction") != "noeviction" and int(section.get("maxmemory", 0)):
-        dangers.append(f"the server throws keys away when memory is short (maxmemory-policy {section['maxmemory_policy']}); set noeviction")
+        dangers.append(
+            f"the server throws keys away when memory is short (maxmemory-policy {section['maxmemory_policy']}); set noeviction"
+        )
     return dangers
 
 

@@ -1,13 +1,13 @@
-"""What can go wrong, as a tree:
+"""What can go wrong, as a tree.
 
-    RetryQueueError
-    ├── InvalidPayment       a payment, key or delay that no provider should ever see; every bad field is named
-    ├── PaymentConflict      the key is taken by another payment
-    ├── InvalidPolicy        settings that would break a promise
-    ├── WrongState           an operator asked for a step that the payment's state does not allow
-    ├── ShardMismatch        the queue was made with another number of shards
-    ├── NotDurable           the server would forget payments, and the caller asked for one that does not
-    └── QueueUnavailable     Redis did not answer in time; what was asked may or may not have been done
+RetryQueueError
+├── InvalidPayment       a payment, key or delay that no provider should ever see; every bad field is named
+├── PaymentConflict      the key is taken by another payment
+├── InvalidPolicy        settings that would break a promise
+├── WrongState           an operator asked for a step that the payment's state does not allow
+├── ShardMismatch        the queue was made with another number of shards
+├── NotDurable           the server would forget payments, and the caller asked for one that does not
+└── QueueUnavailable     Redis did not answer in time; what was asked may or may not have been done
 """
 
 from __future__ import annotations

@@ -98,7 +98,9 @@ class Operations:
         problems: list[str] = []
         if not _is_count(delay_ms) or not 0 <= delay_ms <= longest:
             problems.append(f"delay_ms must be a whole number from 0 to {longest} (longest_delay_ms), found {delay_ms!r}")
-        elif deadline_ms is not None and not (_is_count(deadline_ms) and delay_ms < deadline_ms <= self.policy.retry_horizon_ms):
+        elif deadline_ms is not None and not (
+            _is_count(deadline_ms) and delay_ms < deadline_ms <= self.policy.retry_horizon_ms
+        ):
             problems.append(
                 f"deadline_ms must be a whole number above delay_ms of {delay_ms} and up to the retry horizon of "
                 f"{self.policy.retry_horizon_ms}, found {deadline_ms!r}"
@@ -114,21 +116,13 @@ class Operations:
             tell(self.hook, Enqueued(receipt.answer))
         return receipts
 
-    def enqueue_many(self, entries: Sequence[Entry]) -> Talk[list[Receipt]]:
-        """Stores any number of payments; answers each in its place."""
-        receipts: dict[int, Receipt] = {}
-        for shard, places in (yield from self._batches([entry.payment.key for entry in entries])):
-            answers = yield from self.enqueue(shard, [entries[place] for place in places])
-            receipts.update(zip(places, answers, strict=True))
-        return [receipts[place] for place in range(len(entries))]
-
     def hold(self, payments: Sequence[Payment], reason: str) -> Talk[list[Receipt]]:
         """Stores any number of payments for a person to decide about; answers each in its place."""
-        receipts: dict[int, Receipt] = {}
-        for shard, places in (yield from self._batches([payment.key for payment in payments])):
-            answers = yield from self.ask(protocol.hold(shard, [payments[place] for place in places], reason))
-            receipts.update(zip(places, answers, strict=True))
-        return [receipts[place] for place in range(len(payments))]
+        answers: list[tuple[list[int], list[Receipt]]] = []
+        for shard, places in (yield from self.batches([payment.key for payment in payments])):
+            call = protocol.hold(shard, [payments[place] for place in places], reason)
+            answers.append((places, (yield from self.ask(call))))
+        return in_place(answers)
 
     def refuse(self, name: str, raw: bytes, reason: str) -> Talk[bool]:
         """Puts foreign bytes into quarantine; tells whether they were not there yet."""
@@ -166,7 +160,7 @@ class Operations:
         shard = yield from self.shard(key)
         _check_done(key, State.DEAD, (yield from self.ask(protocol.requeue(shard, self.policy, key))))
 
-    def resolve(self, key: str, paid_as: str | None, not_paid: bool) -> Talk[None]:
+    def resolve(self, key: str, *, paid_as: str | None, not_paid: bool) -> Talk[None]:
         """Settles a payment in reconcile.
 
         Raises:
@@ -190,21 +184,28 @@ class Operations:
             item = yield from self.inspect(key)
             raise WrongState(f"{key}: only dead and quarantined payments can be purged; this one is {item and item.state}")
 
-    def pause(self, paused: bool) -> Talk[None]:
+    def pause(self, *, paused: bool) -> Talk[None]:
         """Gives workers nothing more, or something again."""
         for shard in (yield from self.shards()):
-            yield from self.ask(protocol.pause(shard, paused))
+            yield from self.ask(protocol.pause(shard, paused=paused))
 
-    def _batches(self, keys: Sequence[str]) -> Talk[list[tuple[Shard, list[int]]]]:
+    def batches(self, keys: Sequence[str]) -> Talk[list[tuple[Shard, list[int]]]]:
         """The places of the keys, by shard and in scripts' worths."""
+        shards = yield from self.shards()
         by_shard: dict[Shard, list[int]] = defaultdict(list)
         for place, key in enumerate(keys):
-            by_shard[(yield from self.shard(key))].append(place)
+            by_shard[shards[shard_of(key, len(shards))]].append(place)
         return [
             (shard, places[start : start + MOST_PER_CALL])
             for shard, places in by_shard.items()
             for start in range(0, len(places), MOST_PER_CALL)
         ]
+
+
+def in_place(answers: Iterable[tuple[Sequence[int], Sequence[Receipt]]]) -> list[Receipt]:
+    """The receipts of several batches, in the order in which their payments were given."""
+    placed = {place: receipt for places, receipts in answers for place, receipt in zip(places, receipts, strict=True)}
+    return [placed[place] for place in range(len(placed))]
 
 
 def accepted(receipt: Receipt) -> Receipt:
@@ -220,13 +221,17 @@ def accepted(receipt: Receipt) -> Receipt:
 
 def _check_name(name: str) -> None:
     if not 0 < len(name) <= LONGEST_NAME or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ValueError(f"a queue's name is 1 to {LONGEST_NAME} letters, digits, dots, hyphens and underscores, found {name!r}")
+        raise ValueError(
+            f"a queue's name is 1 to {LONGEST_NAME} letters, digits, dots, hyphens and underscores, found {name!r}"
+        )
 
 
 def _check_done(key: str, needed: State, decision: tuple[bool, str]) -> None:
     done, state = decision
     if not done:
-        raise WrongState(f"{key}: it must be {needed} for this, and " + (f"is {state}" if state else "there is no such payment"))
+        raise WrongState(
+            f"{key}: it must be {needed} for this, and " + (f"is {state}" if state else "there is no such payment")
+        )
 
 
 def _is_count(value: object) -> bool:

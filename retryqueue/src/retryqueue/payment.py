@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from retryqueue.card_numbers import is_card_number
 from retryqueue.currencies import DECIMAL_PLACES
@@ -21,18 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST_TEXT = 255
+# It is sent in a header, with a generation behind it, and providers take 255 characters.
+_KEY = re.compile(r"[!-~]{1,200}")
 LARGEST_EXTRA_BYTES = 16_384
 LARGEST_AMOUNT = 10**15
 
-_WHAT_IS_CHARGED = ("user_id", "amount_minor", "currency", "payment_method_id")
+_REQUIRED = ("user_id", "amount_minor", "currency", "payment_method_id")
+_STORED = (*_REQUIRED, "details", "context")
+_NAMES = frozenset({"key", *_STORED})
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Payment:
     """One payment, checked when it is made.
 
     Attributes:
-        key: Names the payment for ever: the payment intent or the order. 1 to 255 characters.
+        key: Names the payment for ever: the payment intent or the order. 1 to 200 visible ASCII characters, no blanks.
         user_id: Who pays. 1 to 255 characters.
         amount_minor: How much, in the currency's minor unit (4999 is 49.99 EUR, and 4999 JPY is 4999 yen).
         currency: An ISO 4217 code in capitals.
@@ -49,8 +57,8 @@ class Payment:
     amount_minor: int
     currency: str
     payment_method_id: str = field(repr=False)
-    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    context: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    context: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __post_init__(self) -> None:
         if problems := _problems(self):
@@ -71,16 +79,17 @@ class Payment:
             InvalidPayment: If a declared field is missing, or all declared ones only say what is charged: two equal
                 purchases would then be taken for one.
         """
-        problems = [f"{name} names the payment, but is missing" for name in names if fields.get(name) in {None, ""}]
-        if set(names) <= {*_WHAT_IS_CHARGED, "context"}:
+        problems = [problem for name in names if (problem := _naming_problem(name, fields.get(name)))]
+        if set(names) <= {*_REQUIRED, "context"}:
             problems.append(
                 f"a key of {', '.join(names) or 'no field'} takes two equal purchases for one; declare a field that names the "
                 "purchase, such as an order's id"
             )
         if problems:
             raise InvalidPayment(problems)
-        named = {name: fields[name] for name in sorted(set(names))}
-        return cls.from_fields(fingerprint(named).hex(), fields)
+        # As text: the order 1041 is the same purchase, whether its caller kept the number as one or not.
+        named = {name: str(fields[name]) for name in set(names)}
+        return cls.from_fields(_digest(_canonical(named).encode()).hex(), fields)
 
     @classmethod
     def from_fields(cls, key: str, fields: Mapping[str, Any]) -> Self:
@@ -89,20 +98,24 @@ class Payment:
         Raises:
             InvalidPayment: As the constructor; a missing field is named like a bad one.
         """
-        details = {**_mapping(fields.get("details")), **{n: v for n, v in fields.items() if n not in cls.__slots__}}
-        given = {name: fields.get(name) for name in _WHAT_IS_CHARGED}
+        details = {**_mapping(fields.get("details")), **{n: v for n, v in fields.items() if n not in _NAMES}}
+        given = {name: fields.get(name) for name in _REQUIRED}
         return cls(key=key, **given, details=details, context=fields.get("context", {}))  # type: ignore[arg-type]
+
+    @cached_property
+    def what_is_charged(self) -> bytes:
+        """The canonical JSON of all that is compared when the key is used again: sorted names, no spaces, text as it is."""
+        charged = [self.user_id, self.amount_minor, self.currency, self.payment_method_id, dict(self.details)]
+        return _canonical(charged).encode()
 
     @property
     def fingerprint(self) -> bytes:
         """16 bytes that are the same for the same payment, whatever accompanies it."""
-        return fingerprint([self.user_id, self.amount_minor, self.currency, self.payment_method_id, dict(self.details)])
+        return _digest(self.what_is_charged)
 
     def to_json(self) -> bytes:
         """Everything but the key, as a JSON list: the form in which a payment is stored."""
-        values = [self.user_id, self.amount_minor, self.currency, self.payment_method_id]
-        extras = [dict(self.details), dict(self.context)]
-        return json.dumps(values + extras, separators=(",", ":"), ensure_ascii=False).encode()
+        return self.what_is_charged[:-1] + b"," + _canonical(dict(self.context)).encode() + b"]"
 
     @classmethod
     def from_json(cls, key: str, stored: bytes) -> Self:
@@ -112,39 +125,52 @@ class Payment:
             InvalidPayment: If the bytes are no such form.
         """
         try:
-            user_id, amount_minor, currency, payment_method_id, details, context = json.loads(stored)
+            values = json.loads(stored)
+            named = dict(zip(_STORED, values, strict=True))
         except (ValueError, TypeError) as error:
             raise InvalidPayment([f"not the stored form of a payment: {error}"]) from None
-        return cls(
-            key=key,
-            user_id=user_id,
-            amount_minor=amount_minor,
-            currency=currency,
-            payment_method_id=payment_method_id,
-            details=details,
-            context=context,
-        )
+        payment = object.__new__(cls)
+        payment.__dict__.update(named, key=key)  # Its details came as JSON, and need no look at whether they can become it.
+        if problems := _field_problems(payment):
+            raise InvalidPayment(problems)
+        return payment
 
 
-def fingerprint(value: object) -> bytes:
-    """16 bytes of SHA-256 over the canonical JSON of a value: sorted names, no spaces, text as it is."""
-    return hashlib.sha256(_json(value)).digest()[:16]
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def _digest(canonical: bytes) -> bytes:
+    return hashlib.sha256(canonical).digest()[:16]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _problems(payment: Payment) -> list[str]:
     """A sentence for each bad field."""
-    found = [_text_problem(name, getattr(payment, name)) for name in ("key", "user_id", "payment_method_id")]
-    found += [_amount_problem(payment.amount_minor), _currency_problem(payment.currency), _card_problem(payment)]
-    found += [_extra_problem(name, getattr(payment, name)) for name in ("details", "context")]
+    found = _field_problems(payment) + [_extra_problem(name, getattr(payment, name)) for name in ("details", "context")]
     return [problem for problem in found if problem]
+
+
+def _field_problems(payment: Payment) -> list[str]:
+    found = [_key_problem(payment.key), _text_problem("user_id", payment.user_id)]
+    found += [_text_problem("payment_method_id", payment.payment_method_id)]
+    found += [_amount_problem(payment.amount_minor), _currency_problem(payment.currency), _card_problem(payment)]
+    found += [_mapping_problem(name, getattr(payment, name)) for name in ("details", "context")]
+    return [problem for problem in found if problem]
+
+
+def _naming_problem(name: str, value: object) -> str | None:
+    if value is None or value == "":
+        return f"{name} names the payment, but is missing"
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return f"{name} names the payment, so it must be text or a whole number, found {type(value).__name__}"
+    return None
+
+
+def _key_problem(value: object) -> str | None:
+    problem = _text_problem("key", value)
+    if problem is None and not _KEY.fullmatch(str(value)):
+        return "key must be 1 to 200 visible ASCII characters without blanks; Payment.identified_by makes one of any fields"
+    return problem
 
 
 def _text_problem(name: str, value: object) -> str | None:
@@ -186,11 +212,15 @@ def _card_problem(payment: Payment) -> str | None:
     return None
 
 
+def _mapping_problem(name: str, value: object) -> str | None:
+    return None if isinstance(value, Mapping) else f"{name} must be a mapping, found {type(value).__name__}"
+
+
 def _extra_problem(name: str, value: object) -> str | None:
-    if not isinstance(value, Mapping):
-        return f"{name} must be a mapping, found {type(value).__name__}"
+    if not isinstance(value, Mapping) or not value:
+        return None
     try:
-        size = len(_json(dict(value)))  # pyright: ignore[reportUnknownArgumentType] - any mapping; JSON tells.
+        size = len(_canonical(dict(value)).encode())  # pyright: ignore[reportUnknownArgumentType] - any mapping; JSON tells.
     except (TypeError, ValueError) as error:
         return f"{name} must be JSON: {error}"
     if size > LARGEST_EXTRA_BYTES:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from retryqueue.errors import InvalidPolicy
 
+if TYPE_CHECKING:
+    import random
+
 DAY_MS = 86_400_000
+MOST_ATTEMPTS = 1000
 LONGEST_MS = 366 * DAY_MS
 
 
@@ -81,8 +85,8 @@ class Policy:
 
     def _broken_promises(self) -> list[str]:
         problems: list[str] = []
-        if self.attempts > 1000:
-            problems.append(f"attempts must be at most 1000, found {self.attempts}")
+        if self.attempts > MOST_ATTEMPTS:
+            problems.append(f"attempts must be at most {MOST_ATTEMPTS}, found {self.attempts}")
         elif self.key_lives_ms < max(DAY_MS, self.retry_horizon_ms + self.paid_horizon_ms):
             problems.append(
                 f"key_life_ms must be at least {DAY_MS} (24 h) and at least {self.retry_horizon_ms + self.paid_horizon_ms} "

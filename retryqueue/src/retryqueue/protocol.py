@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from retryqueue.card_numbers import safe_reason
 from retryqueue.errors import InvalidPayment
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from retryqueue.policy import Policy
     from retryqueue.shards import Shard
+    from retryqueue.states import Answer
 
 T = TypeVar("T")
 
@@ -43,12 +44,11 @@ class Call(Generic[T]):
 
     script: str
     keys: list[str]
-    args: list[str | bytes | int]
+    args: Sequence[str | bytes | int]
     read: Callable[[Any], T]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A payment to enqueue, due after `delay_ms`; its last attempt begins at most `deadline_ms` from now (none: whenever)."""
 
     payment: Payment
@@ -131,7 +131,7 @@ def requeue(shard: Shard, policy: Policy, key: str) -> Call[tuple[bool, str]]:
 
 def resolve(shard: Shard, policy: Policy, key: str, paid_as: str | None) -> Call[tuple[bool, str]]:
     """Settles a payment in reconcile: paid under this reference, or (none) not charged and to be tried again."""
-    args = [os.urandom(8), policy.attempts, policy.key_lives_ms, policy.paid_horizon_ms, key]
+    args: list[str | bytes | int] = [os.urandom(8), policy.attempts, policy.key_lives_ms, policy.paid_horizon_ms, key]
     return Call("resolve", shard.keys, args if paid_as is None else [*args, paid_as], _decision)
 
 
@@ -147,10 +147,12 @@ def inspect(shard: Shard, key: str) -> Call[Item | None]:
 
 def page(shard: Shard, state: State, cursor: str) -> Call[tuple[str, list[Item]]]:
     """Reads some payments in one state, and where to go on; `0` is the start and the end."""
-    return Call("page", shard.keys, [state, cursor], lambda reply: (reply[0].decode(), [_item(*item) for item in reply[1] if item]))
+    return Call(
+        "page", shard.keys, [state, cursor], lambda reply: (reply[0].decode(), [_item(*item) for item in reply[1] if item])
+    )
 
 
-def pause(shard: Shard, paused: bool) -> Call[bytes]:
+def pause(shard: Shard, *, paused: bool) -> Call[bytes]:
     """Gives workers nothing more from this shard, or something again."""
     return Call("pause", shard.keys, [int(paused)], bytes)
 
@@ -160,24 +162,27 @@ def status(shard: Shard) -> Call[Status]:
     return Call("status", shard.keys, [], _status)
 
 
+_STATES = {state.encode(): state for state in State}
+
+
 def _receipts(keys: Sequence[str], reply: Sequence[Sequence[Any]]) -> list[Receipt]:
     return [_receipt(key, *answer) for key, answer in zip(keys, reply, strict=True)]
 
 
 def _receipt(key: str, answer: bytes, state: bytes, attempt: int, note: bytes) -> Receipt:
-    where = State(state.decode())
+    where, word = _STATES[state], cast("Answer", answer.decode())
     reference = note.decode() if where is State.SUCCEEDED else ""
-    return Receipt(key, answer.decode(), where, attempt, reference)  # type: ignore[arg-type] - the script's three words.
+    return Receipt(key, word, where, attempt, reference)
 
 
-def _claim(reply: tuple[int, int, list[tuple[bytes, int, int, bytes, int]]]) -> Claim:
+def _claim(reply: tuple[int, int, list[tuple[bytes, int, int, bytes, int, int]]]) -> Claim:
     now, event, taken = reply
     leases: list[Lease] = []
     unreadable: list[tuple[str, int, str]] = []
-    for raw_key, attempt, generation, stored, enqueued_at_ms in taken:
+    for raw_key, attempt, generation, stored, enqueued_at_ms, opened in taken:
         key = raw_key.decode(errors="surrogateescape")
         try:
-            leases.append(Lease(Payment.from_json(key, stored), attempt, generation, enqueued_at_ms))
+            leases.append(Lease(Payment.from_json(key, stored), attempt, generation, enqueued_at_ms, attempt == opened))
         except InvalidPayment as error:
             unreadable.append((key, attempt, str(error)))
     return Claim(tuple(leases), tuple(unreadable), max(0, event - now) if event >= 0 else None)
@@ -186,7 +191,7 @@ def _claim(reply: tuple[int, int, list[tuple[bytes, int, int, bytes, int]]]) -> 
 def _item(name: bytes, *fields: Any) -> Item:
     key = name.decode(errors="replace")
     state, since, attempt, limit, generation, enqueued_at_ms, deadline_ms, stored, note = fields
-    where = State(state.decode())
+    where = _STATES[state]
     payment = None if where is State.QUARANTINED else _readable(key, stored)
     return Item(
         key=key,
@@ -215,7 +220,12 @@ def _status(reply: Sequence[Any]) -> Status:
     seen = {name.decode(): int(float(at)) for name, at in _pairs(workers)}
     due, ends = (int(float(time)) for time in (due, ends))
     return Status(
-        now, bool(paused), dict(zip(_COUNTED, counts, strict=True)), due if due >= 0 else None, ends if ends >= 0 else None, seen
+        now,
+        bool(paused),
+        dict(zip(_COUNTED, counts, strict=True)),
+        due if due >= 0 else None,
+        ends if ends >= 0 else None,
+        seen,
     )
 
 

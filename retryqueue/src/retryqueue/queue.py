@@ -5,11 +5,13 @@ What can be asked is written in `operations`; the two classes carry it on and di
 
 from __future__ import annotations
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from retryqueue.coalescing import TaskCoalescer, ThreadCoalescer
-from retryqueue.operations import Operations, accepted
+from retryqueue.operations import Operations, accepted, in_place
 from retryqueue.policy import Policy
 from retryqueue.server import CONNECTIONS, AsyncServer, Server
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from retryqueue.states import Item, Receipt, State, Status
 
 PATIENCE_S = 5.0
+# How many calls of one `enqueue_many` are under way: while the server works on one, the next is written.
+IN_FLIGHT = 2
 
 
 class RetryQueue:
@@ -93,7 +97,14 @@ class RetryQueue:
             InvalidPayment, QueueUnavailable: As `enqueue`.
         """
         entries = [self.operations.entry(payment, delay_ms, deadline_ms) for payment in payments]
-        return self._server.carry(self.operations.enqueue_many(entries))
+        batches = self._server.carry(self.operations.batches([entry.payment.key for entry in entries]))
+
+        def send(batch: tuple[Shard, list[int]]) -> tuple[list[int], list[Receipt]]:
+            shard, places = batch
+            return places, self._server.carry(self.operations.enqueue(shard, [entries[place] for place in places]))
+
+        with ThreadPoolExecutor(IN_FLIGHT) as senders:
+            return in_place(senders.map(send, batches))
 
     def inspect(self, key: str) -> Item | None:
         """All that is known of a payment; none if there is none."""
@@ -110,6 +121,10 @@ class RetryQueue:
     def status(self) -> Status:
         """Counts of the whole queue."""
         return self._server.carry(self.operations.status())
+
+    def shards(self) -> int:
+        """On how many shards the queue lies."""
+        return len(self._server.carry(self.operations.shards()))
 
     def requeue(self, key: str) -> None:
         """Schedules a dead payment again, at once and with a full set of attempts, under a new key at the provider.
@@ -131,7 +146,7 @@ class RetryQueue:
             WrongState: If it is not in reconcile.
             ValueError: If not exactly one of the two is said.
         """
-        self._server.carry(self.operations.resolve(key, paid_as, not_paid))
+        self._server.carry(self.operations.resolve(key, paid_as=paid_as, not_paid=not_paid))
 
     def purge(self, key: str) -> None:
         """Forgets a dead or quarantined payment for good: its key is free again, so that it could be charged anew.
@@ -164,7 +179,9 @@ class RetryQueue:
             self._process, self._coalescers = os.getpid(), {}
         found = self._coalescers.get(shard)
         if found is None:
-            fresh = ThreadCoalescer(lambda entries: self._server.carry(self.operations.enqueue(shard, entries)))
+            fresh: ThreadCoalescer[Entry, Receipt] = ThreadCoalescer(
+                lambda entries: self._server.carry(self.operations.enqueue(shard, entries))
+            )
             found = self._coalescers.setdefault(shard, fresh)  # Two threads may have come here; one of theirs is used.
         return found
 
@@ -218,7 +235,16 @@ class AsyncRetryQueue:
     ) -> list[Receipt]:
         """Stores any number of payments; see `RetryQueue.enqueue_many`."""
         entries = [self.operations.entry(payment, delay_ms, deadline_ms) for payment in payments]
-        return await self._server.carry(self.operations.enqueue_many(entries))
+        batches = await self._server.carry(self.operations.batches([entry.payment.key for entry in entries]))
+        in_flight = asyncio.Semaphore(IN_FLIGHT)
+
+        async def send(shard: Shard, places: list[int]) -> tuple[list[int], list[Receipt]]:
+            async with in_flight:
+                return places, await self._server.carry(self.operations.enqueue(shard, [entries[place] for place in places]))
+
+        async with asyncio.TaskGroup() as group:
+            sent = [group.create_task(send(shard, places)) for shard, places in batches]
+        return in_place(task.result() for task in sent)
 
     async def inspect(self, key: str) -> Item | None:
         """All that is known of a payment; none if there is none."""
@@ -237,13 +263,17 @@ class AsyncRetryQueue:
         """Counts of the whole queue."""
         return await self._server.carry(self.operations.status())
 
+    async def shards(self) -> int:
+        """On how many shards the queue lies."""
+        return len(await self._server.carry(self.operations.shards()))
+
     async def requeue(self, key: str) -> None:
         """Schedules a dead payment again; see `RetryQueue.requeue`."""
         await self._server.carry(self.operations.requeue(key))
 
     async def resolve(self, key: str, *, paid_as: str | None = None, not_paid: bool = False) -> None:
         """Settles a payment in reconcile; see `RetryQueue.resolve`."""
-        await self._server.carry(self.operations.resolve(key, paid_as, not_paid))
+        await self._server.carry(self.operations.resolve(key, paid_as=paid_as, not_paid=not_paid))
 
     async def purge(self, key: str) -> None:
         """Forgets a dead or quarantined payment; see `RetryQueue.purge`."""

@@ -16,7 +16,7 @@ _SHARED = "record"
 @cache
 def names() -> tuple[str, ...]:
     """The names of all transitions, sorted."""
-    found = (entry.name.removesuffix(".lua") for entry in files(__package__).joinpath("lua").iterdir())
+    found = (entry.name.removesuffix(".lua") for entry in files("retryqueue").joinpath("lua").iterdir())
     return tuple(sorted(name for name in found if name != _SHARED))
 
 
@@ -56,4 +56,4 @@ def _bodies() -> str:
 
 
 def _text(name: str) -> str:
-    return files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return files("retryqueue").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import redis
 import redis.asyncio
@@ -38,8 +38,9 @@ class Server:
     """
 
     def __init__(self, server: str | BlockingClient, *, patience_s: float, connections: int) -> None:
-        self.client = blocking_client(server, connections) if isinstance(server, str) else server
-        _check_client(self.client, (redis.Redis, RedisCluster), "blocking")
+        client = blocking_client(server, connections) if isinstance(server, str) else server
+        _check_client(client, (redis.Redis, RedisCluster), "blocking")
+        self.client: Any = client  # The types of redis-py leave out half of what is called here.
         self.clustered = isinstance(self.client, RedisCluster)
         self._patience_s = patience_s
         self._connections = connections
@@ -58,7 +59,7 @@ class Server:
                 else:
                     step = talk.send(reply)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return cast("T", end.value)
 
     def _do(self, step: Send | Wait) -> Any:
         if isinstance(step, Wait):
@@ -81,7 +82,7 @@ class Server:
     def _send(self, step: Send) -> Any:
         if not step.everywhere:
             return self.client.execute_command(*step.parts)
-        if isinstance(self.client, RedisCluster):
+        if self.clustered:
             return [self.client.execute_command(*step.parts, target_nodes=node) for node in self.client.get_primaries()]
         return [self.client.execute_command(*step.parts)]
 
@@ -99,8 +100,9 @@ class AsyncServer:
     """
 
     def __init__(self, server: str | AsyncClient, *, connections: int) -> None:
-        self.client = async_client(server, connections) if isinstance(server, str) else server
-        _check_client(self.client, (redis.asyncio.Redis, AsyncRedisCluster), "asyncio")
+        client = async_client(server, connections) if isinstance(server, str) else server
+        _check_client(client, (redis.asyncio.Redis, AsyncRedisCluster), "asyncio")
+        self.client: Any = client
         self.clustered = isinstance(self.client, AsyncRedisCluster)
         self._free = asyncio.Semaphore(connections)
 
@@ -116,7 +118,7 @@ class AsyncServer:
                 else:
                     step = talk.send(reply)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            return cast("T", end.value)
 
     async def _do(self, step: Send | Wait) -> Any:
         if isinstance(step, Wait):
@@ -127,7 +129,7 @@ class AsyncServer:
     async def _send(self, step: Send) -> Any:
         if not step.everywhere:
             return await self.client.execute_command(*step.parts)
-        if isinstance(self.client, AsyncRedisCluster):
+        if self.clustered:
             await self.client.initialize()
             return [await self.client.execute_command(*step.parts, target_nodes=node) for node in self.client.get_primaries()]
         return [await self.client.execute_command(*step.parts)]
@@ -137,7 +139,7 @@ class AsyncServer:
         await self.client.aclose()
 
 
-def _check_client(client: object, kinds: tuple[type, ...], kind: str) -> None:
+def _check_client(client: Any, kinds: tuple[type, ...], kind: str) -> None:
     if not isinstance(client, kinds):
         raise TypeError(f"needs an address or a {kind} client of redis-py, found {type(client).__name__}")
     encoder = client.get_encoder() if hasattr(client, "get_encoder") else None

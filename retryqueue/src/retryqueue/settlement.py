@@ -30,4 +30,6 @@ def verdict(lease: Lease, outcome: Outcome | Any, policy: Policy, chance: random
         case Ambiguous(reason):
             return Verdict(lease, "reschedule", (policy.backoff_ms(lease.attempt, chance), 0, safe_reason(reason)))
         case _:
-            return verdict(lease, Ambiguous(f"the charge function returned {type(outcome).__name__}, no outcome"), policy, chance)
+            return verdict(
+                lease, Ambiguous(f"the charge function returned {type(outcome).__name__}, no outcome"), policy, chance
+            )

@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from retryqueue import protocol
 from retryqueue.coalescing import TaskCoalescer
@@ -98,22 +98,20 @@ class Shift:
     async def work(self) -> None:
         """Works until `stop`, and leaves nothing in hand."""
         background = [asyncio.create_task(task) for task in (self._extend(), self._listen())]
-        chargers = [asyncio.create_task(self._charge_all()) for _ in range(self._worker.concurrency)]
-        claiming = asyncio.create_task(self._claim_all())
-        finished = asyncio.gather(claiming, *chargers)
+        chargers = [self._charge_all() for _ in range(self._worker.concurrency)]
+        finished = asyncio.gather(self._claim_all(), *chargers)
+        ending: list[asyncio.Future[Any]] = [finished, self._failure, *background]
         try:
-            await asyncio.wait([finished, self._failure, *background], return_when=asyncio.FIRST_COMPLETED)
-            for done in (finished, self._failure, *background):
-                if done.done():
-                    done.result()  # Raises what has ended it.
+            for ended in (await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED))[0]:
+                ended.result()  # Raises what has ended it.
             for sender in self._senders.values():
                 await sender.finish()
             if self._failure.done():
                 self._failure.result()
         finally:
-            for task in (finished, *background):
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(finished, *background, return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
 
     def stop(self) -> None:
         """Claims nothing more. Called in the loop."""
@@ -194,7 +192,9 @@ class Shift:
         tell(self._worker.hook, Attempted(kind, lease.attempt, seconds * 1000))
         breaker = self._worker.breaker
         if breaker.heard(answered=kind != "ambiguous"):
-            logger.warning("the provider %s", "does not answer; claiming nothing for now" if breaker.is_open else "answers again")
+            logger.warning(
+                "the provider %s", "does not answer; claiming nothing for now" if breaker.is_open else "answers again"
+            )
             tell(self._worker.hook, BreakerMoved(breaker.is_open))
             self._wake.set()
 
@@ -231,24 +231,25 @@ class Shift:
             return
         tell(self._worker.hook, Told(told.transition, answer.result()))
         if answer.result() == "lost":
-            logger.warning("%s of attempt %d of %s came too late: the lease is lost", told.transition, held.lease.attempt, held.lease.key)
+            logger.warning(
+                "%s of attempt %d of %s came too late: the lease is lost", told.transition, held.lease.attempt, held.lease.key
+            )
 
     async def _extend(self) -> None:
         while True:
             await asyncio.sleep(self._policy.lease_ms / 3000)
             self._give_back([held for held in self._held if not held.begun and self._is_stale(held)])
-            by_shard: dict[Shard, list[Lease]] = defaultdict(list)
+            by_shard: dict[Shard, list[Held]] = defaultdict(list)
             for held in self._held:
                 if held.begun:
-                    by_shard[held.shard].append(held.lease)
-            for shard, leases in by_shard.items():
-                for start in range(0, len(leases), MOST_PER_CALL):
-                    await self._extend_some(shard, leases[start : start + MOST_PER_CALL])
+                    by_shard[held.shard].append(held)
+            for shard, begun in by_shard.items():
+                for start in range(0, len(begun), MOST_PER_CALL):
+                    await self._extend_some(shard, begun[start : start + MOST_PER_CALL])
 
-    async def _extend_some(self, shard: Shard, leases: Sequence[Lease]) -> None:
-        answers = await self._ask(protocol.extend(shard, self._policy, leases))
-        held = {held.lease for held in self._held if not held.over}
-        lost = [lease.key for lease, answer in zip(leases, answers, strict=True) if answer == "lost" and lease in held]
+    async def _extend_some(self, shard: Shard, begun: Sequence[Held]) -> None:
+        answers = await self._ask(protocol.extend(shard, self._policy, [held.lease for held in begun]))
+        lost = [held.lease.key for held, answer in zip(begun, answers, strict=True) if answer == "lost" and not held.over]
         if lost:
             logger.warning("leases lost while charging: %s", ", ".join(lost))
             tell(self._worker.hook, LeasesLost(len(lost)))
@@ -264,4 +265,8 @@ class Shift:
         return await self._server.carry(self._operations.ask(call))
 
 
-_KINDS = {Succeeded: "succeeded", Declined: "declined", Ambiguous: "ambiguous"}
+_KINDS: dict[type, Literal["succeeded", "declined", "ambiguous"]] = {
+    Succeeded: "succeeded",
+    Declined: "declined",
+    Ambiguous: "ambiguous",
+}

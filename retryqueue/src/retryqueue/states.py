@@ -52,12 +52,15 @@ class Lease:
         attempt: 1 for the first; the fencing token, larger for each later holder.
         generation: 1 until the provider has declined; larger after each decline.
         enqueued_at_ms: When the payment was first enqueued, on the server's clock.
+        is_first: Whether this is the first attempt under its provider key. If it is not, money may have moved, whatever a
+            refusal says that the provider gives before it has looked the key up.
     """
 
     payment: Payment
     attempt: int
     generation: int
     enqueued_at_ms: int
+    is_first: bool = False
 
     @property
     def key(self) -> str:

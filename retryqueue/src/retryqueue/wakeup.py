@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
@@ -16,7 +16,6 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from retryqueue.server import AsyncClient
     from retryqueue.shards import Shard
 
 logger = logging.getLogger("retryqueue")
@@ -25,7 +24,7 @@ AGAIN_AFTER_S = 0.2
 QUIET_S = 5.0
 
 
-async def listen(client: AsyncClient, shards: Sequence[Shard], wake: Callable[[Shard], None]) -> None:
+async def listen(client: Any, shards: Sequence[Shard], wake: Callable[[Shard], None]) -> None:
     """Calls `wake` with a shard whenever something may have become due there. Ends only when it is cancelled."""
     channels = {shard.wake.encode(): shard for shard in shards}
     while True:
@@ -36,7 +35,7 @@ async def listen(client: AsyncClient, shards: Sequence[Shard], wake: Callable[[S
         await asyncio.sleep(AGAIN_AFTER_S)
 
 
-async def _listen_once(client: AsyncClient, channels: dict[bytes, Shard], wake: Callable[[Shard], None]) -> None:
+async def _listen_once(client: Any, channels: dict[bytes, Shard], wake: Callable[[Shard], None]) -> None:
     node = await _one_node(client)
     try:
         async with node.pubsub() as subscription:
@@ -54,10 +53,12 @@ async def _listen_once(client: AsyncClient, channels: dict[bytes, Shard], wake: 
             await node.aclose()
 
 
-async def _one_node(client: AsyncClient) -> redis.asyncio.Redis:
+async def _one_node(client: Any) -> Any:
     """A server to listen to: a cluster passes messages on to all of its nodes."""
     if not isinstance(client, AsyncRedisCluster):
         return client
     await client.initialize()
     node = client.get_random_node()
-    return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))
+    return redis.asyncio.Redis(
+        connection_pool=redis.asyncio.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
+    )

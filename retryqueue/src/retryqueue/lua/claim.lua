@@ -2,13 +2,15 @@
 --
 -- ARGV: worker, the number of this claim, how many at most, lease in ms, the provider's window in ms.
 -- Answers: the server's time, when something will happen next (-1: nothing is known of), and the payments, each as
--- key, attempt, generation, payload, enqueued at.
+-- key, attempt, generation, payload, enqueued at, first attempt of the generation.
 --
 -- A claim whose reply was lost is sent again with the same number, and is answered with the same payments: otherwise
 -- they would lie idle until their leases run out. KEYS[11] remembers the worker's last claim for that.
 
 local function lapse(s, now, most)
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', s.leased, '-inf', now, 'LIMIT', 0, most)) do
+  local ended = redis.call('ZRANGEBYSCORE', s.leased, '-inf', now, 'LIMIT', 0, most)
+  preload(s, ended)
+  for _, key in ipairs(ended) do
     local r, raw = load(s, key)
     if not r then
       set_aside(s, key, raw, raw and 'the record cannot be read' or 'there is no record', now)
@@ -19,6 +21,7 @@ local function lapse(s, now, most)
       move(s, key, r, 'scheduled', redis.call('ZSCORE', s.leased, key))
     end
   end
+  commit(s)
 end
 
 local function sweep(s, now, most)
@@ -44,12 +47,13 @@ local function lease_to_caller(s, key, r, now, lease)
 end
 
 local function told(key, r)
-  return {key, r.attempt, r.generation, r.payload, r.enqueued_at}
+  return {key, r.attempt, r.generation, r.payload, r.enqueued_at, r.opened}
 end
 
 local function take(s, now, most, lease, window)
-  local taken = {}
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', s.due, '-inf', now, 'LIMIT', 0, most)) do
+  local taken, due = {}, redis.call('ZRANGEBYSCORE', s.due, '-inf', now, 'LIMIT', 0, most)
+  preload(s, due)
+  for _, key in ipairs(due) do
     local r, raw = load(s, key)
     local reason = r and hindrance(r, now, lease, window)
     if not r then
@@ -61,6 +65,7 @@ local function take(s, now, most, lease, window)
       taken[#taken + 1] = told(key, r)
     end
   end
+  commit(s)
   return taken
 end
 

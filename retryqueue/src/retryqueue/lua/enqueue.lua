@@ -3,31 +3,43 @@
 -- ARGV: nonce, attempts, then for each payment: key, fingerprint, payload, delay in ms, deadline in ms from now (0: none).
 -- Answers for each: new, duplicate or conflict; the state; the attempt; and the note.
 
+-- Whether the key's life is over, though nobody has swept it away yet.
+local function is_over(s, key, r, now)
+  local over = r and r.state == 'succeeded' and redis.call('ZSCORE', s.paid, key)
+  return over and tonumber(over) <= now
+end
+
+local function answer_to_known(r, fingerprint, nonce)
+  if not r then return {'duplicate', 'quarantined', 0, ''} end
+  local answer = r.fingerprint ~= fingerprint and 'conflict' or r.nonce == nonce and 'new' or 'duplicate'
+  return {answer, r.state, r.attempt, r.note}
+end
+
 local function enqueue(keys, args)
   local s, now, answers = shard(keys), now_ms(), {}
-  local nonce, attempts = args[1], tonumber(args[2])
+  local nonce, attempts, some_set_aside = args[1], tonumber(args[2]), redis.call('HLEN', s.quarantine) > 0
+  local names = {}
+  for i = 3, #args, 5 do names[#names + 1] = args[i] end
+  preload(s, names)
 
   for i = 3, #args, 5 do
-    local key, fingerprint, payload, delay = args[i], args[i + 1], args[i + 2], tonumber(args[i + 3])
+    local key, fingerprint, within = args[i], args[i + 1], tonumber(args[i + 4])
     local r, raw = load(s, key)
-    local over = r and r.state == 'succeeded' and redis.call('ZSCORE', s.paid, key)
-    if over and tonumber(over) <= now then
-      r, raw = nil, nil -- The key's life is over, though nobody has swept it away yet.
-    end
+    if is_over(s, key, r, now) then r, raw = nil, nil end
 
-    if raw and not r or not raw and redis.call('HEXISTS', s.quarantine, key) == 1 then
-      answers[#answers + 1] = {'duplicate', 'quarantined', 0, ''}
-    elseif r then
-      local answer = r.fingerprint ~= fingerprint and 'conflict' or r.nonce == nonce .. i and 'new' or 'duplicate'
-      answers[#answers + 1] = {answer, r.state, r.attempt, r.note}
+    if raw or some_set_aside and redis.call('HEXISTS', s.quarantine, key) == 1 then
+      answers[#answers + 1] = answer_to_known(r, fingerprint, nonce .. i)
     else
-      redis.call('ZREM', s.paid, key)
-      local within = tonumber(args[i + 4])
-      schedule(s, key, {attempt = 0, limit = attempts, settled = 0, generation = 1, opened = 0, opened_at = 0, enqueued_at = now,
-                        deadline = within > 0 and now + within or 0, nonce = nonce .. i, fingerprint = fingerprint,
-                        payload = payload, note = ''}, now + delay)
+      local before = s.loaded[key].r
+      r = {state = before and before.state, attempt = 0, limit = attempts, settled = 0, generation = 1, opened = 0,
+           opened_at = 0, enqueued_at = now, deadline = within > 0 and now + within or 0, nonce = nonce .. i,
+           fingerprint = fingerprint, payload = args[i + 2], note = ''}
+      s.loaded[key] = {r = r, raw = ''}
+      schedule(s, key, r, now + tonumber(args[i + 3]))
       answers[#answers + 1] = {'new', 'scheduled', 0, ''}
     end
   end
+  commit(s)
+  announce(s)
   return answers
 end

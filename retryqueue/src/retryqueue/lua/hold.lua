@@ -10,10 +10,13 @@ local function hold(keys, args)
       local answer = r and r.fingerprint ~= args[i + 1] and 'conflict' or r and r.nonce == nonce .. i and 'new' or 'duplicate'
       answers[#answers + 1] = {answer, r and r.state or 'quarantined', r and r.attempt or 0, r and r.note or ''}
     else
-      move(s, key, {attempt = 0, limit = 0, settled = 0, generation = 1, opened = 0, opened_at = 0, enqueued_at = now,
-                    deadline = 0, nonce = nonce .. i, fingerprint = args[i + 1], payload = args[i + 2], note = args[2]}, 'reconcile', now)
+      r = {attempt = 0, limit = 0, settled = 0, generation = 1, opened = 0, opened_at = 0, enqueued_at = now, deadline = 0,
+           nonce = nonce .. i, fingerprint = args[i + 1], payload = args[i + 2], note = args[2]}
+      s.loaded[key] = {r = r, raw = ''}
+      move(s, key, r, 'reconcile', now)
       answers[#answers + 1] = {'new', 'reconcile', 0, args[2]}
     end
   end
+  commit(s)
   return answers
 end

@@ -8,13 +8,17 @@
 --                                                      reconcile  reconcile   by when it was set aside
 --
 -- What cannot be read is not a payment: its bytes lie in the hash `quarantine`.
+--
+-- A script first decides everything on records in its own memory, and then writes all of it in a few commands (`commit`).
 
 local HOMES = {scheduled = 'due', leased = 'leased', succeeded = 'paid', dead = 'dead', reconcile = 'reconcile'}
 local VERSION = 1
 
 local function shard(keys)
   return {items = keys[1], due = keys[2], leased = keys[3], paid = keys[4], dead = keys[5], reconcile = keys[6],
-          quarantine = keys[7], paused = keys[8], workers = keys[9], wake = keys[10]}
+          quarantine = keys[7], paused = keys[8], workers = keys[9], wake = keys[10],
+          loaded = {},   -- The records that this script has read, by key; false where there is none.
+          changed = {}}  -- Those to be written: by key, where it lay before.
 end
 
 -- The only clock. In milliseconds.
@@ -44,18 +48,52 @@ local function read(raw)
           note = list[14]}         -- Why it is where it is; for a success, the provider's reference.
 end
 
-local function load(s, key)
-  local raw = redis.call('HGET', s.items, key)
-  return raw and read(raw), raw
+local function written(r)
+  return cmsgpack.pack({VERSION, r.state, r.attempt, r.limit, r.settled, r.generation, r.opened, r.opened_at, r.enqueued_at,
+                        r.deadline, r.nonce, r.fingerprint, r.payload, r.note})
 end
 
--- Moves a payment to a state and stores it. `score` is the one of the state's sorted set.
+-- Reads several records in one command.
+local function preload(s, keys)
+  if #keys == 0 then return end
+  for i, raw in ipairs(redis.call('HMGET', s.items, unpack(keys))) do
+    s.loaded[keys[i]] = raw and {r = read(raw), raw = raw} or {}
+  end
+end
+
+-- The record of a payment, or nil; and its bytes, which there may be without a record that can be read.
+local function load(s, key)
+  if not s.loaded[key] then preload(s, {key}) end
+  return s.loaded[key].r, s.loaded[key].raw
+end
+
+-- Moves a payment to a state. `score` is the one of the state's sorted set.
 local function move(s, key, r, state, score)
-  if r.state and r.state ~= state then redis.call('ZREM', s[HOMES[r.state]], key) end
+  s.changed[key] = s.changed[key] or {r = r, before = r.state}
+  s.changed[key].score = score
   r.state = state
-  redis.call('HSET', s.items, key, cmsgpack.pack({VERSION, r.state, r.attempt, r.limit, r.settled, r.generation, r.opened,
-    r.opened_at, r.enqueued_at, r.deadline, r.nonce, r.fingerprint, r.payload, r.note}))
-  redis.call('ZADD', s[HOMES[state]], score, key)
+end
+
+-- Writes what has moved.
+local function commit(s)
+  local records, gone, come = {}, {}, {}
+  for key, change in pairs(s.changed) do
+    local r, before = change.r, HOMES[change.before]
+    local home = HOMES[r.state]
+    if before and before ~= home then
+      gone[before] = gone[before] or {}
+      table.insert(gone[before], key)
+    end
+    come[home] = come[home] or {}
+    table.insert(come[home], change.score)
+    table.insert(come[home], key)
+    table.insert(records, key)
+    table.insert(records, written(r))
+  end
+  if #records > 0 then redis.call('HSET', s.items, unpack(records)) end
+  for home, keys in pairs(gone) do redis.call('ZREM', s[home], unpack(keys)) end
+  for home, pairs_of_score_and_key in pairs(come) do redis.call('ZADD', s[home], unpack(pairs_of_score_and_key)) end
+  s.changed = {}
 end
 
 local function head(set)
@@ -63,11 +101,15 @@ local function head(set)
   return first[2] and tonumber(first[2])
 end
 
--- Schedules a payment, and wakes the workers if it is due before everything they know of.
+-- Schedules a payment. `announce` wakes the workers, if it is due before everything they know of.
 local function schedule(s, key, r, due)
-  local earliest = head(s.due)
+  s.earliest_before = s.earliest_before or head(s.due) or math.huge
+  s.earliest = math.min(s.earliest or math.huge, due)
   move(s, key, r, 'scheduled', due)
-  if not earliest or due < earliest then redis.call('PUBLISH', s.wake, due) end
+end
+
+local function announce(s)
+  if s.earliest and s.earliest < s.earliest_before then redis.call('PUBLISH', s.wake, s.earliest) end
 end
 
 -- Ends a payment that has no attempt left, or no time. While a generation is open, money may have moved.
@@ -88,12 +130,15 @@ local function set_aside(s, key, raw, reason, now)
   redis.call('HSET', s.quarantine, key, cmsgpack.pack({raw or '', reason, now}))
   redis.call('HDEL', s.items, key)
   for _, home in pairs(HOMES) do redis.call('ZREM', s[home], key) end
+  s.loaded[key], s.changed[key] = {}, nil
 end
 
 -- Runs a step for each payment that its caller still holds. Answers each with `ok`, `again` (told before; the call was
 -- sent a second time) or `lost` (somebody else holds it now).
 local function settle(s, args, first, width, step)
-  local answers = {}
+  local keys, answers = {}, {}
+  for i = first, #args, width do keys[#keys + 1] = args[i] end
+  preload(s, keys)
   for i = first, #args, width do
     local key, token = args[i], tonumber(args[i + 1])
     local r = load(s, key)
@@ -106,6 +151,8 @@ local function settle(s, args, first, width, step)
       answers[#answers + 1] = told and 'again' or 'lost'
     end
   end
+  commit(s)
+  announce(s)
   return answers
 end
 

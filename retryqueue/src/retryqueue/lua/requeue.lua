@@ -11,5 +11,7 @@ local function requeue(keys, args)
 
   r.nonce, r.limit, r.deadline, r.note = nonce, r.attempt + attempts, 0, ''
   schedule(s, key, r, now)
+  commit(s)
+  announce(s)
   return {'ok', 'scheduled'}
 end

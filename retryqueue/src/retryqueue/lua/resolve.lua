@@ -19,5 +19,7 @@ local function resolve(keys, args)
     r.limit, r.deadline, r.note = r.attempt + attempts, 0, ''
     schedule(s, key, r, now)
   end
+  commit(s)
+  announce(s)
   return {'ok', r.state}
 end
