@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from charging import AsyncCharger, BlockingCharger
 from provider import RunningProvider, running_provider
+
 from retryqueue.outcome import Ambiguous, Declined, Outcome, Succeeded
 from retryqueue.payment import Payment
 from retryqueue.states import Lease

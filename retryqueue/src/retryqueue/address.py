@@ -9,6 +9,7 @@ User and password stand before the hosts, as usual: `redis://user:password@host`
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -20,15 +21,19 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.retry
 import redis.sentinel
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 
 if TYPE_CHECKING:
-    from retryqueue.server import AsyncClient, BlockingClient
+    from collections.abc import Callable
+
+
+BlockingClient = redis.Redis | redis.cluster.RedisCluster
+AsyncClient = redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster
 
 PORT = 6379
 SENTINEL_PORT = 26379
-# Longer than any fsync should take; shorter than what a person waits.
-SOCKET_TIMEOUT_S = 5.0
+# Longer than any fsync should take, and a fraction of a caller's patience: a server that hangs is left for the next primary.
+SOCKET_TIMEOUT_S = 2.0
 _TIMES: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": SOCKET_TIMEOUT_S,
@@ -58,35 +63,54 @@ _ASYNC = _Classes(
 )
 
 
-def blocking_client(address: str, connections: int) -> BlockingClient:
-    """The blocking client for an address, with at most `connections` connections to each server.
+def is_cluster(address: str) -> bool:
+    """Whether an address is one of a cluster."""
+    return urlsplit(address).scheme.endswith("+cluster")
+
+
+def blocking_client(address: str, connections: int) -> Callable[[], BlockingClient]:
+    """Makes the blocking client for an address, with at most `connections` connections to each server.
+
+    The address is checked at once. The client comes later, because redis-py makes none for a cluster that does not answer.
 
     Raises:
         ValueError: If it is no address of the forms above.
     """
-    return cast("BlockingClient", _client(_BLOCKING, address, connections))
+    return cast("Callable[[], BlockingClient]", _client(_BLOCKING, address, connections))
 
 
-def async_client(address: str, connections: int) -> AsyncClient:
-    """The asyncio client for an address; see `blocking_client`."""
-    return cast("AsyncClient", _client(_ASYNC, address, connections))
+def async_client(address: str, connections: int) -> Callable[[], AsyncClient]:
+    """Makes the asyncio client for an address; see `blocking_client`."""
+    return cast("Callable[[], AsyncClient]", _client(_ASYNC, address, connections))
 
 
-def _client(classes: _Classes, address: str, connections: int) -> object:
-    parts, options = urlsplit(address), {**_TIMES, "max_connections": connections}
-    retry = classes.retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
+def _client(classes: _Classes, address: str, connections: int) -> Callable[[], object]:
+    parts = urlsplit(address)
+    # Without retries of redis-py's own, each of which would wait for the timeouts again: `patient` calls again.
+    options = {**_TIMES, "max_connections": connections, "retry": classes.retry(NoBackoff(), 0)}
     match parts.scheme:
         case "redis+sentinel" | "rediss+sentinel":
             service, db = _service(parts)
-            sentinel = classes.sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs={**_TIMES, **_login(parts)})
-            return sentinel.master_for(service, db=db, retry=retry, **options, **_login(parts))
+            return partial(
+                _behind_sentinels, classes, _hosts(parts, SENTINEL_PORT), service, {**options, "db": db}, _login(parts)
+            )
         case "redis+cluster" | "rediss+cluster":
-            nodes = [classes.node(host, port) for host, port in _hosts(parts, PORT)]
-            return classes.cluster(startup_nodes=nodes, **options, **_login(parts))
+            return partial(_of_cluster, classes, _hosts(parts, PORT), {**options, **_login(parts)})
         case "redis" | "rediss" | "unix":
-            return classes.redis.from_url(address, retry=retry, **options)
+            return partial(classes.redis.from_url, address, **options)
         case _:
             raise ValueError(_no_address(address))
+
+
+def _behind_sentinels(
+    classes: _Classes, hosts: list[tuple[str, int]], service: str, options: dict[str, Any], login: dict[str, Any]
+) -> object:
+    sentinel = classes.sentinel(hosts, sentinel_kwargs={**_TIMES, **login})
+    return sentinel.master_for(service, **options, **login)
+
+
+def _of_cluster(classes: _Classes, hosts: list[tuple[str, int]], options: dict[str, Any]) -> object:
+    return classes.cluster(startup_nodes=[classes.node(host, port) for host, port in hosts], **options)
 
 
 def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:

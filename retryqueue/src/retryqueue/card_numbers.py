@@ -8,27 +8,43 @@ from __future__ import annotations
 import re
 
 LONGEST_REASON = 500
+SHORTEST_NUMBER, LONGEST_NUMBER = 14, 16
 
 # First digits and lengths by network: Visa, Mastercard, American Express, Diners, Discover, JCB and UnionPay.
 _NETWORKS = re.compile(
     r"4\d{15}|(?:5[1-5]|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12,14}|3[47]\d{13}|3[0689]\d{12}|6(?:011|5|4[4-9]|2)\d{12,14}|35\d{14}"
 )
-_GROUPED = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){13,15}(?![\w-])")
+# A run of digits in groups, which no letter adjoins, nor a hyphen that goes on to one (as in a UUID), nor a decimal point.
+_RUN = re.compile(r"(?<![\w-])(?<!\d\.)\d(?:[ -]?\d){13,}(?!\w|-\w)")
+_GROUP = re.compile(r"\d+")
 
 
 def is_card_number(text: str) -> bool:
     """Whether the whole text is a card number, with or without spaces and hyphens between its digits."""
     digits = re.sub(r"[ -]", "", text)
-    return 14 <= len(digits) <= 16 and _NETWORKS.fullmatch(digits) is not None and _passes_luhn(digits)  # noqa: PLR2004 - the lengths of the networks above.
+    is_long_enough = SHORTEST_NUMBER <= len(digits) <= LONGEST_NUMBER
+    return is_long_enough and _NETWORKS.fullmatch(digits) is not None and _passes_luhn(digits)
 
 
 def without_card_numbers(text: str) -> str:
     """The text, with `[card number]` in the place of each."""
-    return _GROUPED.sub(lambda match: "[card number]" if is_card_number(match.group()) else match.group(), text)
+    return _RUN.sub(lambda run: _masked(run.group()), text)
 
 
-def safe_reason(text: str) -> str:
+def _masked(run: str) -> str:
+    """Groups of digits with those masked that make up a card number: another number may stand beside it."""
+    masked, told, groups = "", 0, list(_GROUP.finditer(run))
+    for first, begin in enumerate(groups):
+        ends = (last.end() for last in groups[first : first + LONGEST_NUMBER])
+        end = next((end for end in ends if is_card_number(run[begin.start() : end])), None)
+        if end is not None and begin.start() >= told:
+            masked, told = f"{masked}{run[told : begin.start()]}[card number]", end
+    return masked + run[told:]
+
+
+def safe_reason(given: object) -> str:
     """A reason that may be stored and logged: on one line, of bounded length, and without card numbers."""
+    text = str(given).encode(errors="replace").decode()
     return without_card_numbers(" ".join(text.split()))[:LONGEST_REASON]
 
 

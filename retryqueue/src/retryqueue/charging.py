@@ -35,7 +35,7 @@ async def _in_loop(charge: Callable[[Lease], Any], lease: Lease) -> Outcome:
         if task is None or task.cancelling():
             raise
         return _unknown(lease, "the charge function was cancelled")
-    except Exception as error:  # noqa: BLE001 - whatever it is, money may have moved.
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, money may have moved.
         return _unknown(lease, _named(error))
 
 
@@ -47,7 +47,10 @@ def _in_thread(charge: Callable[[Lease], Any], lease: Lease) -> Outcome:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error that cannot be shown must not end the worker.
+        return type(error).__name__
 
 
 def _unknown(lease: Lease, reason: str) -> Ambiguous:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from retryqueue.errors import QueueUnavailable
 from retryqueue.protocol import MOST_PER_CALL
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _Ticket(Generic[Asked, Told]):
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.answer: Told | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         # Set when there is an answer, or when it is this caller's turn to send.
         self.turn = threading.Event()
 
@@ -59,7 +60,7 @@ class ThreadCoalescer(Generic[Asked, Told]):
             self._send_waiting()
         if ticket.error is not None:
             # Each caller raises an error of its own: a shared one would collect the tracebacks of all.
-            raise copy.copy(ticket.error) from ticket.error
+            raise _own(ticket.error) from ticket.error
         return cast("Told", ticket.answer)
 
     def _wait(self, ticket: _Ticket[Asked, Told]) -> None:
@@ -87,13 +88,26 @@ class ThreadCoalescer(Generic[Asked, Told]):
             answers = self._send([ticket.asked for ticket in batch])
             for ticket, answer in zip(batch, answers, strict=True):
                 ticket.answer = answer
-        except BaseException as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
+        except Exception as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
             for ticket in batch:
                 ticket.error = error
-        with self._lock:
-            self._pass_on()
-        for ticket in batch:
-            ticket.turn.set()
+        except BaseException:  # This thread is interrupted; the others are not.
+            for ticket in batch:
+                ticket.error = QueueUnavailable("the thread that made the call for this one was interrupted meanwhile")
+            raise
+        finally:
+            with self._lock:
+                self._pass_on()
+            for ticket in batch:
+                ticket.turn.set()
+
+
+def _own(error: Exception) -> Exception:
+    """A copy of an error, or the error itself if it cannot be copied."""
+    try:
+        return copy.copy(error)
+    except Exception:  # noqa: BLE001 - whatever its constructor asks for.
+        return error
 
 
 class TaskCoalescer(Generic[Asked, Told]):
@@ -128,18 +142,17 @@ class TaskCoalescer(Generic[Asked, Told]):
     async def _send_batch(self, batch: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
         try:
             answers = await self._send([asked for asked, _ in batch])
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
         except Exception as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(copy.copy(error))
+                    future.set_exception(_own(error))
         except BaseException:
             for _, future in batch:
                 future.cancel()
             raise
-        else:
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
 
     async def finish(self) -> None:
         """Waits until everything asked so far is answered."""

@@ -8,6 +8,7 @@ pass by waiting, and what is looked at when a queue is opened.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -26,18 +27,23 @@ logger = logging.getLogger("retryqueue")
 
 Durability = Literal["require", "warn", "ignore"]
 
-# What a restart, a failover or a moving slot looks like from here. All of them pass.
+# Whatever redis-py raises: some of its errors about clusters are none of its `RedisError`.
+CLIENT_ERRORS = (redis_errors.RedisError, redis_errors.RedisClusterException)
+# What a restart, a failover, a moving slot or a full server looks like from here. All of them pass.
 PASSING = (
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
     redis_errors.ReadOnlyError,
     redis_errors.TryAgainError,
-    redis_errors.ClusterDownError,
-    redis_errors.MasterDownError,
+    redis_errors.ClusterError,
     redis_errors.SlotNotCoveredError,
+    redis_errors.OutOfMemoryError,
 )
 # Of these the first are told by their kind, the others are replies of which redis-py makes no kind of its own.
-PASSING_REPLIES = ("NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "BUSY ")
+PASSING_REPLIES = (
+    *("NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "BUSY ", "MISCONF"),
+    *("Redis Cluster cannot be connected", "All slots are not covered"),
+)
 NEVER_PASSING = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
 
 FIRST_WAIT_S = 0.02
@@ -81,36 +87,52 @@ class Dialect:
     shards: int = 1
 
 
-def asked(dialect: Dialect, call: Call[T], patience_s: float | None) -> Talk[T]:
-    """Runs a script, through whatever passes within `patience_s` (none: for as long as it takes).
+@dataclass(slots=True)
+class Patience:
+    """How long a call goes on trying. Shortened, it holds for the calls that are waiting already.
+
+    Attributes:
+        seconds: From the call's beginning; none for as long as it takes.
+    """
+
+    seconds: float | None
+
+    def left_s(self, began_s: float) -> float:
+        """How much is left of it; not more than 0 when it is over."""
+        return math.inf if self.seconds is None else self.seconds - (time.monotonic() - began_s)
+
+
+def asked(dialect: Dialect, call: Call[T], patience: Patience) -> Talk[T]:
+    """Runs a script, through whatever passes by waiting.
 
     Raises:
         QueueUnavailable: If it did not pass in time.
     """
-    reply = yield from patient(lambda: _run(dialect, call), patience_s, call.script)
+    reply = yield from patient(lambda: _run(dialect, call), patience, call.script)
     return call.read(reply)
 
 
-def patient(attempt: Callable[[], Talk[T]], patience_s: float | None, what: str) -> Talk[T]:
+def patient(attempt: Callable[[], Talk[T]], patience: Patience, what: str) -> Talk[T]:
     """Makes a talk, and again until it is carried through."""
-    began, wait_s = time.monotonic(), FIRST_WAIT_S
+    began_s, wait_s = time.monotonic(), FIRST_WAIT_S
     while True:
         try:
             reply = yield from attempt()
-        except redis_errors.RedisError as error:
+        except CLIENT_ERRORS as error:
             _check_passes(error)
-            waited_s = time.monotonic() - began
-            if patience_s is not None and waited_s + wait_s > patience_s:
+            waited_s = time.monotonic() - began_s
+            left_s = patience.left_s(began_s)
+            if left_s <= 0:
                 raise QueueUnavailable(f"{what}: no answer from Redis within {waited_s:.1f} s: {error}") from error
             if wait_s >= LONGEST_WAIT_S:
                 logger.warning("%s: still no answer from Redis after %.0f s: %s", what, waited_s, error)
-            yield Wait(wait_s)
+            yield Wait(min(wait_s, left_s))
             wait_s = min(LONGEST_WAIT_S, wait_s * 2)
         else:
             return reply
 
 
-def _check_passes(error: redis_errors.RedisError) -> None:
+def _check_passes(error: Exception) -> None:
     """Raises what no waiting helps against."""
     passes = isinstance(error, PASSING) or str(error).startswith(PASSING_REPLIES)
     if not passes or isinstance(error, NEVER_PASSING):
@@ -148,7 +170,7 @@ def opened(queue: str, shards: int | None, default_shards: int, durability: Dura
     """
     sections = yield from _info()
     if durability != "ignore":
-        yield from _check_durability(sections, durability)
+        yield from _check_durability(durability)
     functions = _version(sections) >= (FUNCTIONS_SINCE, 0) and (yield from _can_load())
     return Dialect(functions=functions, shards=(yield from _agreed_shards(queue, shards, default_shards)))
 
@@ -194,12 +216,32 @@ def _agreed_shards(queue: str, wanted: int | None, default: int) -> Talk[int]:
     return found
 
 
-def _check_durability(sections: list[dict[str, Any]], durability: Durability) -> Talk[None]:
-    """Warns, or refuses, where a restart or a full memory would lose payments; and warns of the second of `everysec`."""
-    dangers = list(dict.fromkeys(danger for section in sections for danger in _dangers(section)))
-    if dangers and durability == "require":
-        raise NotDurable("; ".join(dangers))
-    for danger in dangers or (yield from _fsync_danger()):
+@dataclass(frozen=True, slots=True)
+class Dangers:
+    """How the server could lose what it has accepted, a sentence each.
+
+    Attributes:
+        of_a_restart: What a restart or a full memory would lose.
+        of_a_crash: What a crash of the server or its machine would lose; not looked at where a restart loses everything.
+    """
+
+    of_a_restart: tuple[str, ...]
+    of_a_crash: tuple[str, ...]
+
+
+def dangers() -> Talk[Dangers]:
+    """Asks the server how it keeps what it accepts."""
+    sections = yield from _info()
+    found = tuple(dict.fromkeys(danger for section in sections for danger in _dangers(section)))
+    return Dangers(found, () if found else tuple((yield from _fsync_danger())))
+
+
+def _check_durability(durability: Durability) -> Talk[None]:
+    """Refuses what a restart would lose, if that is wanted; warns of everything else."""
+    found = yield from dangers()
+    if found.of_a_restart and durability == "require":
+        raise NotDurable("; ".join(found.of_a_restart))
+    for danger in found.of_a_restart + found.of_a_crash:
         logger.warning("payments may be lost: %s", danger)
 
 
@@ -225,7 +267,7 @@ def _fsync_danger() -> Talk[list[str]]:
         return []
     modes = {str(_decoded(answer).get("appendfsync", "always")) for answer in answers}
     return [
-        f"a crash of the server's machine loses what was accepted last (appendfsync {mode}); set appendfsync always"
+        f"a crash may lose what was accepted in the last second or two (appendfsync {mode}); set appendfsync always"
         for mode in sorted(modes - {"always"})
     ]
 

@@ -12,7 +12,7 @@ RetryQueueError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,9 @@ class InvalidPayment(RetryQueueError, ValueError):
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
 
 class PaymentConflict(RetryQueueError):
     """The key already stands for a payment with other contents, so one of the two is a mistake.
@@ -46,6 +49,9 @@ class PaymentConflict(RetryQueueError):
         super().__init__(f"the key {key!r} already stands for another payment, which is {state}; two payments need two keys")
         self.key = key
         self.state = state
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.key, self.state)
 
 
 class InvalidPolicy(RetryQueueError, ValueError):

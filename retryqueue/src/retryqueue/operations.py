@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
-from retryqueue import protocol
-from retryqueue.conversation import asked, opened, patient
+from retryqueue import protocol, scripts
+from retryqueue.conversation import Patience, Wait, asked, dangers, opened, patient
 from retryqueue.errors import InvalidPayment, PaymentConflict, WrongState
 from retryqueue.events import Enqueued, tell
 from retryqueue.protocol import MOST_PER_CALL, Entry
@@ -16,7 +18,7 @@ from retryqueue.states import Page, State, Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from retryqueue.conversation import Dialect, Durability, Talk
+    from retryqueue.conversation import Dangers, Dialect, Durability, Talk
     from retryqueue.events import Hook
     from retryqueue.payment import Payment
     from retryqueue.policy import Policy
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 CLUSTER_SHARDS = 16
 LONGEST_NAME = 64
+OPENING_WAIT_S = 0.001
+LONGEST_OPENING_WAIT_S = 0.05
 
 
 class Operations:
@@ -54,29 +58,48 @@ class Operations:
         hook: Hook | None,
     ) -> None:
         _check_name(name)
+        scripts.library()  # Read now: reading files for the first time in a child of a fork may wait for a lock for ever.
         self.name = name
         self.policy = policy
         self.hook = hook
         self._wanted_shards = shards
         self._default_shards = CLUSTER_SHARDS if clustered else 1
         self._durability: Durability = durability
-        self._patience_s = patience_s
+        self.patience = Patience(patience_s)
         self._dialect: Dialect | None = None
+        self._opener = 0  # The process in which somebody is opening the queue.
 
     def open(self) -> Talk[Dialect]:
         """How to talk to the server: found out once, at the first call, so that making a queue needs no server."""
         if self._dialect is None:
-            self._dialect = yield from patient(
-                lambda: opened(self.name, self._wanted_shards, self._default_shards, self._durability),
-                self._patience_s,
-                "opening the queue",
-            )
+            patience = yield from self._wait_for_opener()
+            self._opener = os.getpid()
+            try:
+                self._dialect = self._dialect or (yield from self._opened(patience))
+            finally:
+                self._opener = 0
         return self._dialect
+
+    def _opened(self, patience: Patience) -> Talk[Dialect]:
+        return patient(
+            lambda: opened(self.name, self._wanted_shards, self._default_shards, self._durability),
+            patience,
+            "opening the queue",
+        )
+
+    def _wait_for_opener(self) -> Talk[Patience]:
+        """Waits while another caller opens the queue, so that not a thousand of them ask; answers what patience is left."""
+        began_s, wait_s = time.monotonic(), OPENING_WAIT_S
+        # After a fork that caller is not here.
+        while self._dialect is None and self._opener == os.getpid() and self.patience.left_s(began_s) > 0:
+            yield Wait(wait_s)
+            wait_s = min(LONGEST_OPENING_WAIT_S, wait_s * 1.5)
+        return self.patience if self.patience.seconds is None else Patience(self.patience.left_s(began_s))
 
     def ask(self, call: Call[T]) -> Talk[T]:
         """Runs one script."""
         dialect = yield from self.open()
-        return (yield from asked(dialect, call, self._patience_s))
+        return (yield from asked(dialect, call, self.patience))
 
     def shard(self, key: str) -> Talk[Shard]:
         """Where a payment lies."""
@@ -112,8 +135,9 @@ class Operations:
     def enqueue(self, shard: Shard, entries: Sequence[Entry]) -> Talk[list[Receipt]]:
         """Stores a script's worth of payments of one shard."""
         receipts = yield from self.ask(protocol.enqueue(shard, self.policy, entries))
-        for receipt in receipts:
-            tell(self.hook, Enqueued(receipt.answer))
+        if self.hook is not None:
+            for receipt in receipts:
+                tell(self.hook, Enqueued(receipt.answer))
         return receipts
 
     def hold(self, payments: Sequence[Payment], reason: str) -> Talk[list[Receipt]]:
@@ -150,6 +174,10 @@ class Operations:
         for shard in (yield from self.shards()):
             counted.append((yield from self.ask(protocol.status(shard))))  # noqa: PERF401 - a talk is no comprehension.
         return Status.together(counted)
+
+    def dangers(self) -> Talk[Dangers]:
+        """How the server could lose payments."""
+        return patient(dangers, self.patience, "asking how the server keeps what it accepts")
 
     def requeue(self, key: str) -> Talk[None]:
         """Schedules a dead payment again.

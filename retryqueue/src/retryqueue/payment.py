@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 LONGEST_TEXT = 255
 # It is sent in a header, with a generation behind it, and providers take 255 characters.
 _KEY = re.compile(r"[!-~]{1,200}")
-LARGEST_EXTRA_BYTES = 16_384
+# As stored; what is left for details and context, when all other fields are as long as they may be, is a round number.
+LONGEST_REST = 4_096
+LARGEST_BYTES = 16_384 + LONGEST_REST
 LARGEST_AMOUNT = 10**15
 
 _REQUIRED = ("user_id", "amount_minor", "currency", "payment_method_id")
-_STORED = (*_REQUIRED, "details", "context")
+_EXTRAS = ("details", "context")
+_STORED = (*_REQUIRED, *_EXTRAS)
 _NAMES = frozenset({"key", *_STORED})
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -61,8 +64,8 @@ class Payment:
     context: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def __post_init__(self) -> None:
-        if problems := _problems(self):
-            raise InvalidPayment(problems)
+        if (problems := _field_problems(self)) or not _fits(self):
+            raise InvalidPayment(problems + _json_problems(self))
 
     @classmethod
     def identified_by(cls, names: Sequence[str], fields: Mapping[str, Any]) -> Self:
@@ -98,7 +101,9 @@ class Payment:
         Raises:
             InvalidPayment: As the constructor; a missing field is named like a bad one.
         """
-        details = {**_mapping(fields.get("details")), **{n: v for n, v in fields.items() if n not in _NAMES}}
+        details, others = fields.get("details", {}), {n: v for n, v in fields.items() if n not in _NAMES}
+        if isinstance(details, Mapping):  # Else the constructor says so.
+            details = {**cast("Mapping[str, Any]", details), **others}
         given = {name: fields.get(name) for name in _REQUIRED}
         return cls(key=key, **given, details=details, context=fields.get("context", {}))  # type: ignore[arg-type]
 
@@ -115,7 +120,8 @@ class Payment:
 
     def to_json(self) -> bytes:
         """Everything but the key, as a JSON list: the form in which a payment is stored."""
-        return self.what_is_charged[:-1] + b"," + _canonical(dict(self.context)).encode() + b"]"
+        context = _canonical(dict(self.context)).encode() if self.context else b"{}"
+        return self.what_is_charged[:-1] + b"," + context + b"]"
 
     @classmethod
     def from_json(cls, key: str, stored: bytes) -> Self:
@@ -126,8 +132,8 @@ class Payment:
         """
         try:
             values = json.loads(stored)
-            named = dict(zip(_STORED, values, strict=True))
-        except (ValueError, TypeError) as error:
+            named: dict[str, Any] = dict(zip(_STORED, values, strict=True))
+        except (ValueError, TypeError, RecursionError) as error:
             raise InvalidPayment([f"not the stored form of a payment: {error}"]) from None
         payment = object.__new__(cls)
         payment.__dict__.update(named, key=key)  # Its details came as JSON, and need no look at whether they can become it.
@@ -140,37 +146,42 @@ def _digest(canonical: bytes) -> bytes:
     return hashlib.sha256(canonical).digest()[:16]
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def _problems(payment: Payment) -> list[str]:
-    """A sentence for each bad field."""
-    found = _field_problems(payment) + [_extra_problem(name, getattr(payment, name)) for name in ("details", "context")]
-    return [problem for problem in found if problem]
+def _fits(payment: Payment) -> bool:
+    """Whether a payment with good fields can be stored. Looks at what will be stored, which is made only once."""
+    try:
+        return len(payment.to_json()) <= LARGEST_BYTES
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _field_problems(payment: Payment) -> list[str]:
-    found = [_key_problem(payment.key), _text_problem("user_id", payment.user_id)]
-    found += [_text_problem("payment_method_id", payment.payment_method_id)]
-    found += [_amount_problem(payment.amount_minor), _currency_problem(payment.currency), _card_problem(payment)]
-    found += [_mapping_problem(name, getattr(payment, name)) for name in ("details", "context")]
+    """A sentence for each bad field; `details` and `context` are not looked into."""
+    found = (
+        _key_problem(payment.key),
+        _text_problem("user_id", payment.user_id),
+        _amount_problem(payment.amount_minor),
+        _currency_problem(payment.currency),
+        _method_problem(payment.payment_method_id),
+        _mapping_problem("details", payment.details),
+        _mapping_problem("context", payment.context),
+    )
     return [problem for problem in found if problem]
 
 
 def _naming_problem(name: str, value: object) -> str | None:
-    if value is None or value == "":
+    if value is None:
         return f"{name} names the payment, but is missing"
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return f"{name} names the payment, so it must be text or a whole number, found {type(value).__name__}"
-    return None
+    return _text_problem(name, str(value))
 
 
 def _key_problem(value: object) -> str | None:
-    problem = _text_problem("key", value)
-    if problem is None and not _KEY.fullmatch(str(value)):
-        return "key must be 1 to 200 visible ASCII characters without blanks; Payment.identified_by makes one of any fields"
-    return problem
+    if isinstance(value, str) and _KEY.fullmatch(value):
+        return None
+    return _text_problem("key", value) or (
+        "key must be 1 to 200 visible ASCII characters without blanks; Payment.identified_by makes one of any fields"
+    )
 
 
 def _text_problem(name: str, value: object) -> str | None:
@@ -193,7 +204,7 @@ def _amount_problem(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return f"amount_minor must be a whole number of the currency's minor unit, found {type(value).__name__} {value!r:.40}"
     if not 0 < value <= LARGEST_AMOUNT:
-        return f"amount_minor must be from 1 to {LARGEST_AMOUNT}, found {value:.6g}"
+        return f"amount_minor must be from 1 to {LARGEST_AMOUNT}, found {value if abs(value) < 10**30 else 'a far larger one'}"
     return None
 
 
@@ -205,24 +216,26 @@ def _currency_problem(value: object) -> str | None:
     return None
 
 
-def _card_problem(payment: Payment) -> str | None:
-    value = payment.payment_method_id
-    if isinstance(value, str) and is_card_number(value):  # pyright: ignore[reportUnnecessaryIsInstance] - callers err.
+def _method_problem(value: object) -> str | None:
+    problem = _text_problem("payment_method_id", value)
+    if problem is None and is_card_number(str(value)):
         return "payment_method_id is a card number; give the provider's token for it"
-    return None
+    return problem
 
 
 def _mapping_problem(name: str, value: object) -> str | None:
     return None if isinstance(value, Mapping) else f"{name} must be a mapping, found {type(value).__name__}"
 
 
-def _extra_problem(name: str, value: object) -> str | None:
-    if not isinstance(value, Mapping) or not value:
-        return None
-    try:
-        size = len(_canonical(dict(value)).encode())  # pyright: ignore[reportUnknownArgumentType] - any mapping; JSON tells.
-    except (TypeError, ValueError) as error:
-        return f"{name} must be JSON: {error}"
-    if size > LARGEST_EXTRA_BYTES:
-        return f"{name} may take {LARGEST_EXTRA_BYTES} bytes as JSON, found {size}"
-    return None
+def _json_problems(payment: Payment) -> list[str]:
+    """A sentence for each of `details` and `context` that is no JSON, or one if they take too much together."""
+    found, size = list[str](), 0
+    for name in _EXTRAS:
+        value: Any = getattr(payment, name)
+        try:
+            size += len(_canonical(dict(value)).encode()) if _mapping_problem(name, value) is None else 0
+        except (TypeError, ValueError, RecursionError) as error:
+            found.append(f"{name} must be JSON: {error}")
+    if size > LARGEST_BYTES - LONGEST_REST:
+        found.append(f"details and context may take {LARGEST_BYTES - LONGEST_REST} bytes as JSON together, found {size}")
+    return found

@@ -60,7 +60,8 @@ class Policy:
     @property
     def key_lives_ms(self) -> int:
         """How long a key lives at least, from its first use."""
-        return self.key_life_ms or max(DAY_MS, self.retry_horizon_ms + self.paid_horizon_ms)
+        shortest = max(DAY_MS, self.retry_horizon_ms + self.paid_horizon_ms)
+        return shortest if self.key_life_ms is None else self.key_life_ms
 
     def backoff_limit_ms(self, attempt: int) -> int:
         """The longest wait after this attempt (1-based)."""

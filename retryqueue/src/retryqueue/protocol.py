@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 from retryqueue.card_numbers import safe_reason
 from retryqueue.errors import InvalidPayment
 from retryqueue.payment import Payment
-from retryqueue.states import Claim, Item, Lease, Receipt, State, Status
+from retryqueue.states import Claim, Item, Lease, Receipt, State, Status, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -93,7 +93,7 @@ def hold(shard: Shard, payments: Sequence[Payment], reason: str) -> Call[list[Re
 def refuse(shard: Shard, unreadable: Iterable[tuple[str, bytes, str]]) -> Call[int]:
     """Puts foreign bytes (name, bytes, reason) into quarantine; tells how many were new."""
     args = [part for name, raw, reason in unreadable for part in (name, raw, safe_reason(reason))]
-    return Call("refuse", shard.keys, args, int)
+    return Call("refuse", shard.keys, [os.urandom(8), *args], int)
 
 
 def claim(shard: Shard, policy: Policy, worker: str, number: str, most: int) -> Call[Claim]:
@@ -106,13 +106,15 @@ def settle(shard: Shard, policy: Policy, transition: str, verdicts: Sequence[Ver
     """Carries out one kind of verdict. Each is answered `ok`, `again` (told before) or `lost` (another worker holds it)."""
     args: list[str | bytes | int] = [policy.key_lives_ms, policy.paid_horizon_ms] if transition == "succeed" else []
     for verdict in verdicts:
-        args += [verdict.lease.key, verdict.lease.attempt, *verdict.facts]
+        args += [verdict.lease.key, verdict.lease.token, *verdict.facts]
     return Call(transition, shard.keys, args, _texts)
 
 
-def quarantine(shard: Shard, unreadable: Sequence[tuple[str, int, str]]) -> Call[list[Settled]]:
+def quarantine(shard: Shard, unreadable: Sequence[tuple[str, str, str]]) -> Call[list[Settled]]:
     """Sets payments aside (key, token, reason) that their holder cannot read."""
-    args = [part for key, token, reason in unreadable for part in (key, token, safe_reason(reason))]
+    args: list[str | bytes | int] = []
+    for key, token, reason in unreadable:
+        args += [key.encode(errors="surrogateescape"), token, safe_reason(reason)]
     return Call("quarantine", shard.keys, args, _texts)
 
 
@@ -120,7 +122,7 @@ def extend(shard: Shard, policy: Policy, leases: Sequence[Lease]) -> Call[list[S
     """Lengthens leases to a full one from now; answers `ok` or `lost` for each."""
     args: list[str | bytes | int] = [policy.lease_ms]
     for lease in leases:
-        args += [lease.key, lease.attempt]
+        args += [lease.key, lease.token]
     return Call("extend", shard.keys, args, _texts)
 
 
@@ -166,7 +168,10 @@ _STATES = {state.encode(): state for state in State}
 
 
 def _receipts(keys: Sequence[str], reply: Sequence[Sequence[Any]]) -> list[Receipt]:
-    return [_receipt(key, *answer) for key, answer in zip(keys, reply, strict=True)]
+    return [
+        _receipt(key, *answer) if answer else Receipt(key, "new", State.SCHEDULED, 0, "")
+        for key, answer in zip(keys, reply, strict=True)
+    ]
 
 
 def _receipt(key: str, answer: bytes, state: bytes, attempt: int, note: bytes) -> Receipt:
@@ -175,17 +180,27 @@ def _receipt(key: str, answer: bytes, state: bytes, attempt: int, note: bytes) -
     return Receipt(key, word, where, attempt, reference)
 
 
-def _claim(reply: tuple[int, int, list[tuple[bytes, int, int, bytes, int, int]]]) -> Claim:
-    now, event, taken = reply
+def _claim(reply: tuple[int, int, list[tuple[bytes, int, int, bytes, int, int, int, int]]]) -> Claim:
+    now_us, event, taken = reply
     leases: list[Lease] = []
-    unreadable: list[tuple[str, int, str]] = []
-    for raw_key, attempt, generation, stored, enqueued_at_ms, opened in taken:
+    unreadable: list[tuple[str, str, str]] = []
+    for raw_key, attempt, generation, stored, enqueued_at_ms, opened, limit, deadline_ms in taken:
         key = raw_key.decode(errors="surrogateescape")
         try:
-            leases.append(Lease(Payment.from_json(key, stored), attempt, generation, enqueued_at_ms, attempt == opened))
+            leases.append(
+                Lease(
+                    Payment.from_json(key, stored),
+                    attempt,
+                    generation,
+                    enqueued_at_ms,
+                    attempt == opened,
+                    limit,
+                    deadline_ms or None,
+                )
+            )
         except InvalidPayment as error:
-            unreadable.append((key, attempt, str(error)))
-    return Claim(tuple(leases), tuple(unreadable), max(0, event - now) if event >= 0 else None)
+            unreadable.append((key, token_of(attempt, enqueued_at_ms), str(error)))
+    return Claim(now_us / 1000, tuple(leases), tuple(unreadable), max(0.0, event - now_us / 1000) if event >= 0 else None)
 
 
 def _item(name: bytes, *fields: Any) -> Item:

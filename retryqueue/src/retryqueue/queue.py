@@ -18,11 +18,11 @@ from retryqueue.server import CONNECTIONS, AsyncServer, Server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from retryqueue.conversation import Durability
+    from retryqueue.address import AsyncClient, BlockingClient
+    from retryqueue.conversation import Dangers, Durability
     from retryqueue.events import Hook
     from retryqueue.payment import Payment
     from retryqueue.protocol import Entry
-    from retryqueue.server import AsyncClient, BlockingClient
     from retryqueue.shards import Shard
     from retryqueue.states import Item, Receipt, State, Status
 
@@ -125,6 +125,10 @@ class RetryQueue:
     def shards(self) -> int:
         """On how many shards the queue lies."""
         return len(self._server.carry(self.operations.shards()))
+
+    def dangers(self) -> Dangers:
+        """How the server could lose payments; of everything that it can be asked."""
+        return self._server.carry(self.operations.dangers())
 
     def requeue(self, key: str) -> None:
         """Schedules a dead payment again, at once and with a full set of attempts, under a new key at the provider.
@@ -266,6 +270,10 @@ class AsyncRetryQueue:
     async def shards(self) -> int:
         """On how many shards the queue lies."""
         return len(await self._server.carry(self.operations.shards()))
+
+    async def dangers(self) -> Dangers:
+        """How the server could lose payments."""
+        return await self._server.carry(self.operations.dangers())
 
     async def requeue(self, key: str) -> None:
         """Schedules a dead payment again; see `RetryQueue.requeue`."""

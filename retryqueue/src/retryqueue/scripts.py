@@ -55,5 +55,6 @@ def _bodies() -> str:
     return "\n".join(_text(name) for name in (_SHARED, *names()))
 
 
+@cache
 def _text(name: str) -> str:
     return files("retryqueue").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

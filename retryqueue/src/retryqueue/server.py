@@ -13,17 +13,16 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
-from retryqueue.address import async_client, blocking_client
-from retryqueue.conversation import Send, Wait
+from retryqueue.address import AsyncClient, BlockingClient, async_client, blocking_client, is_cluster
+from retryqueue.conversation import CLIENT_ERRORS, Send, Wait
 from retryqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from retryqueue.conversation import Talk
 
 T = TypeVar("T")
-
-BlockingClient = redis.Redis | RedisCluster
-AsyncClient = redis.asyncio.Redis | AsyncRedisCluster
 
 CONNECTIONS = 32
 
@@ -38,14 +37,26 @@ class Server:
     """
 
     def __init__(self, server: str | BlockingClient, *, patience_s: float, connections: int) -> None:
-        client = blocking_client(server, connections) if isinstance(server, str) else server
-        _check_client(client, (redis.Redis, RedisCluster), "blocking")
-        self.client: Any = client  # The types of redis-py leave out half of what is called here.
-        self.clustered = isinstance(self.client, RedisCluster)
+        if isinstance(server, str):
+            self.clustered, make = is_cluster(server), blocking_client(server, connections)
+            self._make: Callable[[], BlockingClient] | None = make
+            self._client: Any = None if self.clustered else make()
+        else:
+            _check_client(server, (redis.Redis, RedisCluster), "blocking")
+            self.clustered, self._make, self._client = isinstance(server, RedisCluster), None, server
         self._patience_s = patience_s
         self._connections = connections
         self._process = 0
+        self._left_behind: list[Any] = []
         self._free: threading.BoundedSemaphore
+
+    @property
+    def client(self) -> Any:
+        """The client. That of a cluster is made when it is first needed: redis-py asks the cluster for its nodes then."""
+        client = self._client
+        if client is None and self._make is not None:  # Threads may make one each in the first moment; the last one is kept.
+            client = self._client = self._make()
+        return client
 
     def carry(self, talk: Talk[T]) -> T:
         """What a talk comes to."""
@@ -54,7 +65,7 @@ class Server:
             while True:
                 try:
                     reply = self._do(step)
-                except redis.RedisError as error:
+                except CLIENT_ERRORS as error:
                     step = talk.throw(error)
                 else:
                     step = talk.send(reply)
@@ -76,8 +87,18 @@ class Server:
     def _places(self) -> threading.BoundedSemaphore:
         """One place for each connection. After a fork there are others: those taken then are never given back here."""
         if self._process != os.getpid():
+            self._leave_client_behind()
             self._process, self._free = os.getpid(), threading.BoundedSemaphore(self._connections)
         return self._free
+
+    def _leave_client_behind(self) -> None:
+        """After a fork, lets `client` make another one: a lock in redis-py's pool may be held by a thread that is not here.
+
+        The old one is kept, since it would take that lock when it is disposed of.
+        """
+        if self._process and self._make is not None:
+            self._left_behind.append(self._client)
+            self._client = None
 
     def _send(self, step: Send) -> Any:
         if not step.everywhere:
@@ -87,8 +108,10 @@ class Server:
         return [self.client.execute_command(*step.parts)]
 
     def close(self) -> None:
-        """Closes the connections."""
-        self.client.close()
+        """Closes the connections of this process, except those of a client that was given: that one is its giver's to close."""
+        if self._client is not None and self._make is not None and self._process in {0, os.getpid()}:
+            for client in (self._client, *_sentinels(self._client)):
+                client.close()
 
 
 class AsyncServer:
@@ -100,9 +123,11 @@ class AsyncServer:
     """
 
     def __init__(self, server: str | AsyncClient, *, connections: int) -> None:
-        client = async_client(server, connections) if isinstance(server, str) else server
+        self._owned = isinstance(server, str)
+        # One connection more than there are places: a worker's subscription holds one all the time.
+        client = async_client(server, connections + 1)() if isinstance(server, str) else server
         _check_client(client, (redis.asyncio.Redis, AsyncRedisCluster), "asyncio")
-        self.client: Any = client
+        self.client: Any = client  # The types of redis-py leave out half of what is called here.
         self.clustered = isinstance(self.client, AsyncRedisCluster)
         self._free = asyncio.Semaphore(connections)
 
@@ -113,7 +138,7 @@ class AsyncServer:
             while True:
                 try:
                     reply = await self._do(step)
-                except redis.RedisError as error:
+                except CLIENT_ERRORS as error:
                     step = talk.throw(error)
                 else:
                     step = talk.send(reply)
@@ -135,8 +160,16 @@ class AsyncServer:
         return [await self.client.execute_command(*step.parts)]
 
     async def aclose(self) -> None:
-        """Closes the connections."""
-        await self.client.aclose()
+        """Closes the connections, except those of a client that was given."""
+        if self._owned:
+            for client in (self.client, *_sentinels(self.client)):
+                await client.aclose()
+
+
+def _sentinels(client: Any) -> list[Any]:
+    """The clients with which a client asks sentinels for the primary: it leaves them open when it is closed."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return manager.sentinels if manager else []
 
 
 def _check_client(client: Any, kinds: tuple[type, ...], kind: str) -> None:

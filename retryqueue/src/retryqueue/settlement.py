@@ -22,14 +22,20 @@ def verdict(lease: Lease, outcome: Outcome | Any, policy: Policy, chance: random
     """What to tell the server. What is no outcome at all is taken for the unknown one, since money may have moved."""
     match outcome:
         case Succeeded(reference):
-            return Verdict(lease, "succeed", (str(reference)[:LONGEST_REFERENCE],))
+            return Verdict(lease, "succeed", (str(reference).encode(errors="replace").decode()[:LONGEST_REFERENCE],))
         case Declined(reason, final=True):
             return Verdict(lease, "bury", (safe_reason(reason),))
         case Declined(reason):
-            return Verdict(lease, "reschedule", (policy.backoff_ms(lease.attempt, chance), 1, safe_reason(reason)))
+            return Verdict(lease, "reschedule", (_wait_ms(lease, policy, chance), 1, safe_reason(reason)))
         case Ambiguous(reason):
-            return Verdict(lease, "reschedule", (policy.backoff_ms(lease.attempt, chance), 0, safe_reason(reason)))
+            return Verdict(lease, "reschedule", (_wait_ms(lease, policy, chance), 0, safe_reason(reason)))
         case _:
             return verdict(
                 lease, Ambiguous(f"the charge function returned {type(outcome).__name__}, no outcome"), policy, chance
             )
+
+
+def _wait_ms(lease: Lease, policy: Policy, chance: random.Random) -> int:
+    """The wait before the next attempt. Attempts that a requeueing or a worker's end has given back do not lengthen it."""
+    left = max(0, lease.limit - lease.attempt)
+    return policy.backoff_ms(max(1, policy.attempts - left), chance)

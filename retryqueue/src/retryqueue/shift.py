@@ -13,12 +13,14 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from retryqueue import protocol
 from retryqueue.coalescing import TaskCoalescer
+from retryqueue.errors import QueueUnavailable
 from retryqueue.events import Attempted, BreakerMoved, Claimed, LeasesLost, Told, tell
 from retryqueue.outcome import Ambiguous, Declined, Succeeded
 from retryqueue.protocol import MOST_PER_CALL, Verdict
@@ -26,15 +28,18 @@ from retryqueue.settlement import verdict
 from retryqueue.wakeup import listen
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Awaitable, Callable, Sequence
 
+    from retryqueue.breaker import Breaker
+    from retryqueue.events import Hook
     from retryqueue.operations import Operations
     from retryqueue.outcome import Outcome
+    from retryqueue.policy import Policy
     from retryqueue.protocol import Call, Settled
     from retryqueue.server import AsyncServer
     from retryqueue.shards import Shard
     from retryqueue.states import Claim, Lease
-    from retryqueue.worker import Worker
 
 T = TypeVar("T")
 logger = logging.getLogger("retryqueue")
@@ -50,23 +55,37 @@ class Held:
     Attributes:
         lease: Its lease.
         shard: Where it lies.
-        claimed_at_s: When it was asked for, on this machine's clock: before the server's lease began.
+        begin_by_s: Until when it may be begun, on this machine's clock: not much later than half its lease, lest the lease
+            ends before the charge does, and not after its deadline.
         begun: Whether it is being charged, or was.
         over: Whether its verdict is on its way.
     """
 
     lease: Lease
     shard: Shard
-    claimed_at_s: float
+    begin_by_s: float
     begun: bool = False
     over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a worker works; see `Worker`."""
+
+    name: str
+    policy: Policy
+    concurrency: int
+    prefetch: int
+    breaker: Breaker
+    hook: Hook | None
+    chance: random.Random
 
 
 class Shift:
     """What one worker holds and does between `serve` and `stop`.
 
     Args:
-        worker: Its settings.
+        settings: The worker's.
         server: Where the queue lies.
         operations: The queue.
         shards: Its shards.
@@ -75,14 +94,14 @@ class Shift:
 
     def __init__(
         self,
-        worker: Worker,
+        settings: Settings,
         server: AsyncServer,
         operations: Operations,
         shards: Sequence[Shard],
         charge: Callable[[Lease], Awaitable[Outcome]],
     ) -> None:
-        self._worker = worker
-        self._policy = worker.policy
+        self._settings = settings
+        self._policy = settings.policy
         self._server = server
         self._operations = operations
         self._charge = charge
@@ -98,7 +117,7 @@ class Shift:
     async def work(self) -> None:
         """Works until `stop`, and leaves nothing in hand."""
         background = [asyncio.create_task(task) for task in (self._extend(), self._listen())]
-        chargers = [self._charge_all() for _ in range(self._worker.concurrency)]
+        chargers = [self._charge_all() for _ in range(self._settings.concurrency)]
         finished = asyncio.gather(self._claim_all(), *chargers)
         ending: list[asyncio.Future[Any]] = [finished, self._failure, *background]
         try:
@@ -114,30 +133,31 @@ class Shift:
             await asyncio.gather(*ending, return_exceptions=True)
 
     def stop(self) -> None:
-        """Claims nothing more. Called in the loop."""
+        """Claims nothing more, and waits for an absent server no longer than a lease lasts. Called in the loop."""
         self._is_stopping = True
+        self._operations.patience.seconds = self._policy.lease_ms / 1000
         self._wake.set()
 
     async def _claim_all(self) -> None:
         while not self._is_stopping:
             shard = min(self._asking_at_s, key=self._asking_at_s.__getitem__)
-            rest_s = max(self._asking_at_s[shard] - time.monotonic(), self._worker.breaker.rest_s)
+            rest_s = max(self._asking_at_s[shard] - time.monotonic(), self._settings.breaker.rest_s)
             room = self._room()
             if room and rest_s <= 0:
-                await self._claim(shard, room)
+                await self._claim_unless_stopped(shard, room)
             else:
                 await self._sleep(rest_s if room or rest_s > 0 else LONGEST_SLEEP_S)
         self._give_back([held for held in self._held if not held.begun])
-        for _ in range(self._worker.concurrency):
+        for _ in range(self._settings.concurrency):
             self._waiting.put_nowait(None)
 
     def _room(self) -> int:
         """How many payments to ask for. None before half of those ahead are used up: a call for each would be slow."""
-        worker = self._worker
-        if self._waiting.qsize() > worker.prefetch // 2:
+        settings = self._settings
+        if self._waiting.qsize() > settings.prefetch // 2:
             return 0
-        room = worker.concurrency + worker.prefetch - len(self._held)
-        return int(min(room, worker.breaker.allowed(len(self._held)), MOST_PER_CALL))
+        room = settings.concurrency + settings.prefetch - len(self._held)
+        return int(min(room, settings.breaker.allowed(len(self._held)), MOST_PER_CALL))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleeps until something may be due, or something has happened."""
@@ -149,11 +169,19 @@ class Shift:
             pass
         self._wake.clear()
 
+    async def _claim_unless_stopped(self, shard: Shard, room: int) -> None:
+        """Claims; a worker that is told to stop does not wait for a server that is away."""
+        try:
+            await self._claim(shard, room)
+        except QueueUnavailable:
+            if not self._is_stopping:
+                raise
+
     async def _claim(self, shard: Shard, room: int) -> None:
         self._claims += 1
         began_s = time.monotonic()
         self._asking_at_s[shard] = began_s + LONGEST_SLEEP_S  # A message that comes meanwhile brings this forward.
-        claim = await self._ask(protocol.claim(shard, self._policy, self._worker.name, str(self._claims), room))
+        claim = await self._ask(protocol.claim(shard, self._policy, self._settings.name, str(self._claims), room))
         self._take(shard, claim, began_s)
         if claim.unreadable:
             logger.error("set aside, because they cannot be read: %s", ", ".join(key for key, _, _ in claim.unreadable))
@@ -161,20 +189,23 @@ class Shift:
 
     def _take(self, shard: Shard, claim: Claim, began_s: float) -> None:
         for lease in claim.leases:
-            held = Held(lease, shard, began_s)
+            rest_ms = self._policy.lease_ms / 2
+            if lease.deadline_ms is not None:
+                rest_ms = min(rest_ms, lease.deadline_ms - claim.now_ms)
+            held = Held(lease, shard, began_s + rest_ms / 1000)
             self._held.add(held)
             self._waiting.put_nowait(held)
         if claim.next_in_ms is not None:
             asking_at_s = time.monotonic() + claim.next_in_ms / 1000
             self._asking_at_s[shard] = min(self._asking_at_s[shard], asking_at_s)
         if claim.leases:
-            tell(self._worker.hook, Claimed(len(claim.leases)))
+            tell(self._settings.hook, Claimed(len(claim.leases)))
 
     async def _charge_all(self) -> None:
         while (held := await self._waiting.get()) is not None:
             if held.over:
                 continue
-            if self._is_stale(held):
+            if self._is_stale(held) or self._is_held_up():
                 self._give_back([held])
             else:
                 await self._charge_one(held)
@@ -184,23 +215,28 @@ class Shift:
         began_s = time.perf_counter()
         outcome = await self._charge(held.lease)
         self._heard(outcome, held.lease, time.perf_counter() - began_s)
-        self._tell(held, verdict(held.lease, outcome, self._policy, self._worker.chance))
+        self._tell(held, verdict(held.lease, outcome, self._policy, self._settings.chance))
 
     def _heard(self, outcome: Outcome, lease: Lease, seconds: float) -> None:
         kind = _KINDS.get(type(outcome), "ambiguous")
         logger.debug("attempt %d of %s: %s", lease.attempt, lease.key, kind)
-        tell(self._worker.hook, Attempted(kind, lease.attempt, seconds * 1000))
-        breaker = self._worker.breaker
+        tell(self._settings.hook, Attempted(kind, lease.attempt, seconds * 1000))
+        breaker = self._settings.breaker
         if breaker.heard(answered=kind != "ambiguous"):
             logger.warning(
                 "the provider %s", "does not answer; claiming nothing for now" if breaker.is_open else "answers again"
             )
-            tell(self._worker.hook, BreakerMoved(breaker.is_open))
+            tell(self._settings.hook, BreakerMoved(breaker.is_open))
             self._wake.set()
 
     def _is_stale(self, held: Held) -> bool:
-        """Whether its lease may end before a charge would."""
-        return time.monotonic() - held.claimed_at_s > self._policy.lease_ms / 2000
+        """Whether it is too late to begin."""
+        return time.monotonic() > held.begin_by_s
+
+    def _is_held_up(self) -> bool:
+        """Whether the breaker has opened since the payments in hand were claimed: they wait in the queue for the probe."""
+        breaker = self._settings.breaker
+        return breaker.is_open and not breaker.allowed(sum(held.begun and not held.over for held in self._held))
 
     def _give_back(self, unbegun: Sequence[Held]) -> None:
         for held in unbegun:
@@ -221,19 +257,23 @@ class Shift:
 
     def _told(self, held: Held, told: Verdict, answer: asyncio.Future[Settled]) -> None:
         self._held.discard(held)
-        if self._waiting.qsize() <= self._worker.prefetch // 2:
+        if self._waiting.qsize() <= self._settings.prefetch // 2:
             self._wake.set()
         if answer.cancelled():
             return
         if (error := answer.exception()) is not None:
-            if not self._failure.done():
-                self._failure.set_exception(error)
+            self._failed_to_tell(told, error)
             return
-        tell(self._worker.hook, Told(told.transition, answer.result()))
+        tell(self._settings.hook, Told(told.transition, answer.result()))
         if answer.result() == "lost":
-            logger.warning(
-                "%s of attempt %d of %s came too late: the lease is lost", told.transition, held.lease.attempt, held.lease.key
-            )
+            logger.warning("%s came too late: the lease is lost", _named(told))
+
+    def _failed_to_tell(self, told: Verdict, error: BaseException) -> None:
+        """A worker that stops leaves what it cannot tell to the next holder, who sends the same key; else it ends here."""
+        if self._is_stopping and isinstance(error, QueueUnavailable):
+            logger.error("%s could not be told: %s", _named(told), error)
+        elif not self._failure.done():
+            self._failure.set_exception(error)
 
     async def _extend(self) -> None:
         while True:
@@ -245,14 +285,15 @@ class Shift:
                     by_shard[held.shard].append(held)
             for shard, begun in by_shard.items():
                 for start in range(0, len(begun), MOST_PER_CALL):
-                    await self._extend_some(shard, begun[start : start + MOST_PER_CALL])
+                    with suppress(QueueUnavailable):  # Only while stopping: otherwise it goes on trying.
+                        await self._extend_some(shard, begun[start : start + MOST_PER_CALL])
 
     async def _extend_some(self, shard: Shard, begun: Sequence[Held]) -> None:
         answers = await self._ask(protocol.extend(shard, self._policy, [held.lease for held in begun]))
         lost = [held.lease.key for held, answer in zip(begun, answers, strict=True) if answer == "lost" and not held.over]
         if lost:
             logger.warning("leases lost while charging: %s", ", ".join(lost))
-            tell(self._worker.hook, LeasesLost(len(lost)))
+            tell(self._settings.hook, LeasesLost(len(lost)))
 
     async def _listen(self) -> None:
         await listen(self._server.client, list(self._asking_at_s), self._something_is_due)
@@ -263,6 +304,12 @@ class Shift:
 
     async def _ask(self, call: Call[T]) -> T:
         return await self._server.carry(self._operations.ask(call))
+
+
+def _named(told: Verdict) -> str:
+    """A verdict in the log. A charge's reference is named: it helps whoever has to look for the money."""
+    reference = f", charged as {told.facts[0]}," if told.transition == "succeed" else ""
+    return f"{told.transition} of attempt {told.lease.attempt} of {told.lease.key}{reference}"
 
 
 _KINDS: dict[type, Literal["succeeded", "declined", "ambiguous"]] = {

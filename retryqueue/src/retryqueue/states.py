@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from retryqueue.payment import Payment
@@ -24,8 +24,7 @@ class State(StrEnum):
 Answer = Literal["new", "duplicate", "conflict"]
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The answer to one enqueued payment.
 
     Attributes:
@@ -54,6 +53,9 @@ class Lease:
         enqueued_at_ms: When the payment was first enqueued, on the server's clock.
         is_first: Whether this is the first attempt under its provider key. If it is not, money may have moved, whatever a
             refusal says that the provider gives before it has looked the key up.
+        limit: The attempt after which there is no other; 0 if it is not known. Grows when a payment is given back unbegun or
+            requeued, so that neither costs an attempt.
+        deadline_ms: When the attempt must have begun, on the server's clock; none if there is no deadline.
     """
 
     payment: Payment
@@ -61,6 +63,8 @@ class Lease:
     generation: int
     enqueued_at_ms: int
     is_first: bool = False
+    limit: int = 0
+    deadline_ms: int | None = None
 
     @property
     def key(self) -> str:
@@ -71,6 +75,16 @@ class Lease:
     def provider_key(self) -> str:
         """The idempotency key to send to the provider: the same for every attempt whose outcome is unknown."""
         return f"{self.payment.key}:{self.generation}"
+
+    @property
+    def token(self) -> str:
+        """What its holder shows the server."""
+        return token_of(self.attempt, self.enqueued_at_ms)
+
+
+def token_of(attempt: int, enqueued_at_ms: int) -> str:
+    """What the holder of an attempt shows: a key that is free again begins anew at attempt 1, at a later time."""
+    return f"{attempt}@{enqueued_at_ms}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +132,16 @@ class Claim:
     """The answer to a worker's claim.
 
     Attributes:
+        now_ms: The server's time.
         leases: What it may charge now.
         unreadable: What it holds, but cannot read as a payment: key, token and reason.
         next_in_ms: How long until something is due or a lease ends; none if the shard is empty.
     """
 
+    now_ms: float
     leases: tuple[Lease, ...]
-    unreadable: tuple[tuple[str, int, str], ...]
-    next_in_ms: int | None
+    unreadable: tuple[tuple[str, str, str], ...]
+    next_in_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)

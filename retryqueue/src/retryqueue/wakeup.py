@@ -13,6 +13,8 @@ import redis
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 
+from retryqueue.conversation import CLIENT_ERRORS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("retryqueue")
 
 AGAIN_AFTER_S = 0.2
-QUIET_S = 5.0
+QUIET_S = 1.0
 
 
 async def listen(client: Any, shards: Sequence[Shard], wake: Callable[[Shard], None]) -> None:
@@ -30,7 +32,7 @@ async def listen(client: Any, shards: Sequence[Shard], wake: Callable[[Shard], N
     while True:
         try:
             await _listen_once(client, channels, wake)
-        except (redis.RedisError, OSError) as error:
+        except (*CLIENT_ERRORS, OSError) as error:
             logger.debug("the connection that listens for new payments is gone: %s", error)
         await asyncio.sleep(AGAIN_AFTER_S)
 
@@ -42,12 +44,16 @@ async def _listen_once(client: Any, channels: dict[bytes, Shard], wake: Callable
             await subscription.subscribe(*channels)
             for shard in channels.values():
                 wake(shard)
+            pinged = False
             while True:
-                message = await subscription.get_message(ignore_subscribe_messages=True, timeout=QUIET_S)
+                message = await subscription.get_message(timeout=QUIET_S)
                 if message is None:
-                    await subscription.ping()  # A connection that has died in silence is found out here.
+                    if pinged:  # The server hangs, or the connection has died in silence.
+                        raise redis.ConnectionError(f"no answer to a ping within {QUIET_S} s")
+                    await subscription.ping()
                 elif message["type"] == "message":
                     wake(channels[message["channel"]])
+                pinged = message is None
     finally:
         if node is not client:
             await node.aclose()

@@ -19,13 +19,13 @@ from retryqueue.charging import charger
 from retryqueue.operations import Operations
 from retryqueue.policy import Policy
 from retryqueue.server import CONNECTIONS, AsyncServer
-from retryqueue.shift import Shift
+from retryqueue.shift import Settings, Shift
 
 if TYPE_CHECKING:
+    from retryqueue.address import AsyncClient
     from retryqueue.charging import Charge
     from retryqueue.conversation import Durability
     from retryqueue.events import Hook
-    from retryqueue.server import AsyncClient
 
 logger = logging.getLogger("retryqueue")
 
@@ -70,19 +70,26 @@ class Worker:
     ) -> None:
         if concurrency < 1 or (prefetch or 0) < 0:
             raise ValueError(f"concurrency must be at least 1 and prefetch at least 0, found {concurrency} and {prefetch}")
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.policy = policy or Policy()
-        self.concurrency = concurrency
-        self.prefetch = concurrency if prefetch is None else prefetch
-        self.breaker = breaker or Breaker()
-        self.hook = hook
-        self.chance = random.Random(seed)  # noqa: S311 - jitter, no secret.
+        self._settings = Settings(
+            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            policy=policy or Policy(),
+            concurrency=concurrency,
+            prefetch=concurrency if prefetch is None else prefetch,
+            breaker=breaker or Breaker(),
+            hook=hook,
+            chance=random.Random(seed),  # noqa: S311 - jitter, no secret.
+        )
         self._server = server
         self._connections = connections
         self._queue = (name, shards, durability)
         self._charge = charge
         self._stopping = threading.Event()
         self._shift: tuple[asyncio.AbstractEventLoop, Shift] | None = None
+
+    @property
+    def name(self) -> str:
+        """How this worker is known to the server."""
+        return self._settings.name
 
     def run(self) -> None:
         """Works until `stop` is called or, in the main thread, SIGTERM or SIGINT arrives."""
@@ -92,7 +99,7 @@ class Worker:
         """Works until `stop` is called. Redis may restart or fail over meanwhile; whatever else goes wrong, is raised."""
         server = AsyncServer(self._server, connections=self._connections)
         try:
-            with ThreadPoolExecutor(self.concurrency, thread_name_prefix="charge") as threads:
+            with ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="charge") as threads:
                 await self._serve(server, threads)
         except Exception:
             logger.critical("worker %s ends because of an error", self.name, exc_info=True)
@@ -120,12 +127,12 @@ class Worker:
         name, shards, durability = self._queue
         operations = Operations(
             name=name,
-            policy=self.policy,
+            policy=self._settings.policy,
             shards=shards,
             clustered=server.clustered,
             durability=durability,
             patience_s=None,
-            hook=self.hook,
+            hook=self._settings.hook,
         )
         opening = asyncio.ensure_future(server.carry(operations.shards()))
         while not opening.done() and not self._stopping.is_set():  # A worker may be started before its server, and stopped.
@@ -133,10 +140,10 @@ class Worker:
         if self._stopping.is_set():
             opening.cancel()
             return
-        shift = Shift(self, server, operations, await opening, charger(self._charge, threads))
+        shift = Shift(self._settings, server, operations, await opening, charger(self._charge, threads))
         self._shift = (asyncio.get_running_loop(), shift)
         if self._stopping.is_set():
             shift.stop()
-        logger.info("worker %s begins: queue %s, %d at the same time", self.name, name, self.concurrency)
+        logger.info("worker %s begins: queue %s, %d at the same time", self.name, name, self._settings.concurrency)
         await shift.work()
         logger.info("worker %s ends", self.name)

@@ -1,8 +1,8 @@
 -- scheduled -> leased; also leased -> scheduled | reconcile where a lease has run out, and forgets keys whose life is over.
 --
 -- ARGV: worker, the number of this claim, how many at most, lease in ms, the provider's window in ms.
--- Answers: the server's time, when something will happen next (-1: nothing is known of), and the payments, each as
--- key, attempt, generation, payload, enqueued at, first attempt of the generation.
+-- Answers: the server's time in us, when something will happen next in ms (-1: nothing is known of), and the payments, each as
+-- key, attempt, generation, payload, enqueued at, first attempt of the generation, last attempt of all, deadline.
 --
 -- A claim whose reply was lost is sent again with the same number, and is answered with the same payments: otherwise
 -- they would lie idle until their leases run out. KEYS[11] remembers the worker's last claim for that.
@@ -14,6 +14,8 @@ local function lapse(s, now, most)
     local r, raw = load(s, key)
     if not r then
       set_aside(s, key, raw, raw and 'the record cannot be read' or 'there is no record', now)
+    elseif r.state ~= 'leased' then
+      redis.call('ZREM', s.leased, key) -- Not one of ours: who leases, stores it.
     elseif r.attempt >= r.limit then
       give_up(s, key, r, 'attempt ' .. r.attempt .. ' of ' .. r.limit .. ' ended without an answer: its worker vanished', now)
     else
@@ -47,7 +49,7 @@ local function lease_to_caller(s, key, r, now, lease)
 end
 
 local function told(key, r)
-  return {key, r.attempt, r.generation, r.payload, r.enqueued_at, r.opened}
+  return {key, r.attempt, r.generation, r.payload, r.enqueued_at, r.opened, r.limit, r.deadline}
 end
 
 local function take(s, now, most, lease, window)
@@ -58,6 +60,8 @@ local function take(s, now, most, lease, window)
     local reason = r and hindrance(r, now, lease, window)
     if not r then
       set_aside(s, key, raw, raw and 'the record cannot be read' or 'there is no record', now)
+    elseif r.state ~= 'scheduled' then
+      redis.call('ZREM', s.due, key) -- Likewise.
     elseif reason then
       give_up(s, key, r, reason, now)
     else
@@ -77,7 +81,7 @@ local function given_before(s, memory, number)
   local held = {}
   for i = 2, #last, 2 do
     local r = load(s, last[i])
-    if r and r.state == 'leased' and r.attempt == last[i + 1] then held[#held + 1] = told(last[i], r) end
+    if r and r.state == 'leased' and token(r, r.attempt) == last[i + 1] then held[#held + 1] = told(last[i], r) end
   end
   return held
 end
@@ -86,7 +90,7 @@ local function remember(memory, number, taken, lease)
   local last = {number}
   for _, item in ipairs(taken) do
     last[#last + 1] = item[1]
-    last[#last + 1] = item[2]
+    last[#last + 1] = token({enqueued_at = item[5]}, item[2])
   end
   redis.call('SET', memory, cmsgpack.pack(last), 'PX', lease)
 end
@@ -112,5 +116,5 @@ local function claim(keys, args)
     redis.call('ZADD', s.workers, now, worker)
     redis.call('ZREMRANGEBYSCORE', s.workers, '-inf', now - 86400000)
   end
-  return {now, next_event(s, paused), taken}
+  return {now_us(), next_event(s, paused), taken}
 end

@@ -1,7 +1,7 @@
 -- (nothing) -> scheduled
 --
 -- ARGV: nonce, attempts, then for each payment: key, fingerprint, payload, delay in ms, deadline in ms from now (0: none).
--- Answers for each: new, duplicate or conflict; the state; the attempt; and the note.
+-- Answers for each: 0 if it was stored just now; else new, duplicate or conflict; the state; the attempt; and the note.
 
 -- Whether the key's life is over, though nobody has swept it away yet.
 local function is_over(s, key, r, now)
@@ -36,7 +36,7 @@ local function enqueue(keys, args)
            fingerprint = fingerprint, payload = args[i + 2], note = ''}
       s.loaded[key] = {r = r, raw = ''}
       schedule(s, key, r, now + tonumber(args[i + 3]))
-      answers[#answers + 1] = {'new', 'scheduled', 0, ''}
+      answers[#answers + 1] = 0
     end
   end
   commit(s)

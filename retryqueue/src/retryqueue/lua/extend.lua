@@ -5,9 +5,9 @@
 local function extend(keys, args)
   local s, until_ms, answers = shard(keys), now_ms() + tonumber(args[1]), {}
   for i = 2, #args, 2 do
-    local key, token = args[i], tonumber(args[i + 1])
+    local key = args[i]
     local r = load(s, key)
-    local held = r and r.state == 'leased' and r.attempt == token
+    local held = r and r.state == 'leased' and token(r, r.attempt) == args[i + 1]
     if held then redis.call('ZADD', s.leased, until_ms, key) end
     answers[#answers + 1] = held and 'ok' or 'lost'
   end

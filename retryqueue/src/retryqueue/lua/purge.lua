@@ -5,7 +5,8 @@
 local function purge(keys, args)
   local s, answers = shard(keys), {}
   for _, key in ipairs(args) do
-    local r = load(s, key)
+    local r, raw = load(s, key)
+    if raw and not r then set_aside(s, key, raw, 'the record cannot be read', 0) end
     if redis.call('HDEL', s.quarantine, key) == 1 then
       answers[#answers + 1] = 'quarantined'
     elseif r and r.state == 'dead' then

@@ -21,18 +21,33 @@ local function shard(keys)
           changed = {}}  -- Those to be written: by key, where it lay before.
 end
 
--- The only clock. In milliseconds.
-local function now_ms()
+-- The only clock. What is due, is so from the first microsecond of its millisecond.
+local function now_us()
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000000 + time[2]
+end
+
+local function now_ms()
+  return math.floor(now_us() / 1000)
+end
+
+-- Whether each field is of its kind. One that is not would stop every later claim of its shard.
+local function is_record(list)
+  if type(list) ~= 'table' or #list ~= 14 or list[1] ~= VERSION or not HOMES[list[2]] then return false end
+  for i = 3, 10 do
+    local count = list[i]
+    if type(count) ~= 'number' or count < 0 or count > 2^53 or count % 1 ~= 0 then return false end
+  end
+  for i = 11, 14 do
+    if type(list[i]) ~= 'string' then return false end
+  end
+  return true
 end
 
 -- The record in these bytes, or nil if they are none.
 local function read(raw)
   local readable, list = pcall(cmsgpack.unpack, raw)
-  if not readable or type(list) ~= 'table' or #list ~= 14 or list[1] ~= VERSION or not HOMES[list[2]] then
-    return nil
-  end
+  if not readable or not is_record(list) then return nil end
   return {state = list[2],
           attempt = list[3],       -- The fencing token: grows with every lease, and never goes back.
           limit = list[4],         -- The attempt after which there is no other.
@@ -127,10 +142,16 @@ end
 
 -- Sets bytes aside that cannot be read as a payment. The key stays taken: it may have been charged.
 local function set_aside(s, key, raw, reason, now)
-  redis.call('HSET', s.quarantine, key, cmsgpack.pack({raw or '', reason, now}))
+  -- Where there are no bytes, those that were set aside before are kept.
+  redis.call((raw or '') == '' and 'HSETNX' or 'HSET', s.quarantine, key, cmsgpack.pack({raw or '', reason, now}))
   redis.call('HDEL', s.items, key)
   for _, home in pairs(HOMES) do redis.call('ZREM', s[home], key) end
   s.loaded[key], s.changed[key] = {}, nil
+end
+
+-- What the holder of a lease shows: its attempt, and when the payment came, since a key that is free again begins anew.
+local function token(r, attempt)
+  return attempt .. '@' .. r.enqueued_at
 end
 
 -- Runs a step for each payment that its caller still holds. Answers each with `ok`, `again` (told before; the call was
@@ -140,14 +161,14 @@ local function settle(s, args, first, width, step)
   for i = first, #args, width do keys[#keys + 1] = args[i] end
   preload(s, keys)
   for i = first, #args, width do
-    local key, token = args[i], tonumber(args[i + 1])
+    local key, shown = args[i], args[i + 1]
     local r = load(s, key)
-    if r and r.state == 'leased' and r.attempt == token then
-      r.settled = token
+    if r and r.state == 'leased' and token(r, r.attempt) == shown then
+      r.settled = r.attempt
       step(key, r, i + 2)
       answers[#answers + 1] = 'ok'
     else
-      local told = r and r.settled == token or redis.call('HEXISTS', s.quarantine, key) == 1
+      local told = r and token(r, r.settled) == shown or redis.call('HEXISTS', s.quarantine, key) == 1
       answers[#answers + 1] = told and 'again' or 'lost'
     end
   end

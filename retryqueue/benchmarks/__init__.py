@@ -1,0 +1,1 @@
+"""Measures `retryqueue` beside the well-known queues; `queue.py` is the command."""

@@ -1,0 +1,1 @@
+"""The command `retryqueue`: looks at a queue, and works on it."""

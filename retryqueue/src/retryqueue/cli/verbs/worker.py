@@ -1,0 +1,141 @@
+"""Runs a worker with your charge function, until SIGTERM or Ctrl-C: what is being charged is finished, the rest given back.
+
+MODULE:FUNCTION is imported as Python would from this folder. The function takes a Lease and answers Succeeded, Declined or
+Ambiguous; it may be a coroutine function. A worker that was stopped has done what was asked: exit code 0.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from retryqueue.cli import connection, policy_options
+from retryqueue.cli.errors import UsageError, WorldError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator
+
+    from prometheus_client import CollectorRegistry
+
+    from retryqueue.charging import Charge
+    from retryqueue.cli.console import Console
+    from retryqueue.events import Hook
+    from retryqueue.prometheus import DepthCollector
+
+HELP = "run a worker with your charge function"
+CONCURRENCY = 8
+LARGEST_PORT = 65_535
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("charge", metavar="MODULE:FUNCTION", help="the charge function")
+    parser.add_argument(
+        "--concurrency",
+        type=connection.count,
+        default=CONCURRENCY,
+        metavar="N",
+        help=f"how many payments are charged at the same time (default: {CONCURRENCY})",
+    )
+    parser.add_argument(
+        "--prefetch", type=connection.count, metavar="N", help="how many more are claimed ahead (default: as many)"
+    )
+    parser.add_argument(
+        "--durability",
+        choices=("require", "warn", "ignore"),
+        default="warn",
+        help="what to do if the server does not keep what it accepts (default: warn)",
+    )
+    parser.add_argument(
+        "--metrics-port", type=connection.count, metavar="PORT", help="serve metrics for Prometheus on this port"
+    )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="and on this address (default: 127.0.0.1; all: 0.0.0.0)"
+    )
+    policy_options.add_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Works until it is stopped."""
+    from retryqueue.worker import Worker  # noqa: PLC0415 - not needed for the help.
+
+    level = logging.WARNING if console.quiet else logging.INFO
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    address, policy = connection.address(arguments), policy_options.policy_of(arguments)
+    if arguments.concurrency < 1:
+        raise UsageError("--concurrency must be at least 1")
+    connection.opened(arguments).close()  # Tells what is wrong with address and name, if anything is.
+    charge = charge_function(arguments.charge)
+    with ExitStack() as stack:
+        hook = stack.enter_context(_metrics(arguments)) if arguments.metrics_port is not None else None
+        worker = Worker(
+            address,
+            charge,
+            name=arguments.queue,
+            policy=policy,
+            concurrency=arguments.concurrency,
+            prefetch=arguments.prefetch,
+            durability=arguments.durability,
+            hook=hook,
+        )
+        worker.run()
+    return 0
+
+
+def charge_function(name: str) -> Charge:
+    """The function that `MODULE:FUNCTION` names.
+
+    Raises:
+        UsageError: If there is none; with the traceback, if its module cannot be imported.
+    """
+    module_name, _, path = name.partition(":")
+    if not module_name or not path:
+        raise UsageError(f"expected MODULE:FUNCTION, found {name}")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:  # A command's path does not begin with the folder it runs in.
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise UsageError(f"{module_name} cannot be imported:\n{traceback.format_exc()}") from error
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise UsageError(f"{module_name} has no function {path}")
+    return cast("Charge", found)
+
+
+@contextmanager
+def _metrics(arguments: argparse.Namespace) -> Generator[Hook]:
+    """Serves the metrics; gives the hook that counts."""
+    from retryqueue.prometheus import DepthCollector, MissingPrometheus, PrometheusHook, serve  # noqa: PLC0415 - an extra.
+
+    if arguments.metrics_port > LARGEST_PORT:
+        raise UsageError(f"--metrics-port must be at most {LARGEST_PORT}")
+    try:
+        hook = PrometheusHook(queue=arguments.queue)
+    except MissingPrometheus as error:
+        raise UsageError(str(error)) from None
+    with connection.opened(arguments) as queue, _registered(hook.registry, DepthCollector(queue)):
+        try:
+            stop = serve(hook.registry, arguments.metrics_host, arguments.metrics_port)
+        except OSError as error:
+            raise WorldError(f"metrics cannot be served on port {arguments.metrics_port}: {error.strerror}") from error
+        try:
+            yield hook
+        finally:
+            stop()
+
+
+@contextmanager
+def _registered(registry: CollectorRegistry, collector: DepthCollector) -> Generator[None]:
+    registry.register(collector)
+    try:
+        yield
+    finally:
+        registry.unregister(collector)

@@ -1,0 +1,259 @@
+"""What a migration has done, or would do: counts that add up, and what a person has to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from retryqueue.states import State
+
+Outcome = Literal["scheduled", "reconcile", "quarantined", "already_there"]
+OUTCOMES: tuple[Outcome, ...] = ("scheduled", "reconcile", "quarantined", "already_there")
+# Of each list. Everything in `findings` lies in the queue as well, with its reason; the counts are always complete.
+MOST_FINDINGS = 1_000
+MOST_LINES = 20
+
+
+class Kind(StrEnum):
+    """Why a member is not simply scheduled."""
+
+    UNREADABLE = "unreadable"
+    OVERDUE = "overdue"
+    ATTEMPTED = "attempted"
+    TOO_LATE = "too_late"
+    NO_DUE_TIME = "no_due_time"
+    HELD = "held"
+    DEAD_LETTER = "dead_letter"
+    SAME_PAYMENT = "same_payment"
+    CONFLICT = "conflict"
+    EARLIER_RUN = "earlier_run"
+
+
+# Stored with each payment in reconcile, for the person who opens it.
+REASONS = {
+    Kind.OVERDUE: "migrated: it was due while an old worker may have been running, which may have charged it",
+    Kind.ATTEMPTED: "migrated: the old queue has tried it, and does not say whether the provider declined or never answered",
+    Kind.TOO_LATE: "migrated: it is due later than longest_delay_ms allows, and is not charged early",
+    Kind.NO_DUE_TIME: "migrated: its due time is infinite",
+    Kind.HELD: "migrated: held back like all members, since the old queue was given payments that may have been charged",
+    Kind.DEAD_LETTER: "migrated: a dead letter of the old queue, which does not say what the provider's last answer was",
+    Kind.SAME_PAYMENT: "migrated: another member names the same payment: either the same purchase twice, or a second equal one",
+    Kind.CONFLICT: "migrated: its name already stands for a payment with other contents; one of the two is a mistake",
+    Kind.EARLIER_RUN: "migrated: an earlier, unfinished run may have stored it under another key, or it was charged since",
+}
+_UNREADABLE = "cannot be read as a payment; the bytes lie in quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A member that a person has to look at.
+
+    Attributes:
+        key: The payment's key, or the name of the bytes in quarantine.
+        kind: What is the matter with it.
+        reason: The same in a sentence.
+        came_from: The sorted set or list that it was in.
+        user_id: Who pays; empty if it does not say.
+        same_as: The key of the payment that its name stands for, if that is another one.
+    """
+
+    key: str
+    kind: Kind
+    reason: str
+    came_from: str
+    user_id: str = ""
+    same_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A user, or a value such as an order's id, for which the old queue has accepted more than there is.
+
+    Attributes:
+        subject: The user or the value.
+        accepted: How many idempotency keys say that something was accepted.
+        members: How many members and dead letters there were.
+    """
+
+    subject: str
+    accepted: int
+    members: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done so far.
+
+    Attributes:
+        queue: The queue that payments went to.
+        source: The sorted set that they came from.
+        dead_letters: The list of dead letters that was read too; none if none was.
+        dry_run: Whether nothing was changed.
+        finished: Whether the migration came to its end.
+        found: Whether there is, or once was, such a sorted set.
+        read: How many members and dead letters were read.
+        outcomes: How many of them ended where; these add up to `read`.
+        kinds: How many a person has to look at, by kind.
+        findings: The first `MOST_FINDINGS` of these.
+        taken: Members that somebody else removed after they were stored: an old worker is still running, or the connection
+            broke at that moment. The first `MOST_FINDINGS` keys.
+        taken_count: How many there were.
+        left: How many members and dead letters the old queue holds now.
+        waiting: How many payments the queue holds in reconcile and in quarantine now, from wherever; empty in a dry run.
+        accepted_keys: How many idempotency keys of the old queue were counted; none if none were looked for.
+        unattributed_keys: How many of them do not say whom or what they stand for.
+        suspects: What may be lost.
+    """
+
+    queue: str
+    source: str
+    dead_letters: str | None = None
+    dry_run: bool = True
+    finished: bool = False
+    found: bool = True
+    read: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
+    kinds: Counter[Kind] = field(default_factory=Counter[Kind])
+    findings: list[Finding] = field(default_factory=list[Finding])
+    taken: list[str] = field(default_factory=list[str])
+    taken_count: int = 0
+    left: int = 0
+    waiting: dict[State, int] = field(default_factory=dict[Any, int])
+    accepted_keys: int | None = None
+    unattributed_keys: int = 0
+    suspects: list[Suspect] = field(default_factory=list[Suspect])
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether there is anything to look at."""
+        waiting = self.outcomes["reconcile"] or self.outcomes["quarantined"] or sum(self.waiting.values())
+        left = self.left and not self.dry_run
+        return bool(waiting or left or self.taken_count or self.suspects or self.unattributed_keys or not self.found)
+
+    def count(self, outcome: Outcome, finding: Finding | None) -> None:
+        """Counts one member."""
+        self.read += 1
+        self.outcomes[outcome] += 1
+        if finding is None or outcome == "already_there":
+            return
+        self.kinds[finding.kind] += 1
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(finding)
+
+    def count_taken(self, key: str) -> None:
+        """Counts a member that somebody else removed."""
+        self.taken_count += 1
+        if len(self.taken) < MOST_FINDINGS:
+            self.taken.append(key)
+
+    def fields(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "queue": self.queue,
+            "source": self.source,
+            "dead_letters": self.dead_letters,
+            "dry_run": self.dry_run,
+            "finished": self.finished,
+            "source_found": self.found,
+            "counts": {"read": self.read, **{outcome: self.outcomes[outcome] for outcome in OUTCOMES}, "left": self.left},
+            "waiting": {str(state): count for state, count in self.waiting.items()},
+            "needs_a_person": self.needs_a_person,
+            "kinds": {str(kind): count for kind, count in sorted(self.kinds.items())},
+            "findings": [_without_empty(finding) for finding in self.findings],
+            "taken_by_others": {"count": self.taken_count, "keys": self.taken},
+            "accepted": self._accepted_fields(),
+        }
+
+    def lines(self) -> list[str]:
+        """Everything that matters, for people."""
+        return [
+            self._headline(),
+            *(f"{name:19} {count:>12,}" for name, count in self._counts().items()),
+            *self._missing_lines(),
+            *self._finding_lines(),
+            *self._taken_lines(),
+            *self._suspect_lines(),
+        ]
+
+    def _headline(self) -> str:
+        done = "would be migrated (dry run, nothing was changed)" if self.dry_run else "migrated"
+        stopped = "" if self.finished else "; NOT FINISHED, run it again with the same options"
+        return f"{self.source} -> queue {self.queue}: {done}{stopped}"
+
+    def _counts(self) -> dict[str, int]:
+        counts = {"read": self.read, **{outcome.replace("_", " "): self.outcomes[outcome] for outcome in OUTCOMES}}
+        if self.dry_run:
+            return counts
+        return {**counts, "left": self.left, **{f"now in {state}": count for state, count in self.waiting.items()}}
+
+    def _missing_lines(self) -> list[str]:
+        if self.found:
+            return []
+        return [f"there is no sorted set {self.source}, and none of this name was migrated before: is the name right?"]
+
+    def _finding_lines(self) -> list[str]:
+        lines: list[str] = []
+        for kind, count in sorted(self.kinds.items()):
+            lines.append(f"{count:,} {kind}: {REASONS.get(kind, _UNREADABLE)}")
+            shown = [finding for finding in self.findings if finding.kind is kind][:MOST_LINES]
+            lines += [f"  {_finding_line(finding)}" for finding in shown]
+            lines += _more(count - len(shown))
+        return lines
+
+    def _taken_lines(self) -> list[str]:
+        if not self.taken_count:
+            return []
+        head = (
+            f"{self.taken_count:,} were removed by somebody else after they were stored: an old worker is still running and "
+            "may have charged them (or the connection broke at that moment); ask the provider"
+        )
+        shown = self.taken[:MOST_LINES]
+        return [head, *(f"  {key}" for key in shown), *_more(self.taken_count - len(shown))]
+
+    def _suspect_lines(self) -> list[str]:
+        if self.accepted_keys is None:
+            return []
+        lines = [f"{self.accepted_keys:,} idempotency keys of the old queue counted"]
+        if self.unattributed_keys:
+            lines.append(f"{self.unattributed_keys:,} of them do not say for whom they were accepted")
+        if self.suspects:
+            lines.append(
+                f"suspected lost, {len(self.suspects):,}: accepted more often than there are members; either worked off and "
+                "removed by an old worker, or swallowed by a member of the same bytes; ask the provider"
+            )
+        shown = self.suspects[:MOST_LINES]
+        lines += [f"  {item.subject}: accepted {_times(item.accepted)}, {_members(item.members)}" for item in shown]
+        return lines + _more(len(self.suspects) - len(shown))
+
+    def _accepted_fields(self) -> dict[str, Any] | None:
+        if self.accepted_keys is None:
+            return None
+        suspects = [{"subject": item.subject, "accepted": item.accepted, "members": item.members} for item in self.suspects]
+        return {"keys": self.accepted_keys, "unattributed": self.unattributed_keys, "suspected_lost": suspects}
+
+
+def _finding_line(finding: Finding) -> str:
+    parts = [finding.key, f"of {finding.user_id}" if finding.user_id else ""]
+    parts += [f"same as {finding.same_as}" if finding.same_as else ""]
+    parts += [finding.reason if finding.kind is Kind.UNREADABLE else ""]
+    return "  ".join(part for part in parts if part)
+
+
+def _without_empty(finding: Finding) -> dict[str, str]:
+    named = {name: str(getattr(finding, name)) for name in Finding.__slots__}
+    return {name: value for name, value in named.items() if value}
+
+
+def _more(count: int) -> list[str]:
+    return [f"  and {count:,} more"] if count > 0 else []
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _members(count: int) -> str:
+    return f"{count} member{'' if count == 1 else 's'}"
