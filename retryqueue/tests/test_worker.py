@@ -723,7 +723,7 @@ def test_a_worker_never_holds_more_than_it_may_charge_and_claim_ahead(
     assert max(most) == 3
     assert max(leased) <= 7
     assert max(claimed) <= 7
-    assert sum(claimed) == 60
+    assert sum(claimed) >= 60  # More, if one waited so long that it was given back.
 
 
 @both_forms

@@ -160,7 +160,7 @@ class LateVerdicts(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one record of the library's log; others than these are of no interest here."""
         if "came too late" in record.msg and isinstance(record.args, tuple):
-            _, attempt, key = record.args
+            _, attempt, key, _ = record.args
             self._writer.write("late", str(key), int(str(attempt)))
 
 

@@ -266,12 +266,12 @@ class Shift:
             return
         tell(self._settings.hook, Told(told.transition, answer.result()))
         if answer.result() == "lost":
-            logger.warning("%s came too late: the lease is lost", _named(told))
+            logger.warning("%s of attempt %d of %s%s came too late: the lease is lost", *_facts(told))
 
     def _failed_to_tell(self, told: Verdict, error: BaseException) -> None:
         """A worker that stops leaves what it cannot tell to the next holder, who sends the same key; else it ends here."""
         if self._is_stopping and isinstance(error, QueueUnavailable):
-            logger.error("%s could not be told: %s", _named(told), error)
+            logger.error("%s of attempt %d of %s%s could not be told: %s", *_facts(told), error)
         elif not self._failure.done():
             self._failure.set_exception(error)
 
@@ -306,10 +306,10 @@ class Shift:
         return await self._server.carry(self._operations.ask(call))
 
 
-def _named(told: Verdict) -> str:
+def _facts(told: Verdict) -> tuple[str, int, str, str]:
     """A verdict in the log. A charge's reference is named: it helps whoever has to look for the money."""
     reference = f", charged as {told.facts[0]}," if told.transition == "succeed" else ""
-    return f"{told.transition} of attempt {told.lease.attempt} of {told.lease.key}{reference}"
+    return told.transition, told.lease.attempt, told.lease.key, reference
 
 
 _KINDS: dict[type, Literal["succeeded", "declined", "ambiguous"]] = {
