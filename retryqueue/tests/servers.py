@@ -51,7 +51,7 @@ class RedisServer:
     """One server process, on TCP and on a Unix socket.
 
     Args:
-        settings: Like `appendfsync="always"`; underscores stand for hyphens. It keeps an append-only file unless told otherwise.
+        settings: Like `appendfsync="always"`; with underscores for hyphens. By default it keeps an append-only file.
         binary: Which program; by default the one of `any_binary`.
         port: Where to listen; by default on a free port.
     """

@@ -252,13 +252,3 @@ def test_after_a_crash_under_everysec_only_the_providers_memory_stands_between_a
             _wait_until_paid(queue, 100)
 
         assert provider.ledger() == {payment.key: 2 for payment in EARLIER}
-
-
-def test_a_kill_of_redis_alone_loses_nothing_even_under_everysec(tmp_path: Path) -> None:
-    with RedisServer(appendfsync="everysec") as server, RetryQueue(server.url, durability="ignore") as queue:
-        for _ in range(5):
-            queue.enqueue_many(EARLIER + LATER)
-            server.kill()
-            server.start()
-            assert queue.status().counts[State.SCHEDULED] == 200
-    assert not list(tmp_path.iterdir())
