@@ -22,7 +22,7 @@ lint: $(VENV)/demo.done $(VENV)/test.done $(VENV)/lint.done  ## Formatting, rule
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd retryqueue && ../$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/document_hazards.py --check
 	$(BIN)/interlock check

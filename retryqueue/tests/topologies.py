@@ -140,6 +140,12 @@ class Node(RedisServer):
         """Whether its process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def has_passed_everything_on(self) -> bool:
+        """Whether a replica of it has confirmed all that was written. One that has only just come is sent nothing for a second."""
+        role = self.ask("ROLE")
+        return role[0] == b"master" and any(int(confirmed) >= role[1] for _, _, confirmed in role[2])
+
     def ask(self, *command: str | int) -> Any:
         """The reply to one command, as it comes."""
         with self.client(socket_timeout=2, protocol=2) as client:
@@ -163,9 +169,14 @@ class Cluster:
         return f"redis+cluster://127.0.0.1:{self.nodes[0].port},127.0.0.1:{self.nodes[4].port}"
 
     def flush(self) -> None:
-        """Forgets everything, on all primaries."""
+        """Forgets everything, on all primaries and their replicas."""
         for node in self.primaries():
             node.ask("FLUSHALL")
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Waits until the replicas have all that the primaries have."""
+        wait_until(lambda: all(node.has_passed_everything_on for node in self.primaries()), "the replicas have everything")
 
     def alive(self) -> list[Node]:
         """The nodes whose process runs."""
