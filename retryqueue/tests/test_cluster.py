@@ -162,7 +162,7 @@ def test_clients_of_redis_py_for_a_cluster_are_accepted(cluster: Cluster, paymen
     assert asyncio.run(by_task()) == "duplicate"
 
 
-def test_functions_that_all_primaries_forget_are_taught_again(
+def test_scripts_that_all_primaries_forget_are_taught_again(
     cluster: Cluster, on_cluster: RetryQueue, payment: Callable[..., Payment]
 ) -> None:
     ledger = Ledger()
@@ -170,10 +170,8 @@ def test_functions_that_all_primaries_forget_are_taught_again(
         for round_ in range(3):
             on_cluster.enqueue_many([payment(f"order-{round_}-{i}") for i in range(100)])
             for node in cluster.primaries():
-                node.ask("FUNCTION", "FLUSH")
+                node.ask("SCRIPT", "FLUSH")
         wait_until(lambda: len(ledger.charges) == 300 and is_done(on_cluster), "all payments are settled")
-
-    assert all(node.ask("FUNCTION", "LIST") for node in cluster.primaries())
 
 
 def test_one_of_six_nodes_is_killed_while_two_thousand_payments_are_charged(
@@ -244,11 +242,12 @@ def test_what_the_replica_had_not_received_is_lost_with_the_primary_and_charged_
     assert all(len(references) == 1 for references in ledger.charges.values())
 
 
-def test_a_primary_that_hangs_is_left_for_its_replica(
-    cluster: Cluster, on_cluster: RetryQueue, payment: Callable[..., Payment]
+@pytest.mark.parametrize("number", range(3))
+def test_each_of_the_primaries_may_hang_and_is_left_for_its_replica(
+    cluster: Cluster, on_cluster: RetryQueue, payment: Callable[..., Payment], number: int
 ) -> None:
     ledger = Ledger()
-    hung = cluster.primary_of(key_of(0))
+    hung = cluster.primaries()[number]
     with Working(worker_on(cluster, ledger)) as working:
         on_cluster.enqueue_many([payment(f"order-{i}") for i in range(100)])
         wait_until(lambda: len(ledger.charges) == 100, "the worker is at work")

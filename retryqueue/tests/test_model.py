@@ -298,15 +298,15 @@ class QueueMachine(RuleBasedStateMachine):
         let_pass(self.client, ms)
         self.model.now += ms
 
-    @initialize(as_functions=st.booleans(), mishaps=st.sampled_from([0, 0, 1, 3]))
-    def choose_the_form_of_the_scripts(self, mishaps: int, *, as_functions: bool) -> None:
+    @initialize(as_functions=st.booleans(), mishaps=st.sampled_from([0, 0, 1, 3]), deadline_h=st.sampled_from([None, 4]))
+    def begin(self, mishaps: int, deadline_h: int | None, *, as_functions: bool) -> None:
         self.queue.status()
         dialect = self.queue.operations._dialect
         assert dialect is not None
         assert dialect.functions, "Both servers keep functions."
         dialect.functions = as_functions
         self.mishaps = mishaps
-        self.enqueue([(key, 100) for key in KEYS], 0, None)
+        self.enqueue([(key, 100) for key in KEYS], 0, deadline_h)
 
     @rule(
         entries=st.lists(st.tuples(some_keys(), amounts()), min_size=1, max_size=4),

@@ -453,13 +453,17 @@ def test_a_key_whose_life_is_over_is_free_whether_it_was_swept_or_not(desk: Desk
     assert desk.claim_one().attempt == 1
 
 
-def test_a_late_success_is_remembered_for_the_whole_horizon(desk: Desk) -> None:
+@pytest.mark.parametrize("told_by", ["worker", "operator"])
+def test_a_success_after_its_keys_first_life_is_remembered_for_the_whole_horizon(desk: Desk, told_by: str) -> None:
     desk.enqueue("order-1")
-    desk.ambiguous(desk.claim_one())
-    desk.pass_by(30)
-    desk.claim()
-    desk.pass_by(1000)  # It lies in reconcile for longer than its key's life.
-    desk.queue.resolve("order-1", paid_as="ch_1")
+    if told_by == "operator":
+        desk.claim_one()
+        desk.pass_by(1000)
+        desk.claim()
+        desk.queue.resolve("order-1", paid_as="ch_1")
+    else:
+        desk.pass_by(1000)
+        desk.settle("succeed", desk.claim_one(), "ch_1")
     desk.pass_by(23)
     desk.claim()
 

@@ -142,7 +142,7 @@ class Node(RedisServer):
 
     @property
     def has_passed_everything_on(self) -> bool:
-        """Whether a replica of it has confirmed all that was written. One that has only just come is sent nothing for a second."""
+        """Whether a replica has confirmed all that was written here. A new one gets nothing for a second."""
         role = self.ask("ROLE")
         return role[0] == b"master" and any(int(confirmed) >= role[1] for _, _, confirmed in role[2])
 

@@ -34,6 +34,7 @@ PASSING = (
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
     redis_errors.ReadOnlyError,
+    redis_errors.OutOfMemoryError,
     redis_errors.TryAgainError,
     redis_errors.ClusterError,
     redis_errors.SlotNotCoveredError,
@@ -79,7 +80,7 @@ class Dialect:
     """How one server is talked to. Found out by `opened`.
 
     Attributes:
-        functions: Whether the server keeps functions; otherwise it is sent scripts.
+        functions: Whether the server is asked to run functions; otherwise it is sent scripts.
         shards: On how many shards the queue lies.
     """
 
@@ -171,7 +172,8 @@ def opened(queue: str, shards: int | None, default_shards: int, durability: Dura
     sections = yield from _info()
     if durability != "ignore":
         yield from _check_durability(durability)
-    functions = _version(sections) >= (FUNCTIONS_SINCE, 0) and (yield from _can_load())
+    # A cluster is sent scripts: of every FCALL redis-py asks one certain node for the keys, and is lost when that one is gone.
+    functions = _version(sections) >= (FUNCTIONS_SINCE, 0) and not _is_cluster(sections) and (yield from _can_load())
     return Dialect(functions=functions, shards=(yield from _agreed_shards(queue, shards, default_shards)))
 
 
@@ -186,6 +188,10 @@ def _version(sections: list[dict[str, Any]]) -> tuple[int, int]:
     if oldest < (6, 2):
         raise InvalidPolicy(f"the server must be Redis 6.2 or later or a Valkey, found {'.'.join(map(str, oldest))}")
     return (oldest[0], oldest[1])
+
+
+def _is_cluster(sections: list[dict[str, Any]]) -> bool:
+    return any(int(section.get("cluster_enabled", 0)) for section in sections)
 
 
 def _can_load() -> Talk[bool]:
