@@ -1,0 +1,95 @@
+"""Runs contracts: a module's workers under every interleaving and single fault that matters, on a Redis of its own.
+
+A contract is a function under @contract(...) that sets a world up and says what must hold in it: see docs/prove.md. PATH may
+name one of the contracts in a file: contracts.py::each_payment_is_charged_once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.core.counting import counted
+from interlock.core.errors import UsageError
+from interlock.core.verdict import worst
+
+if TYPE_CHECKING:
+    import argparse
+
+    from interlock.cli.console import Console
+    from interlock.prove.explore import Proof
+
+HELP = "run a module under every interleaving and fault that matters"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("path", metavar="PATH", help="a Python file with contracts, or FILE::CONTRACT")
+    parser.add_argument(
+        "--budget", default="10s", metavar="TIME", help="how long each contract may take, such as 60s (default: 10s)"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print the result (default: text)")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Proves, prints, and answers with an exit code."""
+    # Greenlets are needed here, and nowhere on the path of a check.
+    try:
+        from interlock.prove.explore import prove  # noqa: PLC0415
+        from interlock.prove.loading import contracts_in  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed; prove needs it: pip install 'interlock[prove]'"
+        raise UsageError(message) from error
+
+    budget_s = _seconds(arguments.budget)
+    path, _, name = arguments.path.partition("::")
+    proofs: list[Proof] = []
+    for contract in contracts_in(Path(path), name or None):
+        console.note(f"proving {contract.name} ...")
+        proofs.append(prove(contract, budget_s=budget_s))
+    console.result(
+        _json(proofs) if arguments.format == "json" else "\n".join(line for proof in proofs for line in _text(proof))
+    )
+    console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
+    return worst(proof.verdict for proof in proofs).exit_code
+
+
+def _seconds(text: str) -> float:
+    number, unit = text.rstrip("sm"), text[len(text.rstrip("sm")) :]
+    try:
+        return float(number) * {"": 1, "s": 1, "m": 60}[unit]
+    except (ValueError, KeyError):
+        message = f"--budget: found {text!r}, expected seconds or minutes, such as 60s or 2m"
+        raise UsageError(message) from None
+
+
+def _text(proof: Proof) -> list[str]:
+    from interlock.prove.story import story  # noqa: PLC0415 - as above.
+
+    head = f"{proof.contract}: {proof.verdict} ({counted(proof.schedules, 'schedule')}, {proof.seconds:.1f} s)"
+    if proof.violation is not None:
+        return [head, *story(proof.violation)]
+    tried = [f"  done: {bound}" for bound in proof.bounds] or ["  done: nothing completely"]
+    return [head, *tried, *([f"  unknown: {proof.reason}"] if proof.reason else [])]
+
+
+def _json(proofs: list[Proof]) -> str:
+    from interlock.prove.story import story  # noqa: PLC0415 - as above.
+
+    told = [
+        {
+            "contract": proof.contract,
+            "scenario": proof.violation.mood if proof.violation else None,
+            "verdict": proof.verdict,
+            "schedules": proof.schedules,
+            "exhaustive": proof.bounds,
+            "seed": 0,
+            "seconds": round(proof.seconds, 3),
+            "violation": list(proof.violation.broken) if proof.violation else None,
+            "story": story(proof.violation) if proof.violation else [],
+            "reason": proof.reason,
+        }
+        for proof in proofs
+    ]
+    return json.dumps({"version": 1, "proofs": told}, indent=2)

@@ -1,0 +1,38 @@
+"""One thing that a worker does to the world, and when the order of two of them matters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVERYTHING = "*"
+
+
+class Uncontrolled(Exception):  # noqa: N818 - a limit of this guard, not a mistake of a program.
+    """The module did something whose order this guard does not control, so that it cannot answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A command, a query, a request or a wait.
+
+    Attributes:
+        kind: `redis`, `http` or `wait`.
+        said: What people read, such as `ZREM queue p1`.
+        reads: The names of what it looks at. `*` stands for everything.
+        writes: The names of what it changes.
+    """
+
+    kind: str
+    said: str
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()
+
+    def conflicts(self, other: Effect) -> bool:
+        """Whether the two may tell in which order they happened: one changes what the other sees or changes."""
+        return _meet(self.writes, other.writes) or _meet(self.writes, other.reads) or _meet(self.reads, other.writes)
+
+
+def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
+    if not some or not others:
+        return False
+    return EVERYTHING in some or EVERYTHING in others or not some.isdisjoint(others)

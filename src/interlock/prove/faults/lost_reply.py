@@ -1,0 +1,24 @@
+"""The effect is carried out, and the connection ends before the reply: the worker cannot tell whether it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interlock.prove.scheduler import Run, Worker
+
+
+class LostReply:
+    """ECONNRESET after the effect."""
+
+    name = "lost reply"
+
+    def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:  # noqa: ARG002 - nothing else is touched.
+        """Carries the effect out, and raises what a socket raises."""
+        perform()
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+FAULT = LostReply()

@@ -1,0 +1,23 @@
+"""The connection is reset before the effect reaches the server: nothing was done, and the worker is told so, or guesses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interlock.prove.scheduler import Run, Worker
+
+
+class Reset:
+    """ECONNRESET instead of the effect."""
+
+    name = "reset"
+
+    def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:  # noqa: ARG002 - it is not performed.
+        """Raises what a socket raises."""
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+FAULT = Reset()

@@ -1,0 +1,240 @@
+"""Runs workers one effect at a time, in an order that somebody else chooses.
+
+Each worker is a greenlet in one thread, so that the code between two effects runs undisturbed, and a switch costs less than a
+microsecond. A worker that comes to an effect parks before it. When every worker is parked, waiting or done, one is chosen, and
+its effect is carried out. So the order of effects is all that differs between two runs.
+
+A crash is what SIGKILL is: the worker is never run again. What its `finally` blocks would do when the interpreter clears the
+greenlet away is muted, since no process would have done it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import greenlet
+
+from interlock.prove.effect import Uncontrolled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from interlock.prove.effect import Effect
+
+
+class Crashed(BaseException):
+    """Unwinds a worker that no longer exists."""
+
+
+class Stuck(Exception):  # noqa: N818 - the state of a run, not a mistake of a program.
+    """The run made no progress within its limit of effects, or every worker waits for another."""
+
+
+class Fault(Protocol):
+    """What goes wrong at one effect; see `faults`."""
+
+    name: str
+
+    def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:
+        """Carries the effect out in the faulty way."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One worker of a run.
+
+    Attributes:
+        index: Its number, from 0.
+        name: What people call it: A, B, ...
+        effect: What it will do next; none while it is running or done.
+        wakes_at_s: Until when it waits, in virtual time.
+        done: How many effects it has carried out.
+        error: What it raised, if it did.
+        has_crashed: Whether a fault has killed it.
+    """
+
+    index: int
+    name: str
+    chance: object
+    greenlet: greenlet.greenlet | None = None
+    effect: Effect | None = None
+    wakes_at_s: float | None = None
+    done: int = 0
+    error: BaseException | None = None
+    has_crashed: bool = False
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One effect as it happened.
+
+    Attributes:
+        worker: Who did it.
+        effect: What it was.
+        at_s: When, in virtual time.
+        fault: The fault that struck it, if one did.
+        answer: What came of it, for people.
+    """
+
+    worker: str
+    effect: Effect
+    at_s: float
+    fault: str | None
+    answer: str
+
+
+Choose = Callable[[list[Worker]], Worker]
+
+
+@dataclass(slots=True)
+class Run:
+    """One schedule.
+
+    Args:
+        choose: Picks the next of the workers that can go on; called whenever one can, even if only one.
+        plan: The faults to place: (worker, its n-th effect from 0) to fault.
+        seed: Of the workers' randomness; each worker gets its own.
+        limit: How many effects there may be.
+
+    Attributes:
+        now_s: Virtual time, from the run's beginning.
+        steps: What has happened.
+        workers: Everybody who takes part, or has.
+        lost: Why this run says nothing, if control was lost.
+        struck: The places at which a fault of the plan has struck.
+    """
+
+    choose: Choose
+    plan: Mapping[tuple[int, int], Fault] = field(default_factory=dict[tuple[int, int], Fault])
+    seed: int = 0
+    limit: int = 400
+    now_s: float = 0.0
+    steps: list[Step] = field(default_factory=list[Step])
+    workers: list[Worker] = field(default_factory=list[Worker])
+    lost: str = ""
+    struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    _hub: greenlet.greenlet | None = None
+    _doing: tuple[Effect, Fault | None] | None = None
+
+    def go(self, tasks: Sequence[Callable[[], object]]) -> None:
+        """Runs the tasks, a worker each, until all are done. May be called again: time and the history go on.
+
+        Raises:
+            Stuck: If they are never done.
+        """
+        self._hub = greenlet.getcurrent()
+        first = len(self.workers)
+        for index, task in enumerate(tasks, start=first):
+            self._start(index, task)
+        own = self.workers[first:]
+        while any(not worker.is_over for worker in own):
+            self._advance(own)
+
+    def effect(self, effect: Effect, perform: Callable[[], Any], answer: Callable[[Any], str]) -> Any:
+        """Carries an effect out when it is this worker's turn. Called by what catches effects, inside a worker."""
+        worker = self.current()
+        if worker.has_crashed:
+            raise Crashed
+        self._park(worker, effect)
+        place = (worker.index, worker.done)
+        worker.done += 1
+        fault = self.plan.get(place)
+        self._doing = (effect, fault)
+        try:
+            result = perform() if fault is None else self._strike(place, fault, worker, perform)
+        except (Crashed, greenlet.GreenletExit):  # Told by `crash`, when it happened.
+            raise
+        except BaseException as error:
+            self._note(worker, effect, fault, f"{type(error).__name__}: {error}")
+            raise
+        self._note(worker, effect, fault, answer(result))
+        return result
+
+    def _strike(self, place: tuple[int, int], fault: Fault, worker: Worker, perform: Callable[[], Any]) -> Any:
+        self.struck.add(place)
+        return fault.strike(self, worker, perform)
+
+    def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
+        self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer))
+
+    def wait(self, seconds: float, effect: Effect) -> None:
+        """Lets virtual time pass for this worker."""
+        worker = self.current()
+        if worker.has_crashed:
+            raise Crashed
+        worker.wakes_at_s = self.now_s + max(0.0, seconds)
+        self._park(worker, effect)
+
+    def crash(self, worker: Worker) -> None:
+        """Ends the worker that is running, as SIGKILL does: this does not return."""
+        worker.has_crashed = worker.is_over = True
+        assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
+        self._note(worker, *self._doing, "the worker is killed")
+        self._switch_to_hub()
+        raise Crashed  # Only when the interpreter clears the greenlet away.
+
+    def uncontrolled(self, reason: str) -> Uncontrolled:
+        """The error to raise where control is lost. It is remembered, since a module may swallow it."""
+        self.lost = self.lost or reason
+        return Uncontrolled(reason)
+
+    def current(self) -> Worker:
+        """The worker that is running.
+
+        Raises:
+            Uncontrolled: If the caller is none: a thread that the module has started, for example.
+        """
+        here = greenlet.getcurrent()
+        for worker in self.workers:
+            if worker.greenlet is here:
+                return worker
+        raise self.uncontrolled("something is done by a thread that is no worker: the module starts threads of its own")
+
+    def _start(self, index: int, task: Callable[[], object]) -> None:
+        worker = Worker(index, chr(ord("A") + index), random.Random(f"{self.seed}:{index}").getstate())  # noqa: S311 - to be repeated.
+
+        def body() -> None:
+            try:
+                task()
+            except (Crashed, greenlet.GreenletExit):
+                pass
+            except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
+                worker.error = error
+            worker.is_over = True
+
+        worker.greenlet = greenlet.greenlet(body)
+        self.workers.append(worker)
+        self._resume(worker)
+
+    def _advance(self, own: Sequence[Worker]) -> None:
+        if len(self.steps) >= self.limit:
+            raise Stuck(f"no end within {self.limit} effects")
+        ready = [worker for worker in own if not worker.is_over and (worker.wakes_at_s or 0.0) <= self.now_s]
+        if ready:
+            self._resume(self.choose(ready))
+            return
+        waiting = [worker.wakes_at_s for worker in own if not worker.is_over and worker.wakes_at_s is not None]
+        if not waiting:
+            raise Stuck("every worker waits for another")
+        self.now_s = min(waiting)
+
+    def _resume(self, worker: Worker) -> None:
+        """Lets a worker run up to its next effect, with its own randomness."""
+        worker.effect, worker.wakes_at_s = None, None
+        random.setstate(worker.chance)  # type: ignore[arg-type]
+        assert worker.greenlet is not None  # noqa: S101 - it was started.
+        worker.greenlet.switch()
+        worker.chance = random.getstate()
+
+    def _park(self, worker: Worker, effect: Effect) -> None:
+        worker.effect = effect
+        self._switch_to_hub()
+
+    def _switch_to_hub(self) -> None:
+        assert self._hub is not None  # noqa: S101 - a worker runs, so a run does.
+        self._hub.switch()

@@ -1,0 +1,168 @@
+"""A Redis of our own for one proof: on a socket in a folder of its own, empty before each schedule, gone afterwards.
+
+A server that somebody else uses is never touched: there is no way to give one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlock.core.errors import WorldError
+from interlock.prove.effect import EVERYTHING
+from interlock.prove.wire import resp
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+START_TIMEOUT_S = 10.0
+_RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
+
+
+class Connection:
+    """One real connection to the server. WATCH and MULTI belong to it, as they would to the client's own."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = _RealSocket(socket.AF_UNIX)
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def ask(self, raw: bytes, replies: int = 1) -> bytes:
+        """The bytes of the replies to the commands in `raw`."""
+        self._socket.sendall(raw)
+        buffer, end = b"", 0
+        while replies:
+            try:
+                end = resp.reply_end(buffer, end)
+            except resp.Incomplete:
+                buffer += self._received()
+            else:
+                replies -= 1
+        return buffer
+
+    def value(self, *command: str | bytes | int) -> Any:
+        """The decoded reply to one command of our own."""
+        return resp.decoded(self.ask(resp.encoded(*command)))[0]
+
+    def close(self) -> None:
+        """Ends it."""
+        self._socket.close()
+
+    def _received(self) -> bytes:
+        data = self._socket.recv(65536)
+        if not data:
+            raise WorldError("the Redis of this proof has ended")
+        return data
+
+
+class RedisServer:
+    """A running server.
+
+    Attributes:
+        path: Its socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._own = Connection(path)
+        self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
+
+    def connect(self) -> Connection:
+        """Another connection."""
+        return Connection(self.path)
+
+    def close(self) -> None:
+        """Ends the connection for questions."""
+        self._own.close()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._own.value("FLUSHALL")
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets virtual time pass for whatever expires."""
+        self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
+
+    def value(self, *command: str | bytes | int) -> Any:
+        """The reply to a question of our own, which is no effect of any worker."""
+        return self._own.value(*command)
+
+    def footprint(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
+        """What a command reads and writes, in the server's own words; everything, if it does not say."""
+        return self._footprint(tuple(command))
+
+    def _asked_footprint(self, command: tuple[bytes, ...]) -> tuple[frozenset[str], frozenset[str]]:
+        answer = self._own.value("COMMAND", "GETKEYSANDFLAGS", *command)
+        if isinstance(answer, RuntimeError):
+            known = "no key" in str(answer)
+            everything = frozenset({EVERYTHING})
+            return (frozenset(), frozenset()) if known and command[0].upper() in _HARMLESS else (everything, everything)
+        reads: set[str] = set()
+        writes: set[str] = set()
+        for key, flags in answer:
+            (reads if set(flags) & {b"RO"} else writes).add(f"redis:{key.decode(errors='replace')}")
+        return frozenset(reads), frozenset(writes)
+
+
+_HARMLESS = frozenset({b"PING", b"TIME", b"SCRIPT", b"HELLO", b"CLIENT", b"SELECT", b"INFO", b"CONFIG", b"COMMAND", b"UNWATCH"})
+
+# Everything that expires does so that much sooner.
+_AGE = """
+local cursor = '0'
+repeat
+  local found = redis.call('SCAN', cursor, 'COUNT', 1000)
+  cursor = found[1]
+  for _, key in ipairs(found[2]) do
+    local left = redis.call('PTTL', key)
+    if left >= 0 then redis.call('PEXPIRE', key, math.max(0, left - ARGV[1])) end
+  end
+until cursor == '0'
+"""
+
+
+@contextmanager
+def running_redis() -> Generator[RedisServer]:
+    """A server for as long as the block lasts.
+
+    Raises:
+        WorldError: If there is none on this machine, or it does not start.
+    """
+    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    if binary is None:
+        raise WorldError("no redis-server on this machine (apt-get install redis-server), and no proof without one")
+    with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
+        path = Path(folder, "redis")
+        options = ("--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no")
+        process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait(process, path)
+            with closing(RedisServer(path)) as server:
+                yield server
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], path: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            connection = Connection(path)
+            connection.value("PING")
+            connection.close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise WorldError(f"redis-server did not answer within {START_TIMEOUT_S:.0f} s") from None
+            time.sleep(0.005)
+        else:
+            return

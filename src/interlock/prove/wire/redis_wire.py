@@ -1,0 +1,102 @@
+"""One client connection to Redis: each command is an effect, really carried out on the server of the proof."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from interlock.prove.effect import Effect
+from interlock.prove.wire import resp
+
+if TYPE_CHECKING:
+    from interlock.prove.scheduler import Run
+    from interlock.prove.wire.redis_server import RedisServer
+
+# What sets a connection up, and concerns nobody else.
+_SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
+_BLOCKING = frozenset({b"BLPOP", b"BRPOP", b"BLMOVE", b"BRPOPLPUSH", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"WAIT"})
+_LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
+LONGEST_WORD = 40
+MOST_PARTS = 6
+
+
+class RedisWire:
+    """What stands behind one controlled socket.
+
+    Args:
+        run: The schedule.
+        server: Where commands are carried out.
+    """
+
+    def __init__(self, run: Run, server: RedisServer) -> None:
+        self._run = run
+        self._server = server
+        self._real = server.connect()
+        self._buffer = b""
+        self._queued: list[list[bytes]] | None = None
+
+    def sent(self, data: bytes) -> bytes:
+        """Carries out the commands that are complete now; answers with the bytes of their replies."""
+        self._buffer += data
+        replies = b""
+        while self._buffer:
+            try:
+                command, end = resp.read_command(self._buffer, 0)
+            except resp.Incomplete:
+                break
+            raw, self._buffer = self._buffer[:end], self._buffer[end:]
+            replies += self._carried_out(command, raw)
+        return replies
+
+    def close(self) -> None:
+        """Ends the real connection; the server drops its WATCH and MULTI."""
+        self._real.close()
+
+    def _carried_out(self, command: list[bytes], raw: bytes) -> bytes:
+        name = command[0].upper()
+        if name in _LISTENING or name in _BLOCKING:
+            raise self._run.uncontrolled(f"{name.decode()} waits inside the server, where this guard does not see it")
+        if name == b"MULTI":
+            self._queued = []
+        elif self._queued is not None and name not in {b"EXEC", b"DISCARD"}:
+            self._queued.append(command)  # Nothing happens before EXEC.
+        elif name not in _SETUP:
+            return self._effect(command, raw)
+        return self._real.ask(raw)
+
+    def _effect(self, command: list[bytes], raw: bytes) -> bytes:
+        queued, self._queued = self._queued or [], None
+        reads, writes, said = frozenset[str](), frozenset[str](), list[str]()
+        for one in [*queued, *([command] if not queued else [])]:
+            some_reads, some_writes = self._server.footprint(one)
+            reads, writes = reads | some_reads, writes | some_writes
+            said.append(_said(one))
+        effect = Effect("redis", "; ".join(said), reads, writes)
+        answer: bytes = self._run.effect(effect, lambda: self._real.ask(raw), _told)
+        return answer
+
+
+def _said(command: list[bytes]) -> str:
+    """A command for people: scripts by their first words, long values cut."""
+    words = [command[0].decode(errors="replace").upper(), *(_word(part) for part in command[1:])]
+    if words[0] in {"EVAL", "EVALSHA"}:
+        words[1] = "script"
+    return " ".join(words)
+
+
+def _word(part: bytes) -> str:
+    text = " ".join(part.decode(errors="replace").split())
+    return text if len(text) <= LONGEST_WORD else text[: LONGEST_WORD - 3] + "..."
+
+
+def _told(reply: bytes) -> str:
+    value, _ = resp.decoded(reply)
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        parts = cast("list[object]", value)
+        return "[" + ", ".join(_plain(part) for part in parts[:MOST_PARTS]) + (", ..." if len(parts) > MOST_PARTS else "") + "]"
+    if isinstance(value, bytes):
+        return _word(value)
+    return "nothing" if value is None else str(value)

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.cli.main import main
+from interlock.core.verdict import Verdict
+from interlock.prove.contract import Contract, contract
+from interlock.prove.effect import Effect
+from interlock.prove.explore import Proof, prove
+from interlock.prove.faults.crash_after import CrashAfter
+from interlock.prove.faults.lost_reply import LostReply
+from interlock.prove.scheduler import Run, Stuck, Worker
+from interlock.prove.search import Redundant, Search
+from interlock.prove.story import story
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.prove.world import World
+
+SUBJECTS = Path(__file__).parent / "prove_subjects"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "contracts" / "payments.py"
+
+
+@pytest.fixture
+def queues() -> Iterator[Any]:
+    if not shutil.which("redis-server") and not shutil.which("valkey-server"):
+        message = "NOT RUN: no redis-server on this machine (make servers)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    sys.path.insert(0, str(SUBJECTS))
+    yield importlib.import_module("queues")
+    sys.path.remove(str(SUBJECTS))
+    sys.modules.pop("queues")
+
+
+def charging_once(kind: Any, provider: str, *, faults: int = 1) -> Contract:
+    @contract(workers=2, faults=faults)
+    def each_payment_is_charged_once(world: World) -> None:
+        bank = world.provider(provider)
+        queue = world.subject(kind, world.redis_url)
+        world.given(lambda: queue().enqueue("p1"))
+        world.run(lambda: queue().process())
+        world.check(bank.charged_once("p1"))
+
+    return each_payment_is_charged_once
+
+
+def proof_of(queues: Any, name: str, **options: Any) -> Proof:
+    return prove(charging_once(getattr(queues, name), queues.PROVIDER, **options), budget_s=60)
+
+
+def test_a_right_queue_passes_and_the_proof_says_what_was_tried(queues: Any) -> None:
+    proof = proof_of(queues, "Right")
+
+    assert (proof.verdict, proof.violation, proof.reason) == (Verdict.PASS, None, "")
+    assert proof.bounds == [
+        "all interleavings of 2 workers",
+        "every single fault with 0 preemptions",
+        "every single fault with 1 preemption",
+    ]
+    assert proof.schedules > 50
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "fault"),
+    [
+        ("WithoutLease", "p1 was charged twice", None),
+        ("LooksThenTakes", "p1 was charged twice", None),
+        ("WithoutKey", "p1 was charged twice", "crash after"),
+        ("RemovesFirst", "p1 was charged never", "crash after"),
+        ("LeaseForEver", "p1 was charged never", "crash after"),
+    ],
+)
+def test_a_queue_without_one_of_its_guards_fails_with_a_story(queues: Any, name: str, broken: str, fault: str | None) -> None:
+    proof = proof_of(queues, name)
+
+    assert proof.verdict is Verdict.FAIL
+    assert proof.violation is not None
+    assert proof.violation.broken == (broken,)
+    assert [step.fault for step in proof.violation.steps if step.fault] == ([fault] if fault else [])
+    assert story(proof.violation)[-1] == f"BROKEN: {broken}"
+
+
+def test_the_same_contract_is_broken_by_the_same_schedule_each_time(queues: Any) -> None:
+    told = {
+        (proof.schedules, tuple(story(proof.violation)))
+        for proof in (proof_of(queues, "WithoutKey") for _ in range(3))
+        if proof.violation
+    }
+
+    assert len(told) == 1
+
+
+def test_without_faults_only_orders_are_tried(queues: Any) -> None:
+    proof = proof_of(queues, "WithoutKey", faults=0)
+
+    assert (proof.verdict, proof.bounds) == (Verdict.PASS, ["all interleavings of 2 workers"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("name", "reason"), [("StartsThreads", "a thread that is no worker"), ("GoesElsewhere", "elsewhere.example")]
+)
+def test_what_is_not_controlled_is_unknown_and_never_a_pass(queues: Any, name: str, reason: str) -> None:
+    proof = proof_of(queues, name)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert reason in proof.reason
+
+
+def test_a_module_that_is_not_deterministic_is_unknown(queues: Any) -> None:
+    calls: list[int] = []
+
+    class Moody(queues.Right):  # type: ignore[misc]
+        def takes(self, order: str) -> bool:
+            calls.append(1)
+            self.redis.get(f"mood:{len(calls)}")
+            return bool(super().takes(order))
+
+    proof = prove(charging_once(Moody, queues.PROVIDER), budget_s=20)
+
+    assert (proof.verdict, proof.reason) == (
+        Verdict.UNKNOWN,
+        "the same order of effects did not lead to the same effects: the module is not deterministic",
+    )
+
+
+def test_a_budget_that_is_used_up_is_unknown(queues: Any) -> None:
+    proof = prove(charging_once(queues.Right, queues.PROVIDER), budget_s=0.05)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == "the budget of 0.05 s is used up"
+
+
+@pytest.mark.usefixtures("queues")
+def test_the_command_proves_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["prove", str(EXAMPLE), "--format", "json", "--budget", "60s", "--quiet"])
+    told = json.loads(capsys.readouterr().out)
+
+    assert code == 1
+    assert told["version"] == 1
+    assert {proof["contract"]: proof["verdict"] for proof in told["proofs"]} == {
+        "the_original_charges_once": "fail",
+        "the_published_fix_charges_once": "fail",
+        "a_leased_queue_charges_once": "pass",
+    }
+    assert told["proofs"][0]["violation"] == ["p1 was charged twice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("x = 1\n", "no contract in it"), ("import nothing_of_this_name\n", "cannot be imported"), (None, "no such file")],
+)
+def test_a_file_without_contracts_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str
+) -> None:
+    path = tmp_path / "contracts.py"
+    if text is not None:
+        path.write_text(text)
+
+    assert main(["prove", str(path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+PROGRAMS: list[Any] = [
+    [[("r", "x"), ("w", "x")], [("r", "x"), ("w", "x")]],
+    [[("w", "x"), ("w", "y")], [("w", "y"), ("w", "x")]],
+    [[("r", "x"), ("w", "a"), ("w", "x")], [("r", "x"), ("w", "b"), ("w", "x")]],
+    [[("w", "a"), ("w", "a")], [("w", "b"), ("w", "b")]],
+    [[("r", "x"), ("w", "x")], [("r", "x"), ("w", "x")], [("w", "y"), ("w", "x")]],
+    [[("r", "x"), ("w", "y")], [("r", "y"), ("w", "z")], [("r", "z"), ("w", "x")]],
+]
+
+
+class Memory:
+    """What the workers of a program share: a write stores who wrote and what they had seen, a read takes down what it sees."""
+
+    def __init__(self, program: Any, run: Run, *, reduced: bool) -> None:
+        self.values: dict[str, str] = {}
+        self.seen: list[list[str]] = [[] for _ in program]
+        self._program, self._run, self._reduced = program, run, reduced
+
+    def task(self) -> None:
+        index = self._run.current().index
+        for number, (kind, name) in enumerate(self._program[index]):
+            act = partial(self._write if kind == "w" else self._read, index, name, number)
+            self._run.effect(self._effect(kind, name, f"{index}:{number}"), act, str)
+
+    def _effect(self, kind: str, name: str, said: str) -> Effect:
+        if not self._reduced:
+            return Effect("test", said, frozenset("*"), frozenset("*"))
+        return Effect("test", said, frozenset({name}), frozenset({name} if kind == "w" else ()))
+
+    def _write(self, index: int, name: str, number: int) -> None:
+        self.values[name] = f"{index}:{number}:{self.seen[index]}"
+
+    def _read(self, index: int, name: str, number: int) -> None:
+        self.seen[index].append(f"{number}:{self.values.get(name)}")
+
+
+def outcomes(program: Any, *, reduced: bool) -> tuple[set[Any], int]:
+    """What the schedules of a program come to, and how many there were."""
+    search, found, schedules = Search(), set(), 0
+    while True:
+        run = Run(search.choose)
+        memory = Memory(program, run, reduced=reduced)
+        schedules += 1
+        with suppress(Redundant):
+            run.go([memory.task] * len(program))
+            found.add((tuple(sorted(memory.values.items())), tuple(map(tuple, memory.seen))))
+        if not search.advance():
+            return found, schedules
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_reduced_search_comes_to_the_same_outcomes_as_the_full_one(program: Any) -> None:
+    everything, all_schedules = outcomes(program, reduced=False)
+    found, schedules = outcomes(program, reduced=True)
+
+    assert found == everything
+    assert schedules <= all_schedules
+
+
+def test_what_touches_nothing_in_common_is_run_in_one_order() -> None:
+    assert outcomes(PROGRAMS[3], reduced=True)[1] == 1
+
+
+def first(ready: list[Worker]) -> Worker:
+    return ready[0]
+
+
+def nothing() -> None:
+    """An effect without one."""
+
+
+def test_a_worker_that_crashes_cleans_nothing_up() -> None:
+    run, told = Run(first, {(0, 1): CrashAfter()}), list[str]()
+
+    def task() -> None:
+        try:
+            run.effect(Effect("test", "first"), lambda: told.append("first"), str)
+            run.effect(Effect("test", "second"), lambda: told.append("second"), str)
+        finally:
+            run.effect(Effect("test", "clean up"), lambda: told.append("cleaned up"), str)
+
+    run.go([task])
+    steps = [(step.effect.said, step.fault) for step in run.steps]
+    run.workers.clear()  # The interpreter unwinds the greenlet now.
+
+    assert told == ["first", "second"]
+    assert steps == [("first", None), ("second", "crash after")]
+    assert len(run.steps) == 2
+
+
+def test_a_lost_reply_is_an_effect_that_its_worker_takes_for_none() -> None:
+    run, told = Run(first, {(0, 0): LostReply()}), list[str]()
+
+    def task() -> None:
+        try:
+            run.effect(Effect("test", "once"), lambda: told.append("done"), str)
+        except ConnectionResetError:
+            told.append("told it was not")
+
+    run.go([task])
+
+    assert told == ["done", "told it was not"]
+
+
+def test_a_day_of_waiting_takes_no_time() -> None:
+    run, began = Run(first), time.monotonic()
+    run.go([lambda: run.wait(86_400, Effect("wait", "a day"))])
+
+    assert run.now_s == 86_400
+    assert time.monotonic() - began < 60
+
+
+def test_whoever_never_ends_is_stuck() -> None:
+    run = Run(first, limit=50)
+
+    def spin() -> None:
+        while True:
+            run.effect(Effect("test", "again"), nothing, str)
+
+    with pytest.raises(Stuck, match="no end within 50 effects"):
+        run.go([spin])
