@@ -34,7 +34,6 @@ PASSING = (
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
     redis_errors.ReadOnlyError,
-    redis_errors.OutOfMemoryError,
     redis_errors.TryAgainError,
     redis_errors.ClusterError,
     redis_errors.SlotNotCoveredError,
