@@ -30,6 +30,7 @@ from retryqueue import (
     Policy,
     QueueUnavailable,
     RetryQueue,
+    ServerRefused,
     State,
     Succeeded,
     Worker,
@@ -211,7 +212,7 @@ def test_the_password_of_an_address_is_used_and_a_wrong_one_is_told_at_once(
         assert queue.enqueue(payment()).answer == "new"
     with (
         RetryQueue(address.format("other", debian.port), durability="ignore", patience_s=60) as queue,
-        pytest.raises(redis.AuthenticationError),
+        pytest.raises(ServerRefused),
     ):
         queue.enqueue(payment())
 

@@ -16,6 +16,7 @@ from retryqueue.errors import (
     PaymentConflict,
     QueueUnavailable,
     RetryQueueError,
+    ServerRefused,
     ShardMismatch,
     WrongState,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Receipt",
     "RetryQueue",
     "RetryQueueError",
+    "ServerRefused",
     "ShardMismatch",
     "State",
     "Status",

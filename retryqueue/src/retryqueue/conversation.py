@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import redis.exceptions as redis_errors
 
 from retryqueue import scripts
-from retryqueue.errors import InvalidPolicy, NotDurable, QueueUnavailable, ShardMismatch
+from retryqueue.errors import InvalidPolicy, NotDurable, QueueUnavailable, ServerRefused, ShardMismatch
 
 if TYPE_CHECKING:
     from retryqueue.protocol import Call
@@ -107,6 +107,7 @@ def asked(dialect: Dialect, call: Call[T], patience: Patience) -> Talk[T]:
 
     Raises:
         QueueUnavailable: If it did not pass in time.
+        ServerRefused: If it never passes.
     """
     reply = yield from patient(lambda: _run(dialect, call), patience, call.script)
     return call.read(reply)
@@ -119,7 +120,8 @@ def patient(attempt: Callable[[], Talk[T]], patience: Patience, what: str) -> Ta
         try:
             reply = yield from attempt()
         except CLIENT_ERRORS as error:
-            _check_passes(error)
+            if not _passes(error):
+                raise ServerRefused(f"{what}: {error}") from error
             waited_s = time.monotonic() - began_s
             left_s = patience.left_s(began_s)
             if left_s <= 0:
@@ -129,14 +131,15 @@ def patient(attempt: Callable[[], Talk[T]], patience: Patience, what: str) -> Ta
             yield Wait(min(wait_s, left_s))
             wait_s = min(LONGEST_WAIT_S, wait_s * 2)
         else:
+            if wait_s >= LONGEST_WAIT_S:
+                logger.warning("%s: Redis answers again after %.0f s", what, time.monotonic() - began_s)
             return reply
 
 
-def _check_passes(error: Exception) -> None:
-    """Raises what no waiting helps against."""
+def _passes(error: Exception) -> bool:
+    """Whether waiting helps against it."""
     passes = isinstance(error, PASSING) or str(error).startswith(PASSING_REPLIES)
-    if not passes or isinstance(error, NEVER_PASSING):
-        raise error
+    return passes and not isinstance(error, NEVER_PASSING)
 
 
 def _run(dialect: Dialect, call: Call[Any]) -> Talk[Any]:

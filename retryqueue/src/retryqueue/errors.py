@@ -7,7 +7,8 @@ RetryQueueError
 ├── WrongState           an operator asked for a step that the payment's state does not allow
 ├── ShardMismatch        the queue was made with another number of shards
 ├── NotDurable           the server would forget payments, and the caller asked for one that does not
-└── QueueUnavailable     Redis did not answer in time; what was asked may or may not have been done
+├── QueueUnavailable     Redis did not answer in time; what was asked may or may not have been done
+└── ServerRefused        Redis said no, and waiting will not help: a wrong password, a command that is not allowed
 """
 
 from __future__ import annotations
@@ -72,3 +73,7 @@ class NotDurable(RetryQueueError):
 
 class QueueUnavailable(RetryQueueError, ConnectionError):
     """Redis did not answer in time. The call may have been carried out; making it again with the same key is safe."""
+
+
+class ServerRefused(RetryQueueError):
+    """Redis said no, and waiting will not help: a wrong password, a database that is not there, a command not allowed."""

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from retryqueue import protocol
+from retryqueue.card_numbers import safe_reason
 from retryqueue.coalescing import TaskCoalescer
 from retryqueue.errors import QueueUnavailable
 from retryqueue.events import Attempted, BreakerMoved, Claimed, LeasesLost, Told, tell
@@ -219,15 +220,31 @@ class Shift:
 
     def _heard(self, outcome: Outcome, lease: Lease, seconds: float) -> None:
         kind = _KINDS.get(type(outcome), "ambiguous")
-        logger.debug("attempt %d of %s: %s", lease.attempt, lease.key, kind)
+        self._log(kind, outcome, lease)
         tell(self._settings.hook, Attempted(kind, lease.attempt, seconds * 1000))
         breaker = self._settings.breaker
         if breaker.heard(answered=kind != "ambiguous"):
-            logger.warning(
-                "the provider %s", "does not answer; claiming nothing for now" if breaker.is_open else "answers again"
-            )
+            if breaker.is_open:
+                logger.warning(
+                    "no verdict from %d attempts in a row, the last: %s; claiming nothing for now",
+                    breaker.after,
+                    _reason(outcome),
+                )
+            else:
+                logger.warning("the provider answers again")
             tell(self._settings.hook, BreakerMoved(breaker.is_open))
             self._wake.set()
+
+    def _log(self, kind: str, outcome: Outcome, lease: Lease) -> None:
+        """An attempt in the log; louder where no other one follows by itself, and where the charge function is at fault."""
+        level, ending = logging.INFO, ""
+        if type(outcome) not in _KINDS:
+            level, ending = logging.ERROR, ": the charge function returned no outcome"
+        elif isinstance(outcome, (Declined, Ambiguous)):
+            ending = f": {_reason(outcome)}"
+            if lease.attempt >= lease.limit or outcome == Declined(outcome.reason, final=True):
+                level, ending = logging.WARNING, f"{ending}; no attempt follows"
+        logger.log(level, "attempt %d of %s: %s%s", lease.attempt, lease.key, kind, ending)
 
     def _is_stale(self, held: Held) -> bool:
         """Whether it is too late to begin."""
@@ -304,6 +321,10 @@ class Shift:
 
     async def _ask(self, call: Call[T]) -> T:
         return await self._server.carry(self._operations.ask(call))
+
+
+def _reason(outcome: object) -> str:
+    return safe_reason(getattr(outcome, "reason", outcome))
 
 
 def _facts(told: Verdict) -> tuple[str, int, str, str]:
