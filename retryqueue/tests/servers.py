@@ -75,7 +75,11 @@ class RedisServer:
         places = ["--port", str(self.port), "--unixsocket", str(self.socket), "--dir", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([self._binary, *places, *self._options], stdout=log, stderr=log)
-        self._wait()
+        try:
+            self._wait()
+        except RuntimeError:
+            self.close()
+            raise
         return self
 
     def kill(self) -> None:

@@ -139,6 +139,6 @@ def _service(parts: SplitResult) -> tuple[str, int]:
 def _no_address(address: str) -> str:
     """What is wrong, without the password that an address may hold."""
     return (
-        f"no address of a Redis: a {urlsplit(address).scheme or 'missing'} scheme; expected redis://, rediss://, unix://, "
+        f"no address of a Redis: scheme {urlsplit(address).scheme or 'missing'}; expected redis://, rediss://, unix://, "
         "redis+sentinel:// or redis+cluster://"
     )

@@ -210,7 +210,8 @@ class Operations:
         answer = (yield from self.ask(protocol.purge(shard, [key])))[0]
         if answer == "refused":
             item = yield from self.inspect(key)
-            raise WrongState(f"{key}: only dead and quarantined payments can be purged; this one is {item and item.state}")
+            found = f"this one is {item.state.predicate}" if item else "this one is gone"
+            raise WrongState(f"{key}: only dead and quarantined payments can be purged; {found}")
 
     def pause(self, *, paused: bool) -> Talk[None]:
         """Gives workers nothing more, or something again."""
@@ -258,7 +259,8 @@ def _check_done(key: str, needed: State, decision: tuple[bool, str]) -> None:
     done, state = decision
     if not done:
         raise WrongState(
-            f"{key}: it must be {needed} for this, and " + (f"is {state}" if state else "there is no such payment")
+            f"{key}: it must be {needed.predicate} for this, and "
+            + (f"is {State(state).predicate}" if state else "there is no such payment")
         )
 
 

@@ -205,7 +205,7 @@ def _claim(reply: tuple[int, int, list[tuple[bytes, int, int, bytes, int, int, i
 
 def _item(name: bytes, *fields: Any) -> Item:
     key = name.decode(errors="replace")
-    state, since, attempt, limit, generation, enqueued_at_ms, deadline_ms, stored, note = fields
+    state, since, attempt, limit, generation, opened, enqueued_at_ms, deadline_ms, stored, note = fields
     where = _STATES[state]
     payment = None if where is State.QUARANTINED else _readable(key, stored)
     return Item(
@@ -220,6 +220,7 @@ def _item(name: bytes, *fields: Any) -> Item:
         payment=payment,
         raw=None if payment or where is State.SUCCEEDED else stored,
         note=note.decode(errors="replace"),
+        opened=opened,
     )
 
 

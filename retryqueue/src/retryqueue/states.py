@@ -20,6 +20,11 @@ class State(StrEnum):
     RECONCILE = "reconcile"
     QUARANTINED = "quarantined"
 
+    @property
+    def predicate(self) -> str:
+        """The state as it follows "is" in a sentence."""
+        return "in reconcile" if self is State.RECONCILE else self.value
+
 
 Answer = Literal["new", "duplicate", "conflict"]
 
@@ -104,6 +109,7 @@ class Item:
         payment: What is charged; none once it has succeeded, and where it cannot be read.
         raw: The bytes as they were found, if it is quarantined.
         note: The provider's reference (succeeded), or why it is where it is.
+        opened: The attempt that was first to send this generation's key; 0 while none was, as after each decline.
     """
 
     key: str
@@ -117,6 +123,7 @@ class Item:
     payment: Payment | None
     raw: bytes | None
     note: str
+    opened: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from retryqueue.cli.console import without_login
-from retryqueue.cli.errors import UsageError
+from retryqueue.cli.console import safe, without_login
+from retryqueue.cli.errors import NoQueue, UsageError
 
 if TYPE_CHECKING:
-    from retryqueue.conversation import Durability
+    from retryqueue.conversation import Durability, Talk
     from retryqueue.policy import Policy
     from retryqueue.queue import RetryQueue
 
@@ -70,6 +70,34 @@ def opened(arguments: argparse.Namespace, *, policy: Policy | None = None, durab
         )
     except ValueError as error:
         raise UsageError(_unusable(arguments, error)) from None
+
+
+def existing(arguments: argparse.Namespace, *, policy: Policy | None = None) -> RetryQueue:
+    """The same, of a queue that is on the server already: a name that was mistyped makes no queue.
+
+    Raises:
+        NoQueue: If there is none of this name.
+        QueueUnavailable, ServerRefused: If the server does not say.
+        UsageError: As `opened`.
+    """
+    from retryqueue.conversation import Patience, patient  # noqa: PLC0415 - not needed for the help.
+    from retryqueue.server import Server  # noqa: PLC0415 - likewise.
+
+    queue = opened(arguments, policy=policy)
+    server = Server(address(arguments), patience_s=arguments.patience_s, connections=1)
+    try:
+        if not server.carry(patient(lambda: _is_made(arguments.queue), Patience(arguments.patience_s), "looking for the queue")):
+            raise NoQueue(f"there is no queue {safe(arguments.queue)} on this server: is the name right?")
+    finally:
+        server.close()
+    return queue
+
+
+def _is_made(name: str) -> Talk[bool]:
+    """Whether whoever comes first to a queue has been there. Asked with a command that opening it needs, too."""
+    from retryqueue.conversation import Send  # noqa: PLC0415 - not needed for the help.
+
+    return (yield Send(("GET", f"{{{name}}}:shards"))) is not None
 
 
 def address(arguments: argparse.Namespace) -> str:

@@ -7,5 +7,9 @@ class UsageError(Exception):
     """An argument is not right, so that nothing was tried: exit code 2."""
 
 
+class NoQueue(Exception):  # noqa: N818 - an answer, like the errors that `retryqueue.errors` names.
+    """There is no queue of this name, so that nothing was tried: exit code 1."""
+
+
 class WorldError(Exception):
     """Something outside did not do its part, such as a full disk: exit code 3."""

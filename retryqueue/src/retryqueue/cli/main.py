@@ -1,8 +1,8 @@
 """Reads the command line, runs one verb, and turns every way to end into an exit code.
 
 0  done       what was asked is done, or told
-1  no         the answer is no: there is no such payment, or it is in another state
-2  usage      an argument or a setting is not right
+1  no         the answer is no: there is no such queue or payment, or it is in another state
+2  usage      an argument or a setting is not right, such as the server's password
 3  unknown    the server does not answer, or something else outside did not do its part
 70 ours       a fault of retryqueue itself: please report it
 130           stopped with Ctrl-C
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 from retryqueue import __version__
 from retryqueue.cli import connection
 from retryqueue.cli.console import Console, without_login
-from retryqueue.cli.errors import UsageError, WorldError
-from retryqueue.errors import InvalidPayment, InvalidPolicy, QueueUnavailable, RetryQueueError, ShardMismatch
+from retryqueue.cli.errors import NoQueue, UsageError, WorldError
+from retryqueue.errors import InvalidPayment, InvalidPolicy, QueueUnavailable, RetryQueueError, ServerRefused, ShardMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,25 +49,34 @@ def _ended(given: list[str], console: Console) -> int:
     """Runs the command and turns every way to end into an exit code, but that nobody reads the output any more."""
     try:
         return _executed(given, console)
-    except (UsageError, InvalidPolicy, InvalidPayment, ShardMismatch) as error:
+    except (UsageError, InvalidPolicy, InvalidPayment, ShardMismatch, ServerRefused) as error:
         return console.fail(str(error), _EXIT_USAGE)
     except (WorldError, QueueUnavailable) as error:
         return console.fail(f"unknown: {error}", _EXIT_UNKNOWN)
-    except RetryQueueError as error:
+    except (NoQueue, RetryQueueError) as error:
         return console.fail(str(error), _EXIT_NO)
     except KeyboardInterrupt:
         return console.fail("stopped", _EXIT_STOPPED)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - what escapes is the server's word, or else our own fault.
-        return console.fail(f"unknown: {error}", _EXIT_UNKNOWN) if _is_servers(error) else console.ours(_EXIT_OURS)
+        return _of_the_server(error, console) if _is_servers(error) else console.ours(_EXIT_OURS)
 
 
 def _is_servers(error: Exception) -> bool:
-    """Whether the server has refused, as it does without a password or in short memory."""
+    """Whether this is the server's word, or that of the way there."""
     from redis.exceptions import RedisError  # noqa: PLC0415 - not needed for the help.
 
     return isinstance(error, RedisError)
+
+
+def _of_the_server(error: Exception, console: Console) -> int:
+    """What redis-py says without asking again: a refusal, which is a matter of settings, or no answer."""
+    from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError  # noqa: PLC0415 - likewise.
+
+    if isinstance(error, (AuthenticationError, AuthorizationError, ResponseError)):
+        return console.fail(f"the server refuses: {error}", _EXIT_USAGE)
+    return console.fail(f"unknown: {error}", _EXIT_UNKNOWN)
 
 
 def _executed(given: list[str], console: Console) -> int:

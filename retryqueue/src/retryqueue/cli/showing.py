@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VERSION = 1
 MASKED = "(masked)"
 LONGEST_RAW = 2_000
+WIDEST_COLUMN = 48
 
 _SINCE = {
     State.SCHEDULED: "due",
@@ -57,14 +58,31 @@ def item_fields(item: Item, *, show_payment: bool) -> dict[str, Any]:
         "attempt": item.attempt,
         "limit": item.limit,
         "generation": item.generation,
-        "provider_key": f"{item.key}:{item.generation}" if item.generation else None,
+        "opened": item.opened,
+        "last_provider_key": last_provider_key(item),
+        "next_provider_key": next_provider_key(item),
         "enqueued_at_ms": item.enqueued_at_ms or None,
         "deadline_ms": item.deadline_ms,
-        "note": item.note,
+        "reference": item.note if item.state is State.SUCCEEDED else None,
+        "note": "" if item.state is State.SUCCEEDED else item.note,
         "payment": None if item.payment is None else payment_fields(item.payment, show_payment=show_payment),
         "raw": None if item.raw is None else raw_text(item.raw, show_payment=show_payment),
         "raw_base64": base64.b64encode(item.raw).decode() if item.raw is not None and show_payment else None,
     }
+
+
+def last_provider_key(item: Item) -> str | None:
+    """The key that the last attempt was to send to the provider; none if no attempt has begun.
+
+    A decline spends the generation, so that the one that is stored then was not sent yet, if it ever is.
+    """
+    sent = item.generation if item.opened else item.generation - 1
+    return f"{item.key}:{sent}" if item.attempt and sent > 0 else None
+
+
+def next_provider_key(item: Item) -> str | None:
+    """The key that the next attempt will send; none where it is open which one, or whether there is a next attempt."""
+    return f"{item.key}:{item.generation}" if item.state is State.SCHEDULED else None
 
 
 def payment_fields(payment: Payment, *, show_payment: bool) -> dict[str, Any]:
@@ -89,7 +107,8 @@ def item_lines(item: Item, *, show_payment: bool) -> list[str]:
     if item.state is not State.QUARANTINED:
         fields |= {
             "attempt": f"{item.attempt} of {item.limit}",
-            "provider key": f"{item.key}:{item.generation}",
+            "last key sent": last_provider_key(item) or "none",
+            **({"next key": following} if (following := next_provider_key(item)) else {}),
             "enqueued": moment(item.enqueued_at_ms),
             "deadline": moment(item.deadline_ms) if item.deadline_ms else "none",
         }
@@ -102,14 +121,20 @@ def item_lines(item: Item, *, show_payment: bool) -> list[str]:
     return [f"{name:{width}}  {safe(str(value))}" for name, value in fields.items()]
 
 
-def item_line(item: Item) -> str:
-    """A payment on one line."""
+def item_columns(item: Item) -> list[str]:
+    """A payment on one line, by columns."""
     payment = item.payment
     charged = f"{payment.amount_minor} {payment.currency} of {payment.user_id}" if payment else ""
     parts = [item.key, f"{_SINCE[item.state]} {moment(item.since_ms)}", f"attempt {item.attempt} of {item.limit}", charged]
     if item.state is State.QUARANTINED:
         parts = parts[:2]
-    return "  ".join(safe(part) for part in [*parts, item.note] if part)
+    return [safe(part) for part in [*parts, item.note]]
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The rows as lines, each column as wide as its widest text, up to a bound. What is empty in each row has no column."""
+    widths = [min(WIDEST_COLUMN, max(map(len, column))) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{part:{width}}" for part, width in zip(row, widths, strict=True) if width).rstrip() for row in rows]
 
 
 def raw_text(raw: bytes, *, show_payment: bool) -> str:

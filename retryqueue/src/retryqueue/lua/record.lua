@@ -182,12 +182,12 @@ local function described(s, key)
   local aside = redis.call('HGET', s.quarantine, key)
   if aside then
     local list = cmsgpack.unpack(aside)
-    return {key, 'quarantined', list[3], 0, 0, 0, 0, 0, list[1], list[2]}
+    return {key, 'quarantined', list[3], 0, 0, 0, 0, 0, 0, list[1], list[2]}
   end
   local r, raw = load(s, key)
   if r then
-    return {key, r.state, redis.call('ZSCORE', s[HOMES[r.state]], key) or '-1', r.attempt, r.limit, r.generation, r.enqueued_at,
-            r.deadline, r.payload, r.note}
+    return {key, r.state, redis.call('ZSCORE', s[HOMES[r.state]], key) or '-1', r.attempt, r.limit, r.generation, r.opened,
+            r.enqueued_at, r.deadline, r.payload, r.note}
   end
-  return raw and {key, 'quarantined', 0, 0, 0, 0, 0, 0, raw, 'the record cannot be read'} or {}
+  return raw and {key, 'quarantined', 0, 0, 0, 0, 0, 0, 0, raw, 'the record cannot be read'} or {}
 end

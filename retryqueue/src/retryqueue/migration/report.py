@@ -187,7 +187,7 @@ class Report:
         counts = {"read": self.read, **{outcome.replace("_", " "): self.outcomes[outcome] for outcome in OUTCOMES}}
         if self.dry_run:
             return counts
-        return {**counts, "left": self.left, **{f"now in {state}": count for state, count in self.waiting.items()}}
+        return {**counts, "left": self.left, **{f"now {state.predicate}": count for state, count in self.waiting.items()}}
 
     def _missing_lines(self) -> list[str]:
         if self.found:
@@ -216,7 +216,7 @@ class Report:
     def _suspect_lines(self) -> list[str]:
         if self.accepted_keys is None:
             return []
-        lines = [f"{self.accepted_keys:,} idempotency keys of the old queue counted"]
+        lines = [f"{self.accepted_keys:,} idempotency {'key' if self.accepted_keys == 1 else 'keys'} of the old queue counted"]
         if self.unattributed_keys:
             lines.append(f"{self.unattributed_keys:,} of them do not say for whom they were accepted")
         if self.suspects:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from retryqueue.cli import connection, showing
+from retryqueue.cli.verbs.status import relative
 from retryqueue.prometheus import workers_seen
 from retryqueue.states import State
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Pauses, and waits."""
-    with connection.opened(arguments) as queue:
+    with connection.existing(arguments) as queue:
         queue.pause()
         console.note("paused; `retryqueue resume` ends it")
         try:
@@ -69,7 +70,8 @@ def _waited(queue: RetryQueue, timeout_s: float, console: Console) -> int:
 
 
 def _held(status: Status) -> str:
-    held = f"{showing.counted(status.counts[State.LEASED], 'payment')} still leased"
+    end = f"the next lease end is {relative(status.next_lease_end_ms, status.now_ms)}"
+    held = f"{showing.counted(status.counts[State.LEASED], 'payment')} still leased ({end})"
     if workers_seen(status) or status.next_lease_end_ms is None or status.next_lease_end_ms > status.now_ms:
         return held
     return f"{held}, and no worker has asked lately that could take back what has ended"

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Prints the payment."""
-    with connection.opened(arguments) as queue:
+    with connection.existing(arguments) as queue:
         item = queue.inspect(arguments.key)
     if item is None:
         return console.fail(f"{safe(arguments.key)}: there is no such payment", 1)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from retryqueue.cli import connection, showing
 from retryqueue.cli.console import safe, without_login
-from retryqueue.cli.verbs.status import lines, relative, workers
+from retryqueue.cli.verbs.status import WORKERS, dangers_of, durability, lines, relative, workers
 from retryqueue.errors import QueueUnavailable
 from retryqueue.states import State
 
@@ -56,15 +56,15 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Draws until it is stopped."""
-    with connection.opened(arguments) as queue:
-        status = queue.status()
+    with connection.existing(arguments) as queue:
+        status, dangers = queue.status(), dangers_of(queue)
         if not console.is_terminal:
             console.note("stdout is no terminal: this is one status, not redrawn")
-            console.result("\n".join(lines(status, console)))
+            console.result("\n".join([*lines(status, console), *durability(dangers, console)]))
         else:
             head = safe(f"queue {arguments.queue} on {connection.shown_address(arguments)}")
             with _hidden_cursor(console):
-                _redraw(queue, status, head, console)
+                _redraw(queue, status, dangers, head, console)
     return 0
 
 
@@ -78,7 +78,7 @@ def rates(before: Status, now: Status) -> Rates:
     return Rates(*(change / passed_s if change >= 0 else None for change in (grown, succeeded)))
 
 
-def frame(status: Status, rate: Rates, head: str, console: Console) -> list[tuple[str, str]]:
+def frame(status: Status, rate: Rates, dangers: list[str], head: str, console: Console) -> list[tuple[str, str]]:
     """What is drawn: lines without control characters, each with its colour (or none)."""
     most = max(*status.counts.values(), 1)
     drawn = [(f"{head}{'  PAUSED' if status.paused else ''}", "bold")]
@@ -91,19 +91,20 @@ def frame(status: Status, rate: Rates, head: str, console: Console) -> list[tupl
         "lag": f"{showing.duration(status.lag_ms)}{oldest}",
         "next due": relative(status.next_due_ms, status.now_ms),
         "lease ends": relative(status.next_lease_end_ms, status.now_ms),
-        "workers": workers(status),
+        WORKERS: workers(status),
     }
-    return [*drawn, *((f"{name:12} {fact}", "") for name, fact in facts.items())]
+    warnings = [(f"payments may be lost: {danger}", "red") for danger in dangers]
+    return [*drawn, *((f"{name:12} {fact}", "") for name, fact in facts.items()), *warnings]
 
 
-def _redraw(queue: RetryQueue, status: Status, head: str, console: Console) -> NoReturn:
+def _redraw(queue: RetryQueue, status: Status, dangers: list[str], head: str, console: Console) -> NoReturn:
     drawn, rate = 0, Rates()
     while True:
-        drawn = _draw(frame(status, rate, head, console), drawn, console)
+        drawn = _draw(frame(status, rate, dangers, head, console), drawn, console)
         while True:
             time.sleep(EVERY_S)
             try:
-                before, status = status, queue.status()
+                before, (status, dangers) = status, (queue.status(), dangers_of(queue))
             except QueueUnavailable as error:
                 told = f"{head}  NO ANSWER", safe(without_login(str(error)))
                 drawn = _draw([(told[0], "red"), (told[1], "")], drawn, console)

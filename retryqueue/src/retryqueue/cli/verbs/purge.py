@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Writes and removes one payment after the other, and prints the keys of those that are gone."""
     keys = list(dict.fromkeys(arguments.keys))
-    with connection.opened(arguments) as queue, _opened(Path(arguments.to)) as file:
+    with connection.existing(arguments) as queue, _opened(Path(arguments.to)) as file:
         gone = [key for key in keys if _purged(queue, key, file, console)]
     console.note(f"{showing.counted(len(gone), 'payment')} purged, {len(keys) - len(gone)} refused")
     return 0 if len(gone) == len(keys) else 1
@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 def _purged(queue: RetryQueue, key: str, file: int, console: Console) -> bool:
     item = queue.inspect(key)
     if item is None or item.state not in _PURGEABLE:
-        found = f"is {item.state}" if item else "there is no such payment"
+        found = f"is {item.state.predicate}" if item else "there is no such payment"
         console.complain(f"retryqueue: {safe(key)}: it must be dead or quarantined for this, and {found}")
         return False
     _write(file, item)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Requeues, and prints each key that is scheduled now."""
     _check(arguments)
-    with connection.opened(arguments, policy=policy_options.policy_of(arguments)) as queue:
+    with connection.existing(arguments, policy=policy_options.policy_of(arguments)) as queue:
         if not arguments.all_dead:
             return _requeue(queue, arguments.keys, console)
         keys = _matching(queue, arguments.reason)

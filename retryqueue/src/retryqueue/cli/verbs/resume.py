@@ -1,4 +1,4 @@
-"""Ends a pause: workers are given payments again."""
+"""Ends a pause: workers are given payments again. If there is none, that is told, and is no error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Resumes."""
-    with connection.opened(arguments) as queue:
+    with connection.existing(arguments) as queue:
+        was_paused = queue.status().paused
         queue.resume()
-    console.result("resumed: what is due is given out")
+    console.result(f"{'resumed' if was_paused else 'was not paused'}: what is due is given out")
     return 0

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     import argparse
 
     from retryqueue.cli.console import Console
+    from retryqueue.queue import RetryQueue
     from retryqueue.states import Status
 
 HELP = "count the payments, and tell how the queue is"
+WORKERS = "workers seen in the last minute"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,15 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Prints the status once."""
-    with connection.opened(arguments) as queue:
-        status, shards, found = queue.status(), queue.shards(), queue.dangers()
-    dangers = [*found.of_a_restart, *found.of_a_crash]
+    with connection.existing(arguments) as queue:
+        status, shards, dangers = queue.status(), queue.shards(), dangers_of(queue)
     if arguments.format == "json":
         fields = showing.status_fields(status, queue=arguments.queue, shards=shards)
         console.result(showing.as_json({**fields, "durability": {"durable": not dangers, "dangers": dangers}}))
         return 0
     head = f"queue {arguments.queue} on {connection.shown_address(arguments)}, {showing.counted(shards, 'shard')}"
-    console.result("\n".join([console.paint(safe(head), "bold"), *lines(status, console), *_durability(dangers, console)]))
+    console.result("\n".join([console.paint(safe(head), "bold"), *lines(status, console), *durability(dangers, console)]))
     return 0
 
 
@@ -47,7 +48,7 @@ def lines(status: Status, console: Console) -> list[str]:
         "lag": showing.duration(status.lag_ms),
         "next due": relative(status.next_due_ms, status.now_ms),
         "next lease end": relative(status.next_lease_end_ms, status.now_ms),
-        "workers": workers(status),
+        WORKERS: workers(status),
     }
     counts = [f"{state:15} {status.counts[state]:>12,}" for state in State]
     return [*counts, *(f"{name:15} {fact}" for name, fact in facts.items())]
@@ -68,7 +69,14 @@ def workers(status: Status) -> str:
     return f"0 (the last one asked {showing.duration(status.now_ms - max(status.workers.values()))} ago)"
 
 
-def _durability(dangers: list[str], console: Console) -> list[str]:
+def dangers_of(queue: RetryQueue) -> list[str]:
+    """How the server could lose payments, a sentence each."""
+    found = queue.dangers()
+    return [*found.of_a_restart, *found.of_a_crash]
+
+
+def durability(dangers: list[str], console: Console) -> list[str]:
+    """Whether the server keeps what it accepts, for people."""
     if not dangers:
         return [f"{'durability':15} the server keeps what it accepts"]
     return [f"{'durability':15} {console.paint('payments may be lost', 'red')}: {danger}" for danger in dangers]

@@ -1,7 +1,8 @@
 """Runs a worker with your charge function, until SIGTERM or Ctrl-C: what is being charged is finished, the rest given back.
 
 MODULE:FUNCTION is imported as Python would from this folder. The function takes a Lease and answers Succeeded, Declined or
-Ambiguous; it may be a coroutine function. A worker that was stopped has done what was asked: exit code 0.
+Ambiguous; it may be a coroutine function. A worker that was stopped has done what was asked: exit code 0. While the server
+does not answer, it waits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from retryqueue.cli import connection, policy_options
-from retryqueue.cli.errors import UsageError, WorldError
+from retryqueue.cli.console import safe
+from retryqueue.cli.errors import UsageError
+from retryqueue.errors import RetryQueueError
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +70,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     level = logging.WARNING if console.quiet else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_news)
     address, policy = connection.address(arguments), policy_options.policy_of(arguments)
     if arguments.concurrency < 1:
         raise UsageError("--concurrency must be at least 1")
@@ -92,7 +97,7 @@ def charge_function(name: str) -> Charge:
     """The function that `MODULE:FUNCTION` names.
 
     Raises:
-        UsageError: If there is none; with the traceback, if its module cannot be imported.
+        UsageError: If there is none; with where it failed, if its module cannot be imported.
     """
     module_name, _, path = name.partition(":")
     if not module_name or not path:
@@ -102,12 +107,29 @@ def charge_function(name: str) -> Charge:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
-        raise UsageError(f"{module_name} cannot be imported:\n{traceback.format_exc()}") from error
+        raise UsageError(f"{safe(module_name)} cannot be imported: {_told(error)}") from error
     for part in path.split("."):
         found = getattr(found, part, None)
     if not callable(found):
         raise UsageError(f"{module_name} has no function {path}")
     return cast("Charge", found)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong and, if it did in what was imported, where; without the steps of the import itself."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_of_import(frame.filename)]
+    what = "".join(traceback.format_exception_only(error)).strip()
+    return "\n".join([what, *traceback.StackSummary.from_list(frames).format()]).rstrip()
+
+
+def _is_of_import(file: str) -> bool:
+    return file in {__file__, importlib.__file__} or file.startswith("<frozen importlib")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of the log says more than what the command says itself when it ends with an error of ours."""
+    error = record.exc_info[1] if record.exc_info else None
+    return record.levelno < logging.CRITICAL or not isinstance(error, RetryQueueError)
 
 
 @contextmanager
@@ -125,7 +147,8 @@ def _metrics(arguments: argparse.Namespace) -> Generator[Hook]:
         try:
             stop = serve(hook.registry, arguments.metrics_host, arguments.metrics_port)
         except OSError as error:
-            raise WorldError(f"metrics cannot be served on port {arguments.metrics_port}: {error.strerror}") from error
+            place = f"{arguments.metrics_host}:{arguments.metrics_port}"
+            raise UsageError(f"metrics cannot be served on {safe(place)}: {error.strerror}") from error
         try:
             yield hook
         finally:
