@@ -29,6 +29,7 @@ from retryqueue.cli import showing
 from retryqueue.cli.console import safe, without_login
 from retryqueue.cli.main import main
 from retryqueue.cli.verbs import live
+from retryqueue.migration.report import Report
 from retryqueue.protocol import Verdict
 from retryqueue.server import Server
 from retryqueue.states import Status
@@ -96,6 +97,26 @@ class Desk:
         verdicts = [Verdict(lease, "succeed", ("ch_1",)) for lease in self._claim(100)]
         self._ask(protocol.settle(self._shard(), self.queue.operations.policy, "succeed", verdicts))
 
+    def walk(self, key: str, steps: list[str]) -> None:
+        """Takes the only payment that is due through these steps."""
+        verdicts: dict[str, tuple[Any, tuple[str | int, ...]]] = {
+            "release": ("release", ()),
+            "unknown": ("reschedule", (0, 0, "HTTP 500")),
+            "decline": ("reschedule", (0, 1, "no funds")),
+            "bury": ("bury", ("stolen_card",)),
+            "succeed": ("succeed", ("ch_1",)),
+        }
+        lease: Any = None
+        for step in steps:
+            if step == "lease":
+                (lease,) = self._claim(1)
+            elif step == "requeue":
+                self.queue.requeue(key)
+            else:
+                name, facts = verdicts[step]
+                call = protocol.settle(self._shard(), self.queue.operations.policy, name, [Verdict(lease, name, facts)])
+                assert self._ask(call) == ["ok"]
+
     def reconcile(self, key: str) -> None:
         fields = {"user_id": "u1", "amount_minor": 4999, "currency": "EUR", "payment_method_id": "pm_secret"}
         self._server.carry(self.queue.operations.hold([Payment.from_fields(key, fields)], "HTTP 500"))
@@ -127,6 +148,7 @@ class Desk:
 
 @pytest.fixture
 def desk(server: RedisServer, queue: RetryQueue, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+    queue.status()  # Makes it.
     desk = Desk(server, queue, capsys)
     yield desk
     desk.close()
@@ -154,6 +176,12 @@ def started(*arguments: str, folder: Path | None = None, **environment: str) -> 
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def make(url: str, name: str = "payments") -> None:
+    """Makes an empty queue."""
+    with RetryQueue(url, name=name, durability="ignore") as queue:
+        queue.status()
 
 
 def wait_until(holds: Callable[[], bool], patience_s: float = 20) -> None:
@@ -208,6 +236,7 @@ def test_the_server_may_be_named_by_the_environment_or_behind_the_verb(
     desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETRYQUEUE_SERVER", desk.url)
+    make(desk.url, "refunds")
     assert main(["status"]) == 0
     assert main(["status", "--server", desk.url, "--queue", "refunds", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["queue"] == "refunds"
@@ -215,6 +244,7 @@ def test_the_server_may_be_named_by_the_environment_or_behind_the_verb(
 
 def test_an_option_of_the_command_keeps_its_value_when_the_verb_does_not_repeat_it(desk: Desk) -> None:
     desk.enqueue("order-1")
+    make(desk.url, "status")
     code, out, _ = desk.run("--queue", "status", "status", "--format", "json")
     assert (code, json.loads(out)["queue"], json.loads(out)["counts"]["scheduled"]) == (0, "status", 0)
 
@@ -233,6 +263,31 @@ def test_a_server_that_does_not_answer_is_unknown_and_never_a_no(
     assert out == ""
     assert "unknown" in err
     assert "no answer" in err
+
+
+@pytest.mark.parametrize("arguments", unanswered(), ids=" ".join)
+def test_a_queue_that_is_not_there_is_a_no_and_is_not_made(desk: Desk, arguments: list[str]) -> None:
+    code, out, err = desk.run("--queue", "paymnets", *arguments)
+    assert (code, out) == (1, "")
+    assert err == "retryqueue: there is no queue paymnets on this server: is the name right?\n"
+    with desk.redis.client() as client:
+        assert client.keys("{paymnets*") == []
+
+
+@pytest.mark.parametrize("verb", ["status", "worker"])
+@pytest.mark.parametrize("wrong", ["password", "database"])
+def test_a_server_that_refuses_is_a_usage_error_of_one_line(wrong: str, verb: str, charges: Path) -> None:
+    with RedisServer() as own:
+        address = own.url.replace("//", "//:hunter2@") if wrong == "password" else own.url.replace("/0", "/99")
+        arguments = ["-q", "worker", "charges:pay"] if verb == "worker" else ["status"]
+        with own.client() as client:
+            client.config_set("requirepass", "hunter3" if wrong == "password" else "")
+        with started("--server", address, *arguments, folder=charges) as process:
+            out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("retryqueue: ")
+    assert "hunter" not in err
 
 
 def test_a_fault_of_our_own_is_told_as_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,16 +332,17 @@ def test_a_queue_s_name_that_is_none_is_refused(desk: Desk) -> None:
 
 def test_the_password_of_the_server_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with RedisServer() as own:
+        make(own.url)
         with own.client() as client:
             client.config_set("requirepass", "hunter2")
         good, bad = (own.url.replace("//", f"//:{password}@") for password in ("hunter2", "hunter2x"))
         assert main(["--server", good, "status"]) == 0
         assert "redis://***@127.0.0.1" in capsys.readouterr().out
         assert main(["--server", good, "status", "--format", "json"]) == 0
-        assert main(["--server", bad, "status"]) == 3
-        assert main(["--server", own.url, "status"]) == 3
+        assert main(["--server", bad, "status"]) == 2
+        assert main(["--server", own.url, "status"]) == 2
     out, err = capsys.readouterr()
-    assert "unknown" in err
+    assert len(err.splitlines()) == 2
     assert "hunter2" not in out + err
 
 
@@ -307,7 +363,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(desk: Desk) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.wait(30) == 141
-        assert process.stderr.read() == ""
+        assert len(process.stderr.read().splitlines()) == 1, "nothing but the head line"
 
 
 # --- status
@@ -324,7 +380,7 @@ def test_status_counts_every_state(desk: Desk) -> None:
     counts = {words[0]: words[1] for line in out.splitlines() if len(words := line.split()) == 2}
     expected = {"scheduled": "3", "leased": "1", "succeeded": "0", "dead": "2", "reconcile": "1", "quarantined": "1"}
     assert expected.items() <= counts.items()
-    assert counts["workers"] == "1"
+    assert re.search(r"^workers seen in the last minute 1$", out, re.MULTILINE)
     assert "127.0.0.1" in out
 
 
@@ -355,6 +411,9 @@ def test_status_tells_whether_the_server_keeps_what_it_accepts(
     settings: dict[str, Any], danger: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with RedisServer(**settings) as own:
+        make(own.url)
+        assert main(["--server", own.url, "live"]) == 0
+        assert ("payments may be lost" in capsys.readouterr().out) == (danger is not None)
         assert main(["--server", own.url, "status"]) == 0
         text = capsys.readouterr().out
         assert main(["--server", own.url, "status", "--format", "json"]) == 0
@@ -373,7 +432,7 @@ def test_inspect_tells_every_field_and_masks_what_is_paid_with(desk: Desk) -> No
     desk.dead("order-1", reason="stolen_card")
     code, out, _ = desk.run("inspect", "order-1")
     assert code == 0
-    for told in ("order-1", "dead", "1 of 5", "order-1:2", "u1", "4999", "EUR", "stolen_card", "UTC"):
+    for told in ("order-1", "dead", "1 of 5", "order-1:1", "u1", "4999", "EUR", "stolen_card", "UTC"):
         assert told in out
     assert "pm_secret" not in out
     assert "cart" not in out
@@ -389,9 +448,21 @@ def test_inspect_as_json_has_every_field_of_the_item(desk: Desk) -> None:
     masked = json.loads(desk.run("inspect", "order-1", "--format", "json")[1])
     shown = json.loads(desk.run("inspect", "order-1", "--format", "json", "--show-payment")[1])
     assert {name for name in type(item).__slots__ if name not in masked} == set()
-    for name in ("key", "state", "since_ms", "attempt", "limit", "generation", "enqueued_at_ms", "deadline_ms", "note"):
+    for name in (
+        "key",
+        "state",
+        "since_ms",
+        "attempt",
+        "limit",
+        "generation",
+        "enqueued_at_ms",
+        "deadline_ms",
+        "note",
+        "opened",
+    ):
         assert masked[name] == getattr(item, name)
-    assert (masked["version"], masked["provider_key"]) == (1, "order-1:2")
+    assert (masked["version"], masked["reference"]) == (1, None)
+    assert (masked["last_provider_key"], masked["next_provider_key"]) == ("order-1:1", None)
     assert (masked["payment"]["payment_method_id"], masked["payment"]["details"]) == ("(masked)", "(masked)")
     assert (shown["payment"]["payment_method_id"], shown["payment"]["details"]) == ("pm_secret", {"cart": 7})
 
@@ -399,7 +470,44 @@ def test_inspect_as_json_has_every_field_of_the_item(desk: Desk) -> None:
 def test_inspect_of_a_succeeded_payment_tells_the_reference(desk: Desk) -> None:
     desk.enqueue("order-1")
     desk.succeed()
-    assert re.search(r"^reference +ch_1$", desk.run("inspect", "order-1")[1], re.MULTILINE)
+    text, told = desk.run("inspect", "order-1")[1], json.loads(desk.run("inspect", "order-1", "--format", "json")[1])
+    assert re.search(r"^reference +ch_1$", text, re.MULTILINE)
+    assert not re.search(r"^note\b", text, re.MULTILINE)
+    assert (told["reference"], told["note"]) == ("ch_1", "")
+
+
+@pytest.mark.parametrize(
+    ("steps", "last", "following"),
+    [
+        ([], None, "p:1"),
+        (["lease"], "p:1", None),
+        (["lease", "release"], None, "p:1"),
+        (["lease", "unknown"], "p:1", "p:1"),
+        (["lease", "decline"], "p:1", "p:2"),
+        (["lease", "decline", "lease"], "p:2", None),
+        (["lease", "decline", "lease", "release"], "p:1", "p:2"),
+        (["lease", "decline", "lease", "unknown"], "p:2", "p:2"),
+        (["lease", "bury"], "p:1", None),
+        (["lease", "bury", "requeue"], "p:1", "p:2"),
+        (["lease", "succeed"], "p:1", None),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else None,
+)
+def test_inspect_tells_the_provider_key_that_was_sent_last_and_the_one_that_will_be_next(
+    desk: Desk, steps: list[str], last: str | None, following: str | None
+) -> None:
+    desk.enqueue("p")
+    desk.walk("p", steps)
+    told = json.loads(desk.run("inspect", "p", "--format", "json")[1])
+    assert (told["last_provider_key"], told["next_provider_key"]) == (last, following)
+    shown = dict(re.split(r"  +", line, maxsplit=1) for line in desk.run("inspect", "p")[1].splitlines())
+    assert (shown["last key sent"], shown.get("next key")) == (last or "none", following)
+
+
+def test_a_payment_that_was_only_held_has_sent_no_key(desk: Desk) -> None:
+    desk.reconcile("r-1")
+    told = json.loads(desk.run("inspect", "r-1", "--format", "json")[1])
+    assert (told["last_provider_key"], told["next_provider_key"]) == (None, None)
 
 
 def test_inspect_says_no_when_there_is_no_such_payment(desk: Desk) -> None:
@@ -465,6 +573,22 @@ def test_list_tells_the_payments_of_one_state_up_to_a_limit(desk: Desk) -> None:
     assert desk.run("--quiet", "list", "scheduled", "--limit", "1")[2] == ""
     assert desk.run("list", "dead")[:2] == (0, "")
     assert desk.run("list", "reconcile")[1].startswith("other-1  in reconcile since")
+    assert "1 of 1 payment in reconcile" in desk.run("list", "reconcile")[2]
+    assert "0 of 0 payments quarantined" in desk.run("list", "quarantined")[2]
+
+
+def test_list_names_the_queue_and_aligns_its_columns(desk: Desk) -> None:
+    desk.dead("d-1", "a-much-longer-key", "d-2")
+    _, out, err = desk.run("list", "dead")
+    assert err.startswith("queue payments on redis://127.0.0.1")
+    for word in ("dead since", "attempt 1 of 5", "4999 EUR of u1", "stolen_card"):
+        assert len({line.index(word) for line in out.splitlines()}) == 1
+
+
+def test_the_help_of_list_explains_each_state(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert [state for state in State if not re.search(rf"^{state} +\w+", told, re.MULTILINE)] == []
 
 
 def test_list_as_json_is_one_masked_payment_on_each_line(desk: Desk) -> None:
@@ -489,7 +613,7 @@ def test_requeue_schedules_dead_payments_and_refuses_others(desk: Desk) -> None:
     desk.reconcile("r-1")
     code, out, err = desk.run("requeue", "d-1", "r-1", "none-1", "d-2")
     assert (code, out.split()) == (1, ["d-1", "d-2"])
-    assert "r-1: it must be dead" in err
+    assert "r-1: it must be dead for this, and is in reconcile" in err
     assert "none-1" in err
     assert [desk.state(key) for key in ("d-1", "d-2", "r-1")] == [State.SCHEDULED, State.SCHEDULED, State.RECONCILE]
 
@@ -542,6 +666,19 @@ def test_reconcile_settles_a_payment_as_paid(desk: Desk) -> None:
     assert (item.state, item.note) == (State.SUCCEEDED, "ch_9")
 
 
+def test_to_settle_a_payment_once_more_under_the_same_reference_changes_nothing(desk: Desk) -> None:
+    desk.reconcile("r-1")
+    assert desk.run("reconcile", "r-1", "--paid", "ch_9")[0] == 0
+    code, out, err = desk.run("reconcile", "r-1", "--paid", "ch_9")
+    assert (code, out) == (0, "r-1  succeeded\n")
+    assert "already so" in err
+    assert desk.run("reconcile", "r-1", "--paid", "ch_8")[0] == 1
+    assert desk.run("reconcile", "r-1", "--not-paid")[0] == 1
+    item = desk.queue.inspect("r-1")
+    assert item is not None
+    assert item.note == "ch_9"
+
+
 def test_reconcile_schedules_a_payment_that_was_not_paid_under_a_new_provider_key(desk: Desk) -> None:
     desk.reconcile("r-1")
     assert desk.run("reconcile", "r-1", "--not-paid")[:2] == (0, "r-1  scheduled\n")
@@ -554,7 +691,7 @@ def test_reconcile_says_no_to_a_payment_in_another_state(desk: Desk) -> None:
     desk.enqueue("s-1")
     code, _, err = desk.run("reconcile", "s-1", "--paid", "ch_9")
     assert code == 1
-    assert "is scheduled" in err
+    assert "s-1: it must be in reconcile for this, and is scheduled" in err
     assert desk.run("reconcile", "none-1", "--not-paid")[0] == 1
     assert desk.state("s-1") is State.SCHEDULED
 
@@ -660,13 +797,14 @@ def test_drain_waits_until_nothing_is_leased_and_resume_ends_it(desk: Desk) -> N
     assert desk.queue.status().counts[State.SCHEDULED] == 2, "a paused queue gives nothing out"
     assert desk.run("resume")[:2] == (0, "resumed: what is due is given out\n")
     assert not desk.queue.status().paused
+    assert desk.run("resume")[:2] == (0, "was not paused: what is due is given out\n")
 
 
 def test_drain_is_unknown_when_the_time_is_over_and_the_queue_stays_paused(desk: Desk) -> None:
     desk.leased("l-1")
     code, out, err = desk.run("drain", "--timeout-s", "0.3")
     assert (code, out) == (3, "")
-    assert "1 payment still leased; the queue stays paused" in err
+    assert re.search(r"1 payment still leased \(next lease end: in \d+\.\d s\); the queue stays paused", err)
     assert desk.queue.status().paused
 
 
@@ -766,7 +904,7 @@ def test_live_redraws_in_place_and_gives_the_cursor_back_on_ctrl_c(desk: Desk) -
         assert shown.end(signal.SIGINT) == 130
     assert shown.seen.index("\033[?25l") < shown.seen.index("scheduled")
     assert shown.seen.rindex("\033[?25h") > shown.seen.rindex("lag")
-    assert "\033[12A" in shown.seen, "the second drawing begins where the first one did"
+    assert "\033[13A" in shown.seen, "the second drawing begins where the first one did"
     assert "█" in shown.seen
     assert "\033[32m" in shown.seen
     assert "Traceback" not in shown.seen
@@ -787,8 +925,15 @@ def test_live_obeys_no_color(desk: Desk) -> None:
     assert not re.search(r"\033\[[0-9;]*m", shown.seen)
 
 
+@contextmanager
+def _live(own: RedisServer) -> Iterator[Terminal]:
+    make(own.url)
+    with terminal("--server", own.url, "--patience-s", "0.1", "live") as shown:
+        yield shown
+
+
 def test_live_shows_no_number_while_the_server_does_not_answer_and_goes_on_afterwards() -> None:
-    with RedisServer() as own, terminal("--server", own.url, "--patience-s", "0.1", "live") as shown:
+    with RedisServer() as own, _live(own) as shown:
         shown.read_until("workers")
         own.kill()
         shown.read_until("NO ANSWER")
@@ -887,17 +1032,46 @@ def test_worker_refuses_what_it_cannot_run(
 
 
 def test_worker_refuses_a_server_that_forgets_if_it_is_told_to(
-    charges: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    charges: Path,
+) -> None:
+    with (
+        RedisServer(appendonly="no") as own,
+        started("--server", own.url, "worker", "charges:pay", "--durability", "require", folder=charges) as process,
+    ):
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert len(err.splitlines()) == 1, err
+    assert "appendonly no" in err
+
+
+def test_worker_tells_where_a_module_fails_and_not_how_python_imports_it(
+    desk: Desk, charges: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(charges)
-    with RedisServer(appendonly="no") as own:
-        assert main(["--server", own.url, "worker", "charges:pay", "--durability", "require"]) == 1
-    assert "appendonly no" in capsys.readouterr().err
+    missing = desk.run("worker", "nope:pay")[2]
+    assert missing == "retryqueue: nope cannot be imported: ModuleNotFoundError: No module named 'nope'\n"
+    broken = desk.run("worker", "broken:pay")[2]
+    assert 'broken.py", line 1' in broken
+    assert "importlib" not in broken
+
+
+def test_an_address_of_another_scheme_is_told_without_an_article() -> None:
+    with pytest.raises(ValueError, match="scheme http; expected redis://"):
+        RetryQueue("http://localhost")
+
+
+def test_a_migration_counts_in_good_english() -> None:
+    report = Report(source="old", queue="payments", dry_run=False, accepted_keys=1)
+    report.waiting = {State.RECONCILE: 1, State.QUARANTINED: 2}
+    told = "\n".join(report.lines())
+    assert "1 idempotency key of the old queue counted" in told
+    assert re.search(r"now in reconcile +1$", told, re.MULTILINE)
+    assert re.search(r"now quarantined +2$", told, re.MULTILINE)
 
 
 def test_worker_says_when_the_metrics_cannot_be_served(desk: Desk, charges: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("prometheus_client", reason="metrics are not tested: prometheus_client is not installed")
     monkeypatch.syspath_prepend(charges)
     code, _, err = desk.run("worker", "charges:pay", "--metrics-port", str(desk.redis.port))
-    assert code == 3
+    assert code == 2
     assert "cannot be served" in err

@@ -870,10 +870,268 @@ class TestCommand:
         self, server: RedisServer, client: redis.Redis, capsys: pytest.CaptureFixture[str]
     ) -> None:
         add(client, fields(payment_method_id="4242424242424242"), b"4242424242424242 \x1b[2J")
-        main(["--server", server.url, "migrate", SET, "--yes"])
+        command = ["--server", server.url, "migrate", SET, "--yes"]
+        assert [main(command), main([*command, "--accept-unreadable"])] == [2, 1]
         said = "".join(capsys.readouterr())
         assert "4242" not in said
         assert "\x1b" not in said
+
+
+def incident(user: str = "u1", **changed: object) -> dict[str, Any]:
+    """A payment as the incident's service gave it to its queue: in major units, and without an order."""
+    usual = {"retry_count": 0, "user_id": user, "amount": 49.99, "currency": "EUR", "payment_method_id": "pm_1"}
+    return {**usual, **changed}
+
+
+MAJOR = Plan(source=SET, reading=Reading(amount_unit="major"))
+
+
+class TestWrongOptions:
+    @pytest.mark.parametrize(
+        ("reading", "changed", "told"),
+        [
+            (Reading(), {}, "there is an amount; give --amount-unit major, or --field amount=amount for minor units"),
+            (
+                Reading(),
+                {"amount": None, "total": 5},
+                "there is a total; give --field amount=total, and --amount-unit major if",
+            ),
+            (Reading(), {"amount": None, "price": "1.50"}, "there is a price; give --field amount=price, and"),
+            (Reading(), {"amount": None, "amount_cents": 5}, "there is an amount_cents; give --field amount=amount_cents"),
+            (
+                Reading(amount_unit="major"),
+                {"amount": None, "amount_minor": 5},
+                "there is an amount_minor; give --field amount=amount_minor and --amount-unit minor",
+            ),
+            (Reading(), {"user_id": None, "user": "u"}, "there is a user; give --field user_id=user"),
+            (
+                Reading(fields={"payment_method_id": "pm"}),
+                {},
+                "there is a payment_method_id; give --field payment_method_id=payment_method_id",
+            ),
+            (
+                Reading(),
+                {"payment_method_id": None, "payment_method": "pm"},
+                "there is a payment_method; give --field payment_method_id=payment_method",
+            ),
+            (Reading(key="order_id"), {}, "order_id names the payment, but is missing; without --key, equal members are one"),
+        ],
+    )
+    def test_a_member_that_cannot_be_read_tells_which_option_would_read_it(
+        self, reading: Reading, changed: dict[str, Any], told: str
+    ) -> None:
+        with pytest.raises(InvalidPayment) as caught:
+            reading.payment(json_object(json.dumps(incident(**changed)).encode()), {})
+        assert told in str(caught.value)
+
+    @pytest.mark.parametrize("changed", [{"user_id": None, "user": {"id": 1}}, {"amount": None, "price": ["1"]}])
+    def test_nothing_is_told_that_would_not_help(self, changed: dict[str, Any]) -> None:
+        with pytest.raises(InvalidPayment) as caught:
+            Reading(amount_unit="major").payment(json_object(json.dumps(incident(**changed)).encode()), {})
+        assert "there is" not in str(caught.value)
+
+    def test_yes_moves_nothing_if_most_of_the_first_members_cannot_be_read(
+        self, server: RedisServer, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        add(client, *(incident(f"u{number}") for number in range(9)), b"5")
+        before = client.dump(SET)
+        assert main(["--server", server.url, "migrate", SET, "--yes"]) == 2
+        said = capsys.readouterr().err
+        assert f"nothing was moved: 10 of the first 10 members of {SET} cannot be read as payments\n" in said
+        assert "  9 times: there is an amount; give --amount-unit major" in said
+        assert "  once: a payment is a JSON object, found int\n" in said
+        assert "--accept-unreadable" in said
+        assert client.dump(SET) == before
+        assert list(client.scan_iter(match="*:migrated:*")) == []
+
+    def test_a_dry_run_tells_that_yes_would_refuse(
+        self, server: RedisServer, client: redis.Redis, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        add(client, incident())
+        assert main(["--server", server.url, "migrate", SET]) == 1
+        assert "--yes would refuse: 1 of the first 1 member of" in capsys.readouterr().err
+
+    def test_half_of_them_are_moved_and_so_is_everything_if_that_is_said(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue
+    ) -> None:
+        add(client, incident(), fields())
+        assert main(["--server", server.url, "migrate", SET, "--yes"]) == 1
+        add(client, incident("u2"))
+        assert main(["--server", server.url, "migrate", SET, "--yes", "--accept-unreadable"]) == 1
+        assert queue.status().counts[State.QUARANTINED] == 2
+        assert client.exists(SET) == 0
+
+    def test_dead_letters_are_looked_at_too(self, server: RedisServer, client: redis.Redis) -> None:
+        add(client, fields())
+        client.lpush(LETTERS, json.dumps(incident()))
+        assert main(["--server", server.url, "migrate", SET, "--yes", "--dead-letters", LETTERS]) == 2
+        assert (client.zcard(SET), client.llen(LETTERS)) == (1, 1)
+
+
+KILLED_AGAIN = """
+import sys
+from retryqueue.migration import Migration, Plan, Reading
+plan = Plan(source=sys.argv[2], reading=Reading(amount_unit="major"), dead_letters=sys.argv[3], again=True)
+with Migration(sys.argv[1], plan, dry_run=False, durability="ignore") as migration:
+    migration._old.check()
+    print("ready", flush=True)
+    migration.run()
+    print("done", flush=True)
+"""
+
+
+class TestAgain:
+    AGAIN = Plan(source=SET, reading=Reading(amount_unit="major"), dead_letters=LETTERS, again=True)
+
+    def test_what_was_unreadable_becomes_what_it_should_have_been(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue
+    ) -> None:
+        add(client, *(incident(f"u{number}") for number in range(250)))
+        add(client, incident("late"), due_in_s=-60)
+        add(client, incident("u1", trace_id="t"), due_in_s=2 * HOUR_S)
+        add(client, b"5")
+        due_s: Any = client.zscore(SET, json.dumps(incident("u7")))
+        client.lpush(LETTERS, json.dumps(incident("u2")))
+        assert ends(migrate(server, Plan(source=SET, dead_letters=LETTERS))) == {"quarantined": 254}
+        report = migrate(server, self.AGAIN)
+        assert ends(report) == {"scheduled": 249, "reconcile": 4, "quarantined": 1}
+        assert dict(report.kinds) == {"overdue": 1, "same_payment": 2, "dead_letter": 1, "unreadable": 1}
+        counts = queue.status().counts
+        assert [counts[state] for state in (State.SCHEDULED, State.RECONCILE, State.QUARANTINED)] == [249, 4, 1]
+        (item,) = (item for item in queue.items(State.SCHEDULED) if item.payment and item.payment.user_id == "u7")
+        assert item.payment is not None
+        assert abs(item.since_ms - due_s * 1000) < 2_000
+        assert item.payment.amount_minor == 4999
+        assert item.payment.context["migrated"]["from"] == SET
+
+    def test_a_dry_run_foretells_it_and_changes_nothing(self, server: RedisServer, client: redis.Redis) -> None:
+        add(client, *(incident(f"u{number % 90}", trace_id=str(number)) for number in range(130)), b"5")
+        migrate(server, Plan(source=SET))
+        before = {key: client.dump(key) for key in client.scan_iter()}
+        foretold = migrate(server, self.AGAIN, dry_run=True)
+        assert {key: client.dump(key) for key in client.scan_iter()} == before
+        done = migrate(server, self.AGAIN)
+        assert [foretold.outcomes, foretold.kinds] == [done.outcomes, done.kinds]
+        assert ends(migrate(server, self.AGAIN)) == {"quarantined": 1}
+
+    def test_a_dry_run_on_a_server_without_the_queue_makes_none(self, server: RedisServer, client: redis.Redis) -> None:
+        assert migrate(server, self.AGAIN, dry_run=True).read == 0
+        assert client.dbsize() == 0
+
+    def test_only_members_of_this_sorted_set_are_read(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue
+    ) -> None:
+        add(client, incident(), key="another")
+        migrate(server, Plan(source="another"))
+        queue._server.carry(queue.operations.refuse("by-hand", json.dumps(incident("u2")).encode(), "by somebody"))
+        assert migrate(server, self.AGAIN).read == 0
+        assert queue.status().counts[State.QUARANTINED] == 2
+
+    @pytest.mark.parametrize("is_older", [False, True])
+    def test_what_is_forgotten_stays_and_is_told(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue, *, is_older: bool
+    ) -> None:
+        add(client, incident())
+        migrate(server, Plan(source=SET))
+        for key in list(client.scan_iter(match="*:migrated:*")):
+            notes: Any = client.hgetall(key)
+            client.delete(key)
+            for name, note in notes.items() if is_older else ():
+                client.hset(key, name, json.dumps(json.loads(note)[:6]) if name.startswith(b"member:") else note)
+        report = migrate(server, self.AGAIN)
+        assert (report.read, report.forgotten, report.needs_a_person) == (0, 1, True)
+        assert any(line.startswith("1 stays in quarantine") for line in report.lines())
+        assert queue.status().counts[State.QUARANTINED] == 1
+
+    def test_killed_at_any_moment_and_run_again_it_loses_and_doubles_nothing(self) -> None:
+        chance = random.Random(20241018)
+        cut = 0
+        with RedisServer() as server, server.client() as client, RetryQueue(server.url, durability="ignore") as queue:
+            for _ in range(5):
+                client.flushall()
+                queue.operations._dialect = None
+                add(client, *(incident(f"u{number % 200}", trace_id=str(number)) for number in range(300)), b"5")
+                client.lpush(LETTERS, *(json.dumps(incident(f"d{number}")) for number in range(30)))
+                migrate(server, Plan(source=SET, dead_letters=LETTERS))
+                for _ in range(4):
+                    cut += self._killed(server, chance)
+                migrate(server, self.AGAIN)
+                scheduled = [item.payment.user_id for item in queue.items(State.SCHEDULED) if item.payment]
+                counts = queue.status().counts
+                assert sorted(scheduled) == sorted(f"u{number}" for number in range(200))
+                assert (counts[State.RECONCILE], counts[State.QUARANTINED]) == (130, 1)
+        assert cut >= 5
+
+    def _killed(self, server: RedisServer, chance: random.Random) -> int:
+        """Starts reading again and kills it; answers 1 if it was not done by then."""
+        command = [sys.executable, "-c", KILLED_AGAIN, server.url, SET, LETTERS]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0, 0.06))
+            process.kill()
+            return int("done" not in process.stdout.read())
+
+    def test_what_is_stored_and_not_yet_purged_is_not_stored_twice(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(client, incident())
+        migrate(server, Plan(source=SET))
+        with monkeypatch.context() as patch:
+            patch.setattr(moving._Queue, "forget", self._stop)
+            with pytest.raises(KeyboardInterrupt):
+                migrate(server, self.AGAIN)
+        counts = queue.status().counts
+        assert (counts[State.SCHEDULED], counts[State.QUARANTINED]) == (1, 1)
+        assert ends(migrate(server, self.AGAIN)) == {"already_there": 1}
+        counts = queue.status().counts
+        assert (counts[State.SCHEDULED], counts[State.QUARANTINED]) == (1, 0)
+        del client
+
+    @pytest.mark.parametrize("is_again_first", [True, False])
+    def test_a_member_that_is_in_quarantine_and_still_in_the_set_is_stored_once(
+        self,
+        server: RedisServer,
+        client: redis.Redis,
+        queue: RetryQueue,
+        monkeypatch: pytest.MonkeyPatch,
+        is_again_first: bool,  # noqa: FBT001 - a case.
+    ) -> None:
+        add(client, incident())
+        with monkeypatch.context() as patch:
+            patch.setattr(ForeignQueue, "remove", self._stop)
+            with pytest.raises(KeyboardInterrupt):
+                migrate(server, Plan(source=SET))
+        plans = [self.AGAIN, MAJOR] if is_again_first else [MAJOR, self.AGAIN]
+        kinds = [dict(migrate(server, plan).kinds) for plan in plans]
+        assert kinds == ([{}, {}] if is_again_first else [{"earlier_run": 1}, {}])
+        counts = queue.status().counts
+        assert (counts[State.SCHEDULED], counts[State.RECONCILE]) == ((1, 0) if is_again_first else (0, 1))
+        assert (counts[State.QUARANTINED], client.exists(SET)) == (0, 0)
+
+    def _stop(self, *_: object) -> list[Found]:
+        raise KeyboardInterrupt
+
+    def test_the_command_goes_all_the_way_back(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        add(client, *(incident(f"u{number}") for number in range(9)))
+        command = ["--server", server.url, "migrate", SET, "--yes"]
+        assert main([*command, "--accept-unreadable"]) == 1
+        assert "--again reads it from there" in capsys.readouterr().out
+        assert main([*command, "--again", "--amount-unit", "major", "--format", "json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["again"], told["forgotten"], told["counts"]["scheduled"]) == (True, 0, 9)
+        counts = queue.status().counts
+        assert (counts[State.SCHEDULED], counts[State.QUARANTINED]) == (9, 0)
+
+
+def test_one_is_not_told_as_many(server: RedisServer, client: redis.Redis) -> None:
+    add(client, fields())
+    client.set(f"{ACCEPTED}:0123", "1")
+    lines = migrate(server, Plan(source=SET, reading=BY_ORDER, accepted=f"{ACCEPTED}:*")).lines()
+    assert "1 idempotency key of the old queue counted" in lines
+    assert "1 of them does not say for whom it was accepted" in lines
 
 
 def test_a_long_list_is_cut_in_the_report_and_counted_in_full(

@@ -47,7 +47,7 @@ POLICY = Policy(
     lease_ms=2 * HOUR_MS,
     backoff_base_ms=HOUR_MS,
     longest_delay_ms=6 * HOUR_MS,
-    paid_horizon_ms=5 * HOUR_MS,
+    paid_horizon_ms=29 * HOUR_MS,
     provider_window_ms=7 * HOUR_MS,
 )
 KEYS = ("order-1", "order-2", "order-3")
@@ -359,8 +359,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.tick()
 
     def check_sleep(self, next_in_ms: int | None) -> None:
-        """A worker is told when something is due or a lease ends, and 0 where that is past."""
-        names = ["leased"] if self.model.paused else ["leased", "due"]
+        """A worker is told when something is due, a lease ends or a key dies, and 0 where that is past."""
+        names = ["leased", "paid"] if self.model.paused else ["leased", "paid", "due"]
         nearest = min((time for name in names for time in self.model.times[name].values()), default=None)
         if nearest is None:
             assert next_in_ms is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 LONGEST_REASON = 500
+LONGEST_LOOKED_AT = 4_000
 SHORTEST_NUMBER, LONGEST_NUMBER = 14, 16
 
 # First digits and lengths by network: Visa, Mastercard, American Express, Diners, Discover, JCB and UnionPay.
@@ -43,9 +44,9 @@ def _masked(run: str) -> str:
 
 
 def safe_reason(given: object) -> str:
-    """A reason that may be stored and logged: on one line, of bounded length, and without card numbers."""
-    text = str(given).encode(errors="replace").decode()
-    return without_card_numbers(" ".join(text.split()))[:LONGEST_REASON]
+    """A reason that may be stored and logged: on one line, printable, of bounded length, and without card numbers."""
+    text = "".join(character if character.isprintable() else " " for character in str(given)[:LONGEST_LOOKED_AT])
+    return without_card_numbers(" ".join(text.encode(errors="replace").decode().split()))[:LONGEST_REASON]
 
 
 def _passes_luhn(digits: str) -> bool:

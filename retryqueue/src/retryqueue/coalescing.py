@@ -54,25 +54,26 @@ class ThreadCoalescer(Generic[Asked, Told]):
         with self._lock:
             self._waiting.append(ticket)
             first, self._sending = not self._sending, True
-        if not first:
-            self._wait(ticket)
-        if ticket.answer is None and ticket.error is None:
-            self._send_waiting()
+        try:
+            if not first:
+                ticket.turn.wait()
+            if ticket.answer is None and ticket.error is None:
+                self._send_waiting()
+        except BaseException:  # Interrupted: whoever comes next must not wait for this caller.
+            self._leave(ticket, has_turn=first or ticket.turn.is_set())
+            raise
         if ticket.error is not None:
             # Each caller raises an error of its own: a shared one would collect the tracebacks of all.
             raise _own(ticket.error) from ticket.error
         return cast("Told", ticket.answer)
 
-    def _wait(self, ticket: _Ticket[Asked, Told]) -> None:
-        try:
-            ticket.turn.wait()
-        except BaseException:  # Interrupted: whoever comes next must not wait for this caller.
-            with self._lock:
-                if ticket in self._waiting:
-                    self._waiting.remove(ticket)
-                    if ticket.turn.is_set():
-                        self._pass_on()
-            raise
+    def _leave(self, ticket: _Ticket[Asked, Told], *, has_turn: bool) -> None:
+        """Takes back a question that was not sent, and the turn with it."""
+        with self._lock:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                if has_turn:
+                    self._pass_on()
 
     def _pass_on(self) -> None:
         """Gives the turn to whoever has waited longest. The lock is held."""
@@ -82,13 +83,15 @@ class ThreadCoalescer(Generic[Asked, Told]):
 
     def _send_waiting(self) -> None:
         """Sends what waits, this caller's own question among it, and passes the turn on."""
-        with self._lock:
-            batch = [self._waiting.popleft() for _ in range(min(MOST_PER_CALL, len(self._waiting)))]
+        batch: list[_Ticket[Asked, Told]] = []
         try:
+            batch = self._taken(MOST_PER_CALL)
             answers = self._send([ticket.asked for ticket in batch])
             for ticket, answer in zip(batch, answers, strict=True):
                 ticket.answer = answer
         except Exception as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
+            if isinstance(error, QueueUnavailable):  # So it would be for whoever has been waiting behind this call.
+                batch += self._taken(None)
             for ticket in batch:
                 ticket.error = error
         except BaseException:  # This thread is interrupted; the others are not.
@@ -96,10 +99,17 @@ class ThreadCoalescer(Generic[Asked, Told]):
                 ticket.error = QueueUnavailable("the thread that made the call for this one was interrupted meanwhile")
             raise
         finally:
-            with self._lock:
-                self._pass_on()
+            if batch:
+                with self._lock:
+                    self._pass_on()
             for ticket in batch:
                 ticket.turn.set()
+
+    def _taken(self, most: int | None) -> list[_Ticket[Asked, Told]]:
+        """Those who have waited longest; everybody, if no number is given."""
+        with self._lock:
+            count = len(self._waiting) if most is None else min(most, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(count)]
 
 
 def _own(error: Exception) -> Exception:
@@ -123,7 +133,7 @@ class TaskCoalescer(Generic[Asked, Told]):
         self._sender: asyncio.Task[None] | None = None
 
     def ask(self, asked: Asked) -> asyncio.Future[Told]:
-        """The answer to this caller's question. A caller that is cancelled does not take the question back."""
+        """The answer to this caller's question. A caller that is cancelled takes it back, unless it is on its way."""
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, answer))
         if self._sender is None:
@@ -133,19 +143,24 @@ class TaskCoalescer(Generic[Asked, Told]):
     async def _send_all(self) -> None:
         try:
             while self._waiting:
-                await self._send_batch([self._waiting.popleft() for _ in range(min(MOST_PER_CALL, len(self._waiting)))])
+                batch = [self._waiting.popleft() for _ in range(min(MOST_PER_CALL, len(self._waiting)))]
+                if wanted := [(asked, answer) for asked, answer in batch if not answer.cancelled()]:
+                    await self._send_batch(wanted)
         finally:
             self._sender = None
             for _, answer in self._waiting:  # Only when this loop is being shut down.
                 answer.cancel()
 
-    async def _send_batch(self, batch: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
+    async def _send_batch(self, batch: list[tuple[Asked, asyncio.Future[Told]]]) -> None:
         try:
             answers = await self._send([asked for asked, _ in batch])
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
         except Exception as error:  # noqa: BLE001 - it is raised by everybody who is concerned.
+            if isinstance(error, QueueUnavailable):  # So it would be for whoever has been waiting behind this call.
+                batch += self._waiting
+                self._waiting.clear()
             for _, future in batch:
                 if not future.done():
                     future.set_exception(_own(error))

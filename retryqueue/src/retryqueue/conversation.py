@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ PASSING_REPLIES = (
 )
 NEVER_PASSING = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
 
+_LOGIN = re.compile(r"((?:username|password)=|://)(?:[^\s,)>@]*@|[^\s,)>]+)")
+
 FIRST_WAIT_S = 0.02
 LONGEST_WAIT_S = 1.0
 FUNCTIONS_SINCE = 7
@@ -80,10 +83,12 @@ class Dialect:
 
     Attributes:
         functions: Whether the server is asked to run functions; otherwise it is sent scripts.
+        flags: Whether it knows the flags of scripts.
         shards: On how many shards the queue lies.
     """
 
     functions: bool = False
+    flags: bool = False
     shards: int = 1
 
 
@@ -121,19 +126,31 @@ def patient(attempt: Callable[[], Talk[T]], patience: Patience, what: str) -> Ta
             reply = yield from attempt()
         except CLIENT_ERRORS as error:
             if not _passes(error):
-                raise ServerRefused(f"{what}: {error}") from error
+                raise ServerRefused(f"{what}: {_said(error)}") from _cause(error)
             waited_s = time.monotonic() - began_s
             left_s = patience.left_s(began_s)
             if left_s <= 0:
-                raise QueueUnavailable(f"{what}: no answer from Redis within {waited_s:.1f} s: {error}") from error
+                raise QueueUnavailable(f"{what}: no answer from Redis within {waited_s:.1f} s: {_said(error)}") from _cause(
+                    error
+                )
             if wait_s >= LONGEST_WAIT_S:
-                logger.warning("%s: still no answer from Redis after %.0f s: %s", what, waited_s, error)
+                logger.warning("%s: still no answer from Redis after %.0f s: %s", what, waited_s, _said(error))
             yield Wait(min(wait_s, left_s))
             wait_s = min(LONGEST_WAIT_S, wait_s * 2)
         else:
             if wait_s >= LONGEST_WAIT_S:
                 logger.warning("%s: Redis answers again after %.0f s", what, time.monotonic() - began_s)
             return reply
+
+
+def _said(error: Exception) -> str:
+    """What redis-py says, without the login that some of its versions name."""
+    return _LOGIN.sub(r"\1***", str(error))
+
+
+def _cause(error: Exception) -> Exception | None:
+    """The error to name as the cause, unless its text holds a login: a traceback would show it."""
+    return error if _said(error) == str(error) else None
 
 
 def _passes(error: Exception) -> bool:
@@ -147,9 +164,9 @@ def _run(dialect: Dialect, call: Call[Any]) -> Talk[Any]:
     operands = (len(call.keys), *call.keys, *call.args)
     if not dialect.functions:
         try:
-            return (yield Send(("EVALSHA", scripts.digest(call.script), *operands)))
+            return (yield Send(("EVALSHA", scripts.digest(call.script, flagged=dialect.flags), *operands)))
         except redis_errors.NoScriptError:
-            return (yield Send(("EVAL", scripts.script(call.script), *operands)))
+            return (yield Send(("EVAL", scripts.script(call.script, flagged=dialect.flags), *operands)))
     try:
         return (yield Send(("FCALL", scripts.function(call.script), *operands)))
     except redis_errors.ResponseError as error:
@@ -175,8 +192,10 @@ def opened(queue: str, shards: int | None, default_shards: int, durability: Dura
     if durability != "ignore":
         yield from _check_durability(durability)
     # A cluster is sent scripts: of every FCALL redis-py asks one certain node for the keys, and is lost when that one is gone.
-    functions = _version(sections) >= (FUNCTIONS_SINCE, 0) and not _is_cluster(sections) and (yield from _can_load())
-    return Dialect(functions=functions, shards=(yield from _agreed_shards(queue, shards, default_shards)))
+    flags = _version(sections) >= (FUNCTIONS_SINCE, 0)
+    functions = flags and not _is_cluster(sections) and (yield from _can_load())
+    agreed = yield from _agreed_shards(queue, shards, default_shards)
+    return Dialect(functions=functions, flags=flags, shards=agreed)
 
 
 def _info() -> Talk[list[dict[str, Any]]]:
@@ -197,9 +216,10 @@ def _is_cluster(sections: list[dict[str, Any]]) -> bool:
 
 
 def _can_load() -> Talk[bool]:
-    """Whether functions may be used: an account may be forbidden to load them."""
+    """Whether functions may be used: an account may be forbidden to load them. A server whose memory is full takes none."""
     try:
-        yield from _load_library()
+        if not (yield Send(("FUNCTION", "LIST", "LIBRARYNAME", scripts.library_name()))):
+            yield from _load_library()
     except redis_errors.ResponseError as error:
         _check_forbidden(error)
         return False
@@ -215,11 +235,13 @@ def _check_forbidden(error: redis_errors.ResponseError) -> None:
 def _agreed_shards(queue: str, wanted: int | None, default: int) -> Talk[int]:
     """The number of shards: fixed by whoever comes first, since a key looked for on another shard would be stored twice."""
     name = f"{{{queue}}}:shards"
-    yield Send(("SET", name, wanted or default, "NX"))
+    if (yield Send(("GET", name))) is None:
+        yield Send(("SET", name, wanted or default, "NX"))
     found = int((yield Send(("GET", name))))
     if wanted and wanted != found:
         raise ShardMismatch(
-            f"the queue {queue!r} lies on {found} shards, asked for {wanted}; drain it before it is laid out anew"
+            f"the queue {queue!r} lies on {found} shards, asked for {wanted}; drain it before it is laid out anew, "
+            f"or delete {name} if it was never used"
         )
     return found
 

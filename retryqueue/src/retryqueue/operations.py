@@ -96,10 +96,10 @@ class Operations:
             wait_s = min(LONGEST_OPENING_WAIT_S, wait_s * 1.5)
         return self.patience if self.patience.seconds is None else Patience(self.patience.left_s(began_s))
 
-    def ask(self, call: Call[T]) -> Talk[T]:
-        """Runs one script."""
+    def ask(self, call: Call[T], patience: Patience | None = None) -> Talk[T]:
+        """Runs one script, with the queue's patience or another one."""
         dialect = yield from self.open()
-        return (yield from asked(dialect, call, self.patience))
+        return (yield from asked(dialect, call, patience or self.patience))
 
     def shard(self, key: str) -> Talk[Shard]:
         """Where a payment lies."""

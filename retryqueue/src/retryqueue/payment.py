@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from retryqueue.card_numbers import is_card_number
+from retryqueue.card_numbers import is_card_number, without_card_numbers
 from retryqueue.currencies import DECIMAL_PLACES
 from retryqueue.errors import InvalidPayment
 
@@ -65,23 +65,24 @@ class Payment:
 
     def __post_init__(self) -> None:
         if (problems := _field_problems(self)) or not _fits(self):
-            raise InvalidPayment(problems + _json_problems(self))
+            raise InvalidPayment([without_card_numbers(problem) for problem in problems + _json_problems(self)])
 
     @classmethod
-    def identified_by(cls, names: Sequence[str], fields: Mapping[str, Any]) -> Self:
+    def identified_by(cls, names: str | Sequence[str], fields: Mapping[str, Any]) -> Self:
         """The payment with these fields, whose key is derived from those that `names` declares.
 
         Fields that are no attributes of a payment become its details. The key is the same for the same values, whatever the
         order of the fields or the process that asks.
 
         Args:
-            names: The fields that name the purchase, such as `("order_id",)`.
+            names: The field or fields that name the purchase, such as `("order_id",)`.
             fields: All fields of the payment, except `key`.
 
         Raises:
             InvalidPayment: If a declared field is missing, or all declared ones only say what is charged: two equal
                 purchases would then be taken for one.
         """
+        names = (names,) if isinstance(names, str) else names
         problems = [problem for name in names if (problem := _naming_problem(name, fields.get(name)))]
         if set(names) <= {*_REQUIRED, "context"}:
             problems.append(

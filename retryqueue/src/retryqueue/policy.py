@@ -25,11 +25,12 @@ class Policy:
         backoff_base_ms: The longest wait after the first attempt; it doubles with each further one.
         backoff_cap_ms: The longest wait after any attempt.
         longest_delay_ms: The longest delay that a caller may ask for.
-        paid_horizon_ms: How long after a payment succeeded the same key is still answered with that success.
+        paid_horizon_ms: How long after a payment succeeded the same key is still answered with that success; a day or longer.
         key_life_ms: How long a key lives at least, from its first use; by default 24 h, or the horizons together if they
             are longer. The key of a payment that is not settled never dies.
-        provider_window_ms: How long the provider remembers an idempotency key (Stripe: 24 h). A payment whose answer is
-            still unknown by then is never sent again but goes to reconcile.
+        provider_window_ms: How long to rely on the provider's memory of an idempotency key: by default an hour less than the 24
+            hours that Stripe promises. A payment whose answer is still unknown by then is never sent again but goes to
+            reconcile.
 
     Raises:
         InvalidPolicy: With every number that would break a promise.
@@ -42,7 +43,7 @@ class Policy:
     longest_delay_ms: int = DAY_MS
     paid_horizon_ms: int = DAY_MS
     key_life_ms: int | None = None
-    provider_window_ms: int = DAY_MS
+    provider_window_ms: int = DAY_MS - 3_600_000
 
     def __post_init__(self) -> None:
         problems = self._not_counts()
@@ -76,7 +77,7 @@ class Policy:
         return chance.randint(0, self.backoff_limit_ms(attempt))
 
     def _not_counts(self) -> list[str]:
-        least = {"attempts": 1, "lease_ms": 10, "backoff_base_ms": 1, "provider_window_ms": 1}
+        least = {"attempts": 1, "lease_ms": 10, "backoff_base_ms": 1, "provider_window_ms": 1, "paid_horizon_ms": DAY_MS}
         given = {name: getattr(self, name) for name in self.__slots__ if name != "key_life_ms" or self.key_life_ms is not None}
         return [
             f"{name} must be a whole number from {least.get(name, 0)} to {LONGEST_MS}, found {value!r}"

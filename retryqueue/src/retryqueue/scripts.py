@@ -21,32 +21,49 @@ def names() -> tuple[str, ...]:
 
 
 @cache
-def script(name: str) -> str:
-    """The text of one transition, for EVAL."""
-    return f"{_text(_SHARED)}\n{_text(name)}\nreturn {name}(KEYS, ARGV)\n"
+def script(name: str, *, flagged: bool) -> str:
+    """The text of one transition, for EVAL; `flagged` for servers that know flags (7.0 and later)."""
+    head = f"#!lua flags={_flags(name)}\n" if flagged and _flags(name) else ""
+    return f"{head}{_text(_SHARED)}\n{_text(name)}\nreturn {name}(KEYS, ARGV)\n"
 
 
 @cache
-def digest(name: str) -> str:
+def digest(name: str, *, flagged: bool) -> str:
     """What EVALSHA calls this transition by."""
-    return hashlib.sha1(script(name).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(script(name, flagged=flagged).encode(), usedforsecurity=False).hexdigest()
 
 
 @cache
 def library() -> str:
     """The text of all transitions, for FUNCTION LOAD."""
-    registered = "\n".join(f"redis.register_function('{function(name)}', {name})" for name in names())
-    return f"#!lua name={_library_name()}\n{_bodies()}\n{registered}\n"
+    registered = "\n".join(_registered(name) for name in names())
+    return f"#!lua name={library_name()}\n{_bodies()}\n{registered}\n"
 
 
 @cache
 def function(name: str) -> str:
     """What FCALL calls this transition by."""
-    return f"{_library_name()}_{name}"
+    return f"{library_name()}_{name}"
+
+
+def _registered(name: str) -> str:
+    flags = f"'{_flags(name)}'" if _flags(name) else ""
+    return f"redis.register_function{{function_name='{function(name)}', callback={name}, flags={{{flags}}}}}"
+
+
+def _flags(name: str) -> str:
+    """What the server should know of a script.
+
+    `allow-oom`: it frees memory or settles what is under way, so that a server whose memory is full must not refuse it.
+    `no-writes`: it only reads.
+    """
+    first = _text(name).partition("\n")[0]
+    return first.removeprefix("-- flags: ") if first.startswith("-- flags: ") else ""
 
 
 @cache
-def _library_name() -> str:
+def library_name() -> str:
+    """What the library is called."""
     return f"retryqueue_{hashlib.sha256(_bodies().encode()).hexdigest()[:12]}"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import redis
@@ -62,17 +63,18 @@ class Server:
 
     def carry(self, talk: Talk[T]) -> T:
         """What a talk comes to."""
-        try:
-            step = next(talk)
-            while True:
-                try:
-                    reply = self._do(step)
-                except CLIENT_ERRORS as error:
-                    step = talk.throw(error)
-                else:
-                    step = talk.send(reply)
-        except StopIteration as end:
-            return cast("T", end.value)
+        with closing(talk):  # Interrupted, it ends now, and not whenever it is collected.
+            try:
+                step = next(talk)
+                while True:
+                    try:
+                        reply = self._do(step)
+                    except CLIENT_ERRORS as error:
+                        step = talk.throw(error)
+                    else:
+                        step = talk.send(reply)
+            except StopIteration as end:
+                return cast("T", end.value)
 
     def _do(self, step: Send | Wait) -> Any:
         if isinstance(step, Wait):
@@ -135,17 +137,18 @@ class AsyncServer:
 
     async def carry(self, talk: Talk[T]) -> T:
         """What a talk comes to."""
-        try:
-            step = next(talk)
-            while True:
-                try:
-                    reply = await self._do(step)
-                except CLIENT_ERRORS as error:
-                    step = talk.throw(error)
-                else:
-                    step = talk.send(reply)
-        except StopIteration as end:
-            return cast("T", end.value)
+        with closing(talk):
+            try:
+                step = next(talk)
+                while True:
+                    try:
+                        reply = await self._do(step)
+                    except CLIENT_ERRORS as error:
+                        step = talk.throw(error)
+                    else:
+                        step = talk.send(reply)
+            except StopIteration as end:
+                return cast("T", end.value)
 
     async def _do(self, step: Send | Wait) -> Any:
         if isinstance(step, Wait):

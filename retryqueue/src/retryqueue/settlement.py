@@ -23,7 +23,7 @@ def verdict(lease: Lease, outcome: Outcome | Any, policy: Policy, chance: random
     match outcome:
         case Succeeded(reference):
             return Verdict(lease, "succeed", (str(reference).encode(errors="replace").decode()[:LONGEST_REFERENCE],))
-        case Declined(reason, final=True):
+        case Declined(reason, final) if final:
             return Verdict(lease, "bury", (safe_reason(reason),))
         case Declined(reason):
             return Verdict(lease, "reschedule", (_wait_ms(lease, policy, chance), 1, safe_reason(reason)))

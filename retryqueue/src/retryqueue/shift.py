@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
+import uuid
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from retryqueue import protocol
 from retryqueue.card_numbers import safe_reason
 from retryqueue.coalescing import TaskCoalescer
+from retryqueue.conversation import Patience
 from retryqueue.errors import QueueUnavailable
 from retryqueue.events import Attempted, BreakerMoved, Claimed, LeasesLost, Told, tell
 from retryqueue.outcome import Ambiguous, Declined, Succeeded
@@ -47,6 +51,11 @@ logger = logging.getLogger("retryqueue")
 
 # Asks at least this often, should a message and the end of its connection both go unheard.
 LONGEST_SLEEP_S = 5.0
+# How long a claim waits for a shard that does not answer, and how long that one is then left alone.
+CLAIM_PATIENCE_S = 1.0
+AWAY_S = 0.5
+# A charge that takes longer than this many leases is given up on: its lease ends, and somebody else asks the provider.
+MOST_LEASES = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +68,7 @@ class Held:
         begin_by_s: Until when it may be begun, on this machine's clock: not much later than half its lease, lest the lease
             ends before the charge does, and not after its deadline.
         begun: Whether it is being charged, or was.
+        leases: How often its lease was extended; three times in each lease.
         over: Whether its verdict is on its way.
     """
 
@@ -66,6 +76,7 @@ class Held:
     shard: Shard
     begin_by_s: float
     begun: bool = False
+    leases: int = 0
     over: bool = False
 
 
@@ -73,7 +84,6 @@ class Held:
 class Settings:
     """How a worker works; see `Worker`."""
 
-    name: str
     policy: Policy
     concurrency: int
     prefetch: int
@@ -91,6 +101,9 @@ class Shift:
         operations: The queue.
         shards: Its shards.
         charge: Charges a payment; never raises.
+
+    Attributes:
+        name: How the server knows this worker.
     """
 
     def __init__(
@@ -101,6 +114,8 @@ class Shift:
         shards: Sequence[Shard],
         charge: Callable[[Lease], Awaitable[Outcome]],
     ) -> None:
+        # Another one for each shift: who had the name of a worker that was forked would be given what that one holds.
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._policy = settings.policy
         self._server = server
@@ -109,7 +124,9 @@ class Shift:
         self._held: set[Held] = set()
         self._waiting: asyncio.Queue[Held | None] = asyncio.Queue()
         self._asking_at_s = dict.fromkeys(shards, 0.0)
-        self._claims = 0
+        self._numbers = dict.fromkeys(shards, 1)
+        self._claims: dict[Shard, tuple[int, asyncio.Task[None]]] = {}
+        self._away: set[Shard] = set()
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._senders: dict[tuple[Shard, str], TaskCoalescer[Verdict, Settled]] = {}
@@ -141,24 +158,35 @@ class Shift:
 
     async def _claim_all(self) -> None:
         while not self._is_stopping:
-            shard = min(self._asking_at_s, key=self._asking_at_s.__getitem__)
-            rest_s = max(self._asking_at_s[shard] - time.monotonic(), self._settings.breaker.rest_s)
-            room = self._room()
-            if room and rest_s <= 0:
-                await self._claim_unless_stopped(shard, room)
+            free = [shard for shard in self._asking_at_s if shard not in self._claims]
+            shard = min(free, key=self._asking_at_s.__getitem__, default=None)
+            rest_s = self._settings.breaker.rest_s
+            if shard is not None:
+                rest_s = max(rest_s, self._asking_at_s[shard] - time.monotonic())
+            room = self._room(shard) if shard is not None else 0
+            if shard is not None and room and rest_s <= 0:
+                self._claims[shard] = (room, asyncio.create_task(self._claim_from(shard, room)))
             else:
                 await self._sleep(rest_s if room or rest_s > 0 else LONGEST_SLEEP_S)
+        await asyncio.gather(*(task for _, task in self._claims.values()))
         self._give_back([held for held in self._held if not held.begun])
         for _ in range(self._settings.concurrency):
             self._waiting.put_nowait(None)
 
-    def _room(self) -> int:
-        """How many payments to ask for. None before half of those ahead are used up: a call for each would be slow."""
+    def _room(self, shard: Shard) -> int:
+        """How many payments to ask for. None before half of those ahead are used up: a call for each would be slow.
+
+        A shard that is away is asked for one, and what waits to be told to it takes no room: the others go on meanwhile.
+        """
         settings = self._settings
         if self._waiting.qsize() > settings.prefetch // 2:
             return 0
-        room = settings.concurrency + settings.prefetch - len(self._held)
-        return int(min(room, settings.breaker.allowed(len(self._held)), MOST_PER_CALL))
+        held = sum(not (held.over and held.shard in self._away) for held in self._held) if self._away else len(self._held)
+        asked = sum(room for room, _ in self._claims.values())
+        room = min(
+            settings.concurrency + settings.prefetch - held - asked, settings.breaker.allowed(held + asked), MOST_PER_CALL
+        )
+        return max(0, int(min(room, 1) if shard in self._away else room))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleeps until something may be due, or something has happened."""
@@ -170,22 +198,34 @@ class Shift:
             pass
         self._wake.clear()
 
-    async def _claim_unless_stopped(self, shard: Shard, room: int) -> None:
-        """Claims; a worker that is told to stop does not wait for a server that is away."""
+    async def _claim_from(self, shard: Shard, room: int) -> None:
+        """Claims from one shard, for a while; one that does not answer is asked again later, and meanwhile the others are."""
         try:
             await self._claim(shard, room)
-        except QueueUnavailable:
-            if not self._is_stopping:
-                raise
+            self._away.discard(shard)
+        except QueueUnavailable as error:
+            if shard not in self._away and not self._is_stopping:
+                logger.warning("no answer to a claim, asking again: %s", error)
+            self._away.add(shard)
+            self._asking_at_s[shard] = time.monotonic() + AWAY_S
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the worker.
+            if not self._failure.done():
+                self._failure.set_exception(error)
+        finally:
+            del self._claims[shard]
+            self._wake.set()
 
     async def _claim(self, shard: Shard, room: int) -> None:
-        self._claims += 1
         began_s = time.monotonic()
         self._asking_at_s[shard] = began_s + LONGEST_SLEEP_S  # A message that comes meanwhile brings this forward.
-        claim = await self._ask(protocol.claim(shard, self._policy, self._settings.name, str(self._claims), room))
+        # The number stays the same until there is an answer: what a lost one has given is given again.
+        call = protocol.claim(shard, self._policy, self.name, str(self._numbers[shard]), room)
+        claim = await self._ask(call, Patience(CLAIM_PATIENCE_S))
+        self._numbers[shard] += 1
         self._take(shard, claim, began_s)
         if claim.unreadable:
-            logger.error("set aside, because they cannot be read: %s", ", ".join(key for key, _, _ in claim.unreadable))
+            names = ", ".join(safe_reason(key) for key, _, _ in claim.unreadable)
+            logger.error("set aside, because they cannot be read: %s", names)
             await self._ask(protocol.quarantine(shard, claim.unreadable))
 
     def _take(self, shard: Shard, claim: Claim, began_s: float) -> None:
@@ -219,7 +259,7 @@ class Shift:
         self._tell(held, verdict(held.lease, outcome, self._policy, self._settings.chance))
 
     def _heard(self, outcome: Outcome, lease: Lease, seconds: float) -> None:
-        kind = _KINDS.get(type(outcome), "ambiguous")
+        kind = _kind(outcome)
         self._log(kind, outcome, lease)
         tell(self._settings.hook, Attempted(kind, lease.attempt, seconds * 1000))
         breaker = self._settings.breaker
@@ -238,11 +278,11 @@ class Shift:
     def _log(self, kind: str, outcome: Outcome, lease: Lease) -> None:
         """An attempt in the log; louder where no other one follows by itself, and where the charge function is at fault."""
         level, ending = logging.INFO, ""
-        if type(outcome) not in _KINDS:
+        if not isinstance(outcome, (Succeeded, Declined, Ambiguous)):  # pyright: ignore[reportUnnecessaryIsInstance] - people err.
             level, ending = logging.ERROR, ": the charge function returned no outcome"
         elif isinstance(outcome, (Declined, Ambiguous)):
             ending = f": {_reason(outcome)}"
-            if lease.attempt >= lease.limit or outcome == Declined(outcome.reason, final=True):
+            if lease.attempt >= lease.limit or (isinstance(outcome, Declined) and outcome.final):
                 level, ending = logging.WARNING, f"{ending}; no attempt follows"
         logger.log(level, "attempt %d of %s: %s%s", lease.attempt, lease.key, kind, ending)
 
@@ -298,15 +338,20 @@ class Shift:
             self._give_back([held for held in self._held if not held.begun and self._is_stale(held)])
             by_shard: dict[Shard, list[Held]] = defaultdict(list)
             for held in self._held:
-                if held.begun:
+                if held.begun and held.leases < MOST_LEASES * 3:
+                    held.leases += 1
                     by_shard[held.shard].append(held)
-            for shard, begun in by_shard.items():
-                for start in range(0, len(begun), MOST_PER_CALL):
-                    with suppress(QueueUnavailable):  # Only while stopping: otherwise it goes on trying.
-                        await self._extend_some(shard, begun[start : start + MOST_PER_CALL])
+            await asyncio.gather(*(self._extend_all(begun) for begun in by_shard.values()))
+
+    async def _extend_all(self, begun: Sequence[Held]) -> None:
+        """Extends the leases of one shard. One that is away is not waited for longer than until the next time."""
+        with suppress(QueueUnavailable):
+            for start in range(0, len(begun), MOST_PER_CALL):
+                await self._extend_some(begun[0].shard, begun[start : start + MOST_PER_CALL])
 
     async def _extend_some(self, shard: Shard, begun: Sequence[Held]) -> None:
-        answers = await self._ask(protocol.extend(shard, self._policy, [held.lease for held in begun]))
+        call = protocol.extend(shard, self._policy, [held.lease for held in begun])
+        answers = await self._ask(call, Patience(self._policy.lease_ms / 3000))
         lost = [held.lease.key for held, answer in zip(begun, answers, strict=True) if answer == "lost" and not held.over]
         if lost:
             logger.warning("leases lost while charging: %s", ", ".join(lost))
@@ -319,8 +364,8 @@ class Shift:
         self._asking_at_s[shard] = 0.0
         self._wake.set()
 
-    async def _ask(self, call: Call[T]) -> T:
-        return await self._server.carry(self._operations.ask(call))
+    async def _ask(self, call: Call[T], patience: Patience | None = None) -> T:
+        return await self._server.carry(self._operations.ask(call, patience))
 
 
 def _reason(outcome: object) -> str:
@@ -329,12 +374,11 @@ def _reason(outcome: object) -> str:
 
 def _facts(told: Verdict) -> tuple[str, int, str, str]:
     """A verdict in the log. A charge's reference is named: it helps whoever has to look for the money."""
-    reference = f", charged as {told.facts[0]}," if told.transition == "succeed" else ""
+    reference = f", charged as {safe_reason(told.facts[0])}," if told.transition == "succeed" else ""
     return told.transition, told.lease.attempt, told.lease.key, reference
 
 
-_KINDS: dict[type, Literal["succeeded", "declined", "ambiguous"]] = {
-    Succeeded: "succeeded",
-    Declined: "declined",
-    Ambiguous: "ambiguous",
-}
+def _kind(outcome: object) -> Literal["succeeded", "declined", "ambiguous"]:
+    if isinstance(outcome, Succeeded):
+        return "succeeded"
+    return "declined" if isinstance(outcome, Declined) else "ambiguous"

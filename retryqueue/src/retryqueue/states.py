@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -121,7 +121,7 @@ class Item:
     enqueued_at_ms: int
     deadline_ms: int | None
     payment: Payment | None
-    raw: bytes | None
+    raw: bytes | None = field(repr=False)
     note: str
     opened: int = 0
 

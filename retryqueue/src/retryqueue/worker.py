@@ -7,9 +7,7 @@ import logging
 import os
 import random
 import signal
-import socket
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -71,7 +69,6 @@ class Worker:
         if concurrency < 1 or (prefetch or 0) < 0:
             raise ValueError(f"concurrency must be at least 1 and prefetch at least 0, found {concurrency} and {prefetch}")
         self._settings = Settings(
-            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
             policy=policy or Policy(),
             concurrency=concurrency,
             prefetch=concurrency if prefetch is None else prefetch,
@@ -85,27 +82,44 @@ class Worker:
         self._charge = charge
         self._stopping = threading.Event()
         self._shift: tuple[asyncio.AbstractEventLoop, Shift] | None = None
-
-    @property
-    def name(self) -> str:
-        """How this worker is known to the server."""
-        return self._settings.name
+        self._at_work_in = 0  # The process in which it is.
 
     def run(self) -> None:
         """Works until `stop` is called or, in the main thread, SIGTERM or SIGINT arrives."""
         asyncio.run(self._run())
 
     async def serve(self) -> None:
-        """Works until `stop` is called. Redis may restart or fail over meanwhile; whatever else goes wrong, is raised."""
-        server = AsyncServer(self._server, connections=self._connections)
+        """Works until `stop` is called. Redis may restart or fail over meanwhile; whatever else goes wrong, is raised.
+
+        Cancelled, it stops in the same way, so that what was charged is told; cancelled once more, it ends at once.
+
+        Raises:
+            RuntimeError: If this worker is at work already.
+        """
+        if self._at_work_in == os.getpid():
+            raise RuntimeError("this worker is at work already; make another one")
+        self._at_work_in = os.getpid()
+        work = asyncio.ensure_future(self._work())
         try:
-            with ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="charge") as threads:
-                await self._serve(server, threads)
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self.stop()
+            await work
+            raise
+        finally:
+            self._at_work_in = 0
+
+    async def _work(self) -> None:
+        server = AsyncServer(self._server, connections=self._connections)
+        threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="charge")
+        try:
+            await self._serve(server, threads)
         except Exception:
-            logger.critical("worker %s ends because of an error", self.name, exc_info=True)
+            logger.critical("a worker ends because of an error", exc_info=True)
             raise
         finally:
             self._shift = None
+            threads.shutdown(wait=False, cancel_futures=True)
             if isinstance(self._server, str):  # A client that was given is its giver's to close.
                 await server.aclose()
 
@@ -144,6 +158,6 @@ class Worker:
         self._shift = (asyncio.get_running_loop(), shift)
         if self._stopping.is_set():
             shift.stop()
-        logger.info("worker %s begins: queue %s, %d at the same time", self.name, name, self._settings.concurrency)
+        logger.info("worker %s begins: queue %s, %d at the same time", shift.name, name, self._settings.concurrency)
         await shift.work()
-        logger.info("worker %s ends", self.name)
+        logger.info("worker %s ends", shift.name)

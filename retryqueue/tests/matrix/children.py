@@ -112,7 +112,7 @@ class DiesAtTheVerdict(redis.asyncio.Redis):
 
     async def execute_command(self, *parts: Any, **options: Any) -> Any:
         """Carries out everything else."""
-        if len(parts) < 2 or parts[1] not in {scripts.function("reschedule"), scripts.digest("reschedule")}:
+        if len(parts) < 2 or parts[1] not in {scripts.function("reschedule"), scripts.digest("reschedule", flagged=True)}:
             return await super().execute_command(*parts, **options)  # type: ignore[no-untyped-call]
         if self.server_hears:
             await super().execute_command(*parts, **options)  # type: ignore[no-untyped-call]

@@ -83,10 +83,10 @@ def existing(arguments: argparse.Namespace, *, policy: Policy | None = None) -> 
     from retryqueue.conversation import Patience, patient  # noqa: PLC0415 - not needed for the help.
     from retryqueue.server import Server  # noqa: PLC0415 - likewise.
 
-    queue = opened(arguments, policy=policy)
+    queue, patience = opened(arguments, policy=policy), Patience(arguments.patience_s)
     server = Server(address(arguments), patience_s=arguments.patience_s, connections=1)
     try:
-        if not server.carry(patient(lambda: _is_made(arguments.queue), Patience(arguments.patience_s), "looking for the queue")):
+        if not server.carry(patient(lambda: _is_made(arguments.queue), patience, "looking for the queue")):
             raise NoQueue(f"there is no queue {safe(arguments.queue)} on this server: is the name right?")
     finally:
         server.close()

@@ -7,7 +7,7 @@ class UsageError(Exception):
     """An argument is not right, so that nothing was tried: exit code 2."""
 
 
-class NoQueue(Exception):  # noqa: N818 - an answer, like the errors that `retryqueue.errors` names.
+class NoQueue(Exception):
     """There is no queue of this name, so that nothing was tried: exit code 1."""
 
 

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- leased -> dead: the provider's no is final
 --
 -- ARGV: for each payment: key, token, reason.

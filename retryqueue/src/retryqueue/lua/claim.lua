@@ -26,8 +26,8 @@ local function lapse(s, now, most)
   commit(s)
 end
 
-local function sweep(s, now, most)
-  local over = redis.call('ZRANGEBYSCORE', s.paid, '-inf', now, 'LIMIT', 0, most)
+local function sweep(s, now)
+  local over = redis.call('ZRANGEBYSCORE', s.paid, '-inf', now, 'LIMIT', 0, 100)
   if #over > 0 then
     redis.call('HDEL', s.items, unpack(over))
     redis.call('ZREM', s.paid, unpack(over))
@@ -37,7 +37,8 @@ end
 -- Why this payment must not be charged now, or nil.
 local function hindrance(r, now, lease, window)
   if r.deadline > 0 and now > r.deadline then return 'the deadline has passed' end
-  if r.opened > 0 and now + lease > r.opened_at + window then
+  -- A stamp from the future was made by a clock that was wrong, and tells nothing of what the provider remembers.
+  if r.opened > 0 and (now + lease > r.opened_at + window or r.opened_at > now + lease) then
     return 'the provider may have forgotten the key of attempt ' .. r.opened .. ', whose outcome is unknown'
   end
 end
@@ -73,11 +74,13 @@ local function take(s, now, most, lease, window)
   return taken
 end
 
--- What the same claim was given when it was made the first time, as far as it is still held; nil if it is a new claim.
+-- What the same claim was given when it was made the first time, as far as it is still held; nothing if it is older than the
+-- last one, since nobody waits for its answer; nil if it is a new claim.
 local function given_before(s, memory, number)
   local raw = redis.call('GET', memory)
   local last = raw and cmsgpack.unpack(raw)
-  if not last or last[1] ~= number then return nil end
+  if not last or tonumber(last[1]) < number then return nil end
+  if tonumber(last[1]) > number then return {} end
   local held = {}
   for i = 2, #last, 2 do
     local r = load(s, last[i])
@@ -95,22 +98,22 @@ local function remember(memory, number, taken, lease)
   redis.call('SET', memory, cmsgpack.pack(last), 'PX', lease)
 end
 
--- When there will be something to do: nothing is given out during a pause, but leases end.
+-- When there will be something to do: nothing is given out during a pause, but leases and the lives of keys end.
 local function next_event(s, paused)
-  local due, ends = not paused and head(s.due), head(s.leased)
-  local next = math.min(due or math.huge, ends or math.huge)
+  local due = not paused and head(s.due)
+  local next = math.min(due or math.huge, head(s.leased) or math.huge, head(s.paid) or math.huge)
   return next < math.huge and next or -1
 end
 
 local function claim(keys, args)
   local s, now, memory = shard(keys), now_ms(), keys[11]
-  local worker, number, most, lease, window = args[1], args[2], tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
+  local worker, number, most, lease, window = args[1], tonumber(args[2]), tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
 
   local paused = redis.call('EXISTS', s.paused) == 1
   local taken = given_before(s, memory, number)
   if not taken then
     lapse(s, now, most)
-    sweep(s, now, most)
+    sweep(s, now)
     taken = paused and {} or take(s, now, most, lease, window)
     remember(memory, number, taken, lease)
     redis.call('ZADD', s.workers, now, worker)

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- leased -> leased, for longer
 --
 -- ARGV: lease in ms, then for each payment: key, token. Answers each with ok or lost.

@@ -1,3 +1,4 @@
+-- flags: no-writes
 -- Reads payments, and changes nothing.
 --
 -- ARGV: keys. Answers for each what is known of it.

@@ -1,3 +1,4 @@
+-- flags: no-writes
 -- Reads the payments in one state, up to a hundred at a time, and changes nothing.
 --
 -- ARGV: state, cursor (0 at first). Answers where to go on (0: nowhere), and what is known of each.

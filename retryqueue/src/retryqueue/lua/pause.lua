@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- Gives workers nothing more (ARGV: 1), or something again (ARGV: 0).
 
 local function pause(keys, args)
@@ -6,7 +7,7 @@ local function pause(keys, args)
     redis.call('SET', s.paused, 1)
   else
     redis.call('DEL', s.paused)
-    redis.call('PUBLISH', s.wake, 0)
+    redis.pcall('PUBLISH', s.wake, 0)
   end
   return args[1]
 end

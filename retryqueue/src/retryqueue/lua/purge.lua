@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- dead | quarantined -> (nothing), on an operator's word: the key is free again
 --
 -- ARGV: keys. Answers for each the state it was in, if it is gone now; `refused` if it is in another; or nothing.

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- leased -> quarantined: the worker cannot read the payment as one
 --
 -- ARGV: for each payment: key, token, reason.

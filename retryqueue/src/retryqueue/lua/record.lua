@@ -123,8 +123,9 @@ local function schedule(s, key, r, due)
   move(s, key, r, 'scheduled', due)
 end
 
+-- An account that may not publish only makes workers find out later: they ask every few seconds.
 local function announce(s)
-  if s.earliest and s.earliest < s.earliest_before then redis.call('PUBLISH', s.wake, s.earliest) end
+  if s.earliest and s.earliest < s.earliest_before then redis.pcall('PUBLISH', s.wake, s.earliest) end
 end
 
 -- Ends a payment that has no attempt left, or no time. While a generation is open, money may have moved.

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- leased -> scheduled: given back before anything was sent, so that it costs no attempt
 --
 -- ARGV: for each payment: key, token.

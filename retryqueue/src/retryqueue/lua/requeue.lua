@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- dead -> scheduled, on an operator's word, with a full set of attempts and no deadline
 --
 -- ARGV: nonce, attempts, key. Answers: ok, and the state; or refused, and the state (empty: there is no such payment).

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- leased -> scheduled again; or dead | reconcile where there is no attempt or no time left
 --
 -- ARGV: for each payment: key, token, wait in ms, 1 if the provider has declined (0: the outcome is unknown), reason.

@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- reconcile -> succeeded | scheduled, on the word of a person who has asked the provider
 --
 -- ARGV: nonce, attempts, key life in ms, paid horizon in ms, key, then the provider's reference; none if it has no charge.

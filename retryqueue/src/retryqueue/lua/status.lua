@@ -1,3 +1,4 @@
+-- flags: no-writes
 -- Counts, and changes nothing.
 --
 -- Answers: the server's time, paused or not, the number of payments in each state (scheduled, leased, succeeded, dead,

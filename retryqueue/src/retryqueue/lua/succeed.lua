@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- leased -> succeeded
 --
 -- ARGV: key life in ms, paid horizon in ms, then for each payment: key, token, the provider's reference.

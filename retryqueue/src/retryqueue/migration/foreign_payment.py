@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 from retryqueue.currencies import DECIMAL_PLACES
 from retryqueue.errors import InvalidPayment
+from retryqueue.migration.names import hints
 from retryqueue.payment import Payment
 
 AmountUnit = Literal["minor", "major"]
@@ -88,7 +89,7 @@ class Reading:
 
         Raises:
             InvalidPayment: With everything that is wrong.
-        RecursionError: If its details are nested too deeply.
+            RecursionError: If its details are nested too deeply.
         """
         theirs = self.theirs
         ours = {name: fields.get(theirs[name]) for name in ("user_id", "currency", "payment_method_id")}
@@ -102,7 +103,7 @@ class Reading:
         try:
             payment = self._named(ours, rest, context)
         except InvalidPayment as error:
-            raise InvalidPayment([*problems, *error.problems]) from None
+            raise InvalidPayment([*problems, *error.problems, *hints(fields, theirs, self.amount_unit)]) from None
         if problems:
             raise InvalidPayment(problems)
         return payment
@@ -114,7 +115,7 @@ class Reading:
     def _named(self, ours: dict[str, Any], rest: dict[str, Any], context: dict[str, Any]) -> Payment:
         """The payment with its key."""
         if self.key is not None:
-            key = _naming_text(self.key, rest.pop(self.key, None))
+            key = self._key(rest.pop(self.key, None))
         elif self.identity:
             named = {name: rest[name] for name in self.identity if name in rest}
             for name in self.identity:
@@ -124,6 +125,12 @@ class Reading:
             payment = Payment(key="migrated", **ours, details=rest, context=context)
             return replace(payment, key=f"migrated-{payment.fingerprint.hex()}")
         return Payment(key=key, **ours, details=rest, context=context)
+
+    def _key(self, value: Any) -> str:
+        if value is None:
+            without = "without --key, equal members are one payment"
+            raise InvalidPayment([f"{self.key} names the payment, but is missing; {without}"])
+        return _naming_text(str(self.key), value)
 
     def _amount(self, value: Any, currency: object) -> tuple[Any, list[str]]:
         """The amount in minor units and what is wrong with it; then 1 stands for it, so that the other fields are looked at."""

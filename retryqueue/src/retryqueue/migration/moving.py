@@ -7,28 +7,32 @@ be killed at any moment and run again.
 What nobody can know is left to people. A member that was due while an old worker ran may have been charged by it; two members
 that name the same payment may be one purchase or two; a member that was swallowed by another of the same bytes is only seen
 by the idempotency key that it left behind.
+
+What could not be read may be read again with other options, from quarantine (`Plan.again`). There too it is stored first, and
+leaves quarantine afterwards.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from retryqueue.conversation import Patience, Send, patient
 from retryqueue.errors import InvalidPayment
+from retryqueue.migration.again import SetAside
 from retryqueue.migration.foreign_payment import Reading, json_object
 from retryqueue.migration.foreign_queue import ForeignQueue, Found
-from retryqueue.migration.ledger import MEMORY_S, Claim, Claimed, Ledger
-from retryqueue.migration.report import REASONS, Finding, Kind, Report, Suspect
+from retryqueue.migration.ledger import MEMORY_S, Claim, Claimed, Ledger, unreadable_key
+from retryqueue.migration.report import REASONS, Finding, Kind, Look, Report, Suspect
 from retryqueue.operations import Operations
 from retryqueue.policy import Policy
 from retryqueue.protocol import Entry
 from retryqueue.server import Server
-from retryqueue.states import Receipt, State
+from retryqueue.states import Page, Receipt, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from retryqueue.address import BlockingClient
     from retryqueue.conversation import Durability, Talk
@@ -58,6 +62,7 @@ class Plan:
         accepted: The pattern of the old queue's idempotency keys, such as `payments:retry:idempotency:*`.
         accepted_value: The member's field that the values of these keys hold, such as `order_id`; by default they hold
             nothing, and it is their name that says whose they are: `USER:TIME` or `USER:TIME:RANDOM`.
+        again: Whether to read, instead of the sorted set and the list, what earlier migrations of them put into quarantine.
     """
 
     source: str
@@ -69,6 +74,7 @@ class Plan:
     stopped_at_ms: int | None = None
     accepted: str | None = None
     accepted_value: str | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,13 @@ class _Member:
     found: Found
     claim: Claim
     payment: Payment | None
-    problem: str = ""
+    problems: tuple[str, ...] = ()
     attempted: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be read; empty if it can be."""
+        return f"migrated from {self.found.came_from}: {'; '.join(self.problems)}" if self.problems else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,7 @@ class Migration:
         progress: Callable[[Report], None] | None = None,
     ) -> None:
         self.plan = plan
-        self.report = Report(name, plan.source, plan.dead_letters, dry_run)
+        self.report = Report(name, plan.source, plan.dead_letters, dry_run, again=plan.again)
         self._progress = progress
         self._policy = policy or Policy()
         self._server = Server(server, patience_s=patience_s, connections=_CONNECTIONS)
@@ -145,7 +156,7 @@ class Migration:
         self._stopped_at_ms = plan.stopped_at_ms
 
     def run(self) -> Report:
-        """Migrates until the old queue is empty, or looks at all of it once.
+        """Migrates until the old queue is empty, or looks at all of it once; or reads what is in quarantine again.
 
         Raises:
             QueueUnavailable: If a server did not answer in time. What was done is in `report`; run it again.
@@ -153,14 +164,31 @@ class Migration:
             NotDurable: As the queue.
         """
         found = self._old.check()
-        self._all_pages(self._old.letters)
-        self._all_pages(self._old.members)
+        if self.plan.again:
+            self._all_set_aside()
+        else:
+            self._all_pages(self._old.letters)
+            self._all_pages(self._old.members)
         self.report.found = found or self._ledger.knows(self.plan.source)
         self._look_for_lost()
         self.report.left = self._old.left()
         self.report.waiting = self._queue.waiting()
         self.report.finished = True
         return self.report
+
+    def looks(self) -> list[Look]:
+        """How much of the first page of the list and of the sorted set can be read; changes nothing.
+
+        Raises:
+            QueueUnavailable, ValueError: As `run`.
+        """
+        self._old.check()
+        return [self._look(*read(0)) for read in (self._old.letters, self._old.members)]
+
+    def _look(self, now_ms: int, page: list[Found]) -> Look:
+        unreadable = [member for member in (self._read(found, now_ms) for found in page) if member.payment is None]
+        reasons = Counter(problem for member in unreadable for problem in member.problems)
+        return Look(page[0].came_from if page else "", len(page), len(unreadable), reasons)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -182,60 +210,91 @@ class Migration:
                 return
             self._move(page, now_ms)
             skipped += len(page) if self.report.dry_run else 0
-            if self._progress is not None:
-                self._progress(self.report)
+            self._tell()
+
+    def _all_set_aside(self) -> None:
+        """Reads again what is in quarantine. Dead letters are the first, as ever: their payments must not be scheduled."""
+        for source, is_letters in ((self.plan.dead_letters, True), (self.plan.source, False)):
+            if source is None:
+                continue
+            aside = SetAside(self._queue, self._ledger, source, is_letters=is_letters)
+            for now_ms, page in aside.pages():
+                self._move(page, now_ms)
+                self._tell()
+            self.report.forgotten += aside.forgotten
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.report)
 
     def _move(self, page: list[Found], now_ms: int) -> None:
-        """Stores one page, then removes it."""
+        """Stores one page, then removes it from where it was."""
         if self._stopped_at_ms is None:
             self._stopped_at_ms = now_ms
         members = [self._read(found, now_ms) for found in page]
         claimed = self._ledger.claim([member.claim for member in members])
         routes = [self._route(member, answer, now_ms) for member, answer in zip(members, claimed, strict=True)]
-        outcomes = _Storing(self._queue, routes).outcomes()
-        gone = [] if self.report.dry_run else self._old.remove(page)
+        outcomes = _Storing(self._queue, routes, stays="quarantined" if self.plan.again else "already_there").outcomes()
+        self._queue.forget(self._retired(zip(claimed, outcomes, strict=True)))
+        gone = [] if self.report.dry_run or self.plan.again else self._old.remove(page)
         taken = {found.name for found in gone}
         for route, (outcome, kind, key) in zip(routes, outcomes, strict=True):
             self.report.count(outcome, None if kind is None else _finding(route.member, kind, key))
             if route.member.found.name in taken:
                 self.report.count_taken(key)
 
+    def _retired(self, ended: Iterable[tuple[Claimed, _Ending]]) -> Iterator[str]:
+        """What lies in quarantine and is stored as a payment now."""
+        for claimed, (_, _, key) in ended:
+            first, aside = claimed.first, unreadable_key(claimed.first.name)
+            if key != aside and (self.plan.again or first.again or first.is_unreadable):
+                yield aside
+
     def _read(self, found: Found, now_ms: int) -> _Member:
         fields: dict[str, Any] = {}
         origin = {"from": found.came_from, "number" if found.is_letter else "due_s": found.mark}
-        reading, payment, problem = self.plan.reading, None, ""
+        reading, payment = self.plan.reading, None
+        problems: tuple[str, ...] = ()
         try:
             fields = json_object(found.raw)
             payment = reading.payment(fields, origin)
         except InvalidPayment as error:
-            problem = f"migrated from {found.came_from}: {error}"
+            problems = error.problems
         except RecursionError:
-            problem = f"migrated from {found.came_from}: JSON nested too deeply"
+            problems = ("JSON nested too deeply",)
         claim = Claim(
             name=found.name,
-            key=payment.key if payment else f"unreadable-{found.name}",
+            key=payment.key if payment else unreadable_key(found.name),
             fingerprint=payment.fingerprint.hex() if payment else "",
             source=found.came_from,
             user_id=_short(fields.get(reading.theirs["user_id"])),
             value=_short(fields.get(self.plan.accepted_value)) if self.plan.accepted_value else "",
             at_ms=now_ms,
+            mark=found.mark,
         )
-        return _Member(found, claim, payment, problem, reading.was_attempted(fields))
+        return _Member(found, claim, payment, problems, reading.was_attempted(fields))
 
     def _route(self, member: _Member, claimed: Claimed, now_ms: int) -> _Route:
-        claim = member.claim
+        claim, first = member.claim, claimed.first
         if member.payment is None:
             return _Route(member, Kind.UNREADABLE, claim.key)
-        if claimed.first.key != claim.key:
+        if first.key != claim.key and not first.is_unreadable:
             return _Route(member, Kind.EARLIER_RUN, _further(claim))
         if claimed.owner.partition(" ")[0] != claim.name:
             same = claimed.owner.endswith(claim.fingerprint)
             return _Route(member, Kind.SAME_PAYMENT if same else Kind.CONFLICT, _further(claim))
-        if claimed.first.at_ms < now_ms - self._policy.key_lives_ms:  # Its key may have been forgotten after it was charged.
+        if self._may_be_known(first, now_ms):
             return _Route(member, Kind.EARLIER_RUN, claim.key)
         delay_ms = max(0.0, member.found.due_ms - now_ms)
         kind = self._doubt(member, delay_ms)
         return _Route(member, kind, claim.key, 0 if kind else round(delay_ms))
+
+    def _may_be_known(self, first: Claim, now_ms: int) -> bool:
+        """Whether it may be in the queue under another key, or was charged under its own, which is forgotten since."""
+        # Somebody may have enqueued by hand what went to quarantine. With `again` it is still there.
+        if (first.is_unreadable or first.again) and not self.plan.again:
+            return True
+        return not first.is_unreadable and first.at_ms < now_ms - self._policy.key_lives_ms
 
     def _doubt(self, member: _Member, delay_ms: float) -> Kind | None:
         """Why this member must not be charged without a person's word."""
@@ -290,6 +349,15 @@ class _Queue:
         """Puts bytes into quarantine; tells whether they were not there yet."""
         return self._server.carry(self._operations.refuse(name, raw, reason))
 
+    def quarantined(self, cursor: str) -> Page:
+        """Some of what lies in quarantine; the cursor of the first page is empty."""
+        return self._server.carry(self._operations.page(State.QUARANTINED, cursor))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Removes from quarantine what is stored as a payment."""
+        for key in keys:
+            self._server.carry(self._operations.purge(key))
+
     def waiting(self) -> dict[State, int]:
         """How many payments wait for a person, whoever has put them there."""
         counts = self._server.carry(self._operations.status()).counts
@@ -314,6 +382,12 @@ class _DryQueue(_Queue):
         del raw, reason
         return self._item(name) is None
 
+    def quarantined(self, cursor: str) -> Page:
+        return super().quarantined(cursor) if self._laid_out() else Page((), None)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        pass
+
     def waiting(self) -> dict[State, int]:
         return {}
 
@@ -325,20 +399,30 @@ class _DryQueue(_Queue):
         return Receipt(payment.key, "conflict" if differs else "duplicate", item.state, 0, "")
 
     def _item(self, key: str) -> Item | None:
-        """What is there. A queue that is not there is not asked: that would lay it out."""
+        return self._server.carry(self._operations.inspect(key)) if self._laid_out() else None
+
+    def _laid_out(self) -> bool:
+        """Whether the queue is there. One that is not is not asked: that would lay it out."""
         if self._is_there is None:
             name = f"{{{self._operations.name}}}:shards"
             self._is_there = bool(self._server.carry(patient(lambda: _exists(name), Patience(self._patience_s), "EXISTS")))
-        return self._server.carry(self._operations.inspect(key)) if self._is_there else None
+        return self._is_there
 
 
 _Ending = tuple["Outcome", Kind | None, str]
 
 
 class _Storing:
-    """Stores one page, and tells of each member where it ended, why, and under which key."""
+    """Stores one page, and tells of each member where it ended, why, and under which key.
 
-    def __init__(self, queue: _Queue, routes: list[_Route]) -> None:
+    Args:
+        queue: Where to.
+        routes: Where each member goes.
+        stays: How that is called which goes to quarantine and is there already.
+    """
+
+    def __init__(self, queue: _Queue, routes: list[_Route], *, stays: Outcome) -> None:
+        self._stays: Outcome = stays
         self._queue = queue
         self._routes = routes
         self._endings: dict[int, _Ending] = {}
@@ -387,9 +471,9 @@ class _Storing:
     def _refuse(self, places: list[int]) -> None:
         for place in places:
             member = self._routes[place].member
-            name = f"unreadable-{member.found.name}"
+            name = unreadable_key(member.found.name)
             fresh = self._queue.refuse(name, member.found.raw, member.problem or REASONS[Kind.CONFLICT])
-            self._endings[place] = ("quarantined" if fresh else "already_there", Kind.UNREADABLE, name)
+            self._endings[place] = ("quarantined" if fresh else self._stays, Kind.UNREADABLE, name)
 
 
 def _payment(route: _Route) -> Payment:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from retryqueue.states import State
 
 Outcome = Literal["scheduled", "reconcile", "quarantined", "already_there"]
+# A first page of which more than this part cannot be read is no damage, but wrong options.
+MOST_UNREADABLE = 0.5
+MOST_REASONS = 5
 OUTCOMES: tuple[Outcome, ...] = ("scheduled", "reconcile", "quarantined", "already_there")
 # Of each list. Everything in `findings` lies in the queue as well, with its reason; the counts are always complete.
 MOST_FINDINGS = 1_000
@@ -83,6 +86,37 @@ class Suspect:
     members: int
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A first look at a sorted set or a list, before anything is moved.
+
+    Attributes:
+        source: Its name; empty if there is nothing in it.
+        read: How many members were read; up to 100.
+        unreadable: How many of them are no payments.
+        reasons: What is wrong with them, and how often.
+    """
+
+    source: str
+    read: int
+    unreadable: int
+    reasons: Counter[str]
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether so much cannot be read that the options are wrong rather than the members."""
+        return self.unreadable > MOST_UNREADABLE * self.read
+
+    def lines(self) -> list[str]:
+        """What it has found, for people."""
+        most = self.reasons.most_common(MOST_REASONS)
+        return [
+            f"{self.unreadable} of the first {_counted(self.read, 'member')} of {self.source} cannot be read as payments",
+            *(f"  {_times(count)}: {reason}" for reason, count in most),
+            *_more(len(self.reasons) - len(most)),
+        ]
+
+
 @dataclass(slots=True)
 class Report:
     """What was done so far.
@@ -106,6 +140,8 @@ class Report:
         accepted_keys: How many idempotency keys of the old queue were counted; none if none were looked for.
         unattributed_keys: How many of them do not say whom or what they stand for.
         suspects: What may be lost.
+        again: Whether quarantine was read again, and not the sorted set and the list.
+        forgotten: How many of their members stay in quarantine because it is not known any more when they are due.
     """
 
     queue: str
@@ -125,13 +161,17 @@ class Report:
     accepted_keys: int | None = None
     unattributed_keys: int = 0
     suspects: list[Suspect] = field(default_factory=list[Suspect])
+    again: bool = False
+    forgotten: int = 0
 
     @property
     def needs_a_person(self) -> bool:
         """Whether there is anything to look at."""
         waiting = self.outcomes["reconcile"] or self.outcomes["quarantined"] or sum(self.waiting.values())
         left = self.left and not self.dry_run
-        return bool(waiting or left or self.taken_count or self.suspects or self.unattributed_keys or not self.found)
+        return bool(
+            waiting or left or self.forgotten or self.taken_count or self.suspects or self.unattributed_keys or not self.found
+        )
 
     def count(self, outcome: Outcome, finding: Finding | None) -> None:
         """Counts one member."""
@@ -156,6 +196,7 @@ class Report:
             "source": self.source,
             "dead_letters": self.dead_letters,
             "dry_run": self.dry_run,
+            "again": self.again,
             "finished": self.finished,
             "source_found": self.found,
             "counts": {"read": self.read, **{outcome: self.outcomes[outcome] for outcome in OUTCOMES}, "left": self.left},
@@ -164,6 +205,7 @@ class Report:
             "kinds": {str(kind): count for kind, count in sorted(self.kinds.items())},
             "findings": [_without_empty(finding) for finding in self.findings],
             "taken_by_others": {"count": self.taken_count, "keys": self.taken},
+            "forgotten": self.forgotten,
             "accepted": self._accepted_fields(),
         }
 
@@ -173,13 +215,15 @@ class Report:
             self._headline(),
             *(f"{name:19} {count:>12,}" for name, count in self._counts().items()),
             *self._missing_lines(),
+            *self._again_lines(),
             *self._finding_lines(),
             *self._taken_lines(),
             *self._suspect_lines(),
         ]
 
     def _headline(self) -> str:
-        done = "would be migrated (dry run, nothing was changed)" if self.dry_run else "migrated"
+        what = "what lies in quarantine " if self.again else ""
+        done = f"{what}would be migrated (dry run, nothing was changed)" if self.dry_run else f"{what}migrated"
         stopped = "" if self.finished else "; NOT FINISHED, run it again with the same options"
         return f"{self.source} -> queue {self.queue}: {done}{stopped}"
 
@@ -194,6 +238,17 @@ class Report:
             return []
         return [f"there is no sorted set {self.source}, and none of this name was migrated before: is the name right?"]
 
+    def _again_lines(self) -> list[str]:
+        """How to go on with what is in quarantine."""
+        lines: list[str] = []
+        if self.kinds[Kind.UNREADABLE] and not self.dry_run:
+            lines.append("what cannot be read lies in quarantine; --again reads it from there, with other options")
+        if self.forgotten:
+            stay = "stays in quarantine: it is not known any more when it is due"
+            many = "stay in quarantine: it is not known any more when they are due"
+            lines.append(f"{self.forgotten:,} {stay if self.forgotten == 1 else many}; enqueue by hand")
+        return lines
+
     def _finding_lines(self) -> list[str]:
         lines: list[str] = []
         for kind, count in sorted(self.kinds.items()):
@@ -206,9 +261,11 @@ class Report:
     def _taken_lines(self) -> list[str]:
         if not self.taken_count:
             return []
+        one = self.taken_count == 1
         head = (
-            f"{self.taken_count:,} were removed by somebody else after they were stored: an old worker is still running and "
-            "may have charged them (or the connection broke at that moment); ask the provider"
+            f"{self.taken_count:,} {'was' if one else 'were'} removed by somebody else after being stored: an old worker is "
+            f"still running and may have charged {'it' if one else 'them'} (or the connection broke at that moment); ask the "
+            "provider"
         )
         shown = self.taken[:MOST_LINES]
         return [head, *(f"  {key}" for key in shown), *_more(self.taken_count - len(shown))]
@@ -216,16 +273,17 @@ class Report:
     def _suspect_lines(self) -> list[str]:
         if self.accepted_keys is None:
             return []
-        lines = [f"{self.accepted_keys:,} idempotency {'key' if self.accepted_keys == 1 else 'keys'} of the old queue counted"]
+        lines = [f"{_counted(self.accepted_keys, 'idempotency key')} of the old queue counted"]
         if self.unattributed_keys:
-            lines.append(f"{self.unattributed_keys:,} of them do not say for whom they were accepted")
+            say = "does not say for whom it was" if self.unattributed_keys == 1 else "do not say for whom they were"
+            lines.append(f"{self.unattributed_keys:,} of them {say} accepted")
         if self.suspects:
             lines.append(
                 f"suspected lost, {len(self.suspects):,}: accepted more often than there are members; either worked off and "
                 "removed by an old worker, or swallowed by a member of the same bytes; ask the provider"
             )
         shown = self.suspects[:MOST_LINES]
-        lines += [f"  {item.subject}: accepted {_times(item.accepted)}, {_members(item.members)}" for item in shown]
+        lines += [f"  {item.subject}: accepted {_times(item.accepted)}, {_counted(item.members, 'member')}" for item in shown]
         return lines + _more(len(self.suspects) - len(shown))
 
     def _accepted_fields(self) -> dict[str, Any] | None:
@@ -252,8 +310,8 @@ def _more(count: int) -> list[str]:
 
 
 def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+    return "once" if count == 1 else f"{count:,} times"
 
 
-def _members(count: int) -> str:
-    return f"{count} member{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

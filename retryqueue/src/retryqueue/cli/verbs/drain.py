@@ -70,7 +70,7 @@ def _waited(queue: RetryQueue, timeout_s: float, console: Console) -> int:
 
 
 def _held(status: Status) -> str:
-    end = f"the next lease end is {relative(status.next_lease_end_ms, status.now_ms)}"
+    end = f"next lease end: {relative(status.next_lease_end_ms, status.now_ms)}"
     held = f"{showing.counted(status.counts[State.LEASED], 'payment')} still leased ({end})"
     if workers_seen(status) or status.next_lease_end_ms is None or status.next_lease_end_ms > status.now_ms:
         return held

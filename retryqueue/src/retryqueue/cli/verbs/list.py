@@ -1,7 +1,7 @@
 """Lists the payments in one state, one on each line; of each shard those first that are due or have been there longest.
 
 scheduled    waits for its next attempt, or until it is due
-leased       a worker has it; when the lease ends unanswered, another one does
+leased       a worker has it; when the lease ends unanswered, another one gets it
 succeeded    was charged; its key is remembered for a while, so that a repeat is not charged
 dead         was not charged, and is tried no more: `requeue` schedules it again, `purge` forgets it
 reconcile    may have been charged: ask the provider, then tell `reconcile`

@@ -2,9 +2,10 @@
 
 Stop the old producers and workers first. Members that may have been charged by an old worker, that name the same payment as
 another one, and that cannot be read, are set aside for a person; the report tells which. It may be stopped at any moment and
-run again with the same options.
+run again with the same options. What went to quarantine because of wrong options is read once more with --again.
 
-Exit codes: 0 nothing needs a person, 1 something does, 3 a server did not answer; then what is reported was done.
+Exit codes: 0 nothing needs a person; 1 something does; 2 wrong options, such as those with which most members cannot be read,
+and nothing was moved; 3 a server did not answer, and what is reported was done.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HELP = "empty the sorted set of another queue into this one"
 _TELLS_EVERY_S = 2.0
 _EXIT_NO, _EXIT_UNKNOWN = 1, 3
+_GO_ON = "correct the options and look without --yes; --accept-unreadable moves all the same, these to quarantine"
 _DOUBTFUL = ("reconcile", "schedule")
 
 
@@ -39,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="KEY", help="the sorted set: JSON objects by their due time in seconds since 1970")
     parser.add_argument("--yes", action="store_true", help="migrate; otherwise it is a dry run")
     parser.add_argument("--dry-run", action="store_true", help="only look, which is what happens without --yes")
+    parser.add_argument("--accept-unreadable", action="store_true", help="migrate though most members go to quarantine")
+    parser.add_argument("--again", action="store_true", help="read what earlier migrations put into quarantine once more")
     parser.add_argument("--from", dest="old_server", metavar="URL", help="the old queue's server, if it is another one")
     parser.add_argument("--dead-letters", metavar="KEY", help="a list of dead letters, to migrate to reconcile")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print the report (default: text)")
@@ -106,6 +110,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Migrates, or looks, and prints the report."""
     with _opened(arguments, _Progress(console)) as migration:
         try:
+            refusal = _refusal(migration, arguments)
             report = migration.run()
         except ValueError as error:
             raise UsageError(safe(str(error))) from None
@@ -114,8 +119,22 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             raise
     _print(report, arguments.format, console)
     if report.dry_run:
-        console.note("dry run: nothing was changed; --yes migrates")
+        console.note(f"dry run: nothing was changed; --yes {f'would refuse: {refusal}' if refusal else 'migrates'}")
     return _EXIT_NO if report.needs_a_person else 0
+
+
+def _refusal(migration: Migration, arguments: argparse.Namespace) -> str:
+    """Why --yes moves nothing, on several lines; empty if it does. --again needs no such look: nothing can be lost by it.
+
+    Raises:
+        UsageError: Instead, with --yes.
+    """
+    looks = [] if arguments.again or arguments.accept_unreadable else migration.looks()
+    bad = [safe(line) for look in looks if look.is_bad for line in look.lines()]
+    text = "\n".join([*bad, _GO_ON]) if bad else ""
+    if bad and arguments.yes:
+        raise UsageError(f"nothing was moved: {text}")
+    return text
 
 
 def _opened(arguments: argparse.Namespace, progress: Callable[[Report], None]) -> Migration:
@@ -159,6 +178,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         stopped_at_ms=arguments.workers_stopped_at,
         accepted=arguments.accepted,
         accepted_value=arguments.accepted_value,
+        again=arguments.again,
     )
 
 

@@ -69,9 +69,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from retryqueue.worker import Worker  # noqa: PLC0415 - not needed for the help.
 
     level = logging.WARNING if console.quiet else logging.INFO
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_news)
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_news)
+    logging.basicConfig(level=level, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     address, policy = connection.address(arguments), policy_options.policy_of(arguments)
     if arguments.concurrency < 1:
         raise UsageError("--concurrency must be at least 1")
