@@ -23,6 +23,7 @@ from retryqueue.cli.main import main
 from retryqueue.migration import Migration, Plan, Reading, moving
 from retryqueue.migration.foreign_payment import json_object
 from retryqueue.migration.foreign_queue import ForeignQueue, Found
+from retryqueue.migration.ledger import Ledger as Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -877,9 +878,9 @@ class TestCommand:
         assert "\x1b" not in said
 
 
-def incident(user: str = "u1", **changed: object) -> dict[str, Any]:
+def incident(who: str = "u1", **changed: object) -> dict[str, Any]:
     """A payment as the incident's service gave it to its queue: in major units, and without an order."""
-    usual = {"retry_count": 0, "user_id": user, "amount": 49.99, "currency": "EUR", "payment_method_id": "pm_1"}
+    usual = {"retry_count": 0, "user_id": who, "amount": 49.99, "currency": "EUR", "payment_method_id": "pm_1"}
     return {**usual, **changed}
 
 
@@ -1007,12 +1008,17 @@ class TestAgain:
     def test_a_dry_run_foretells_it_and_changes_nothing(self, server: RedisServer, client: redis.Redis) -> None:
         add(client, *(incident(f"u{number % 90}", trace_id=str(number)) for number in range(130)), b"5")
         migrate(server, Plan(source=SET))
-        before = {key: client.dump(key) for key in client.scan_iter()}
+        before = self._everything(client)
         foretold = migrate(server, self.AGAIN, dry_run=True)
-        assert {key: client.dump(key) for key in client.scan_iter()} == before
+        assert self._everything(client) == before
         done = migrate(server, self.AGAIN)
         assert [foretold.outcomes, foretold.kinds] == [done.outcomes, done.kinds]
         assert ends(migrate(server, self.AGAIN)) == {"quarantined": 1}
+
+    def _everything(self, client: redis.Redis) -> dict[bytes, object]:
+        """All keys; of a hash what is in it, since reading may change the order in which the server keeps it."""
+        keys = list(client.scan_iter())
+        return {key: client.hgetall(key) if client.type(key) == b"hash" else client.dump(key) for key in keys}
 
     def test_a_dry_run_on_a_server_without_the_queue_makes_none(self, server: RedisServer, client: redis.Redis) -> None:
         assert migrate(server, self.AGAIN, dry_run=True).read == 0
@@ -1071,6 +1077,19 @@ class TestAgain:
             time.sleep(chance.uniform(0, 0.06))
             process.kill()
             return int("done" not in process.stdout.read())
+
+    def test_after_days_what_can_be_read_now_is_as_new(
+        self, server: RedisServer, client: redis.Redis, queue: RetryQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add(client, incident(), due_in_s=20 * 86_400)
+        migrate(server, Plan(source=SET))
+        known, later_ms = Memory.known, Policy().key_lives_ms + 1000
+        monkeypatch.setattr(
+            Memory, "known", lambda ledger, names: (known(ledger, names)[0] + later_ms, known(ledger, names)[1])
+        )
+        report = migrate(server, self.AGAIN, policy=Policy(longest_delay_ms=21 * 86_400_000))
+        assert ends(report) == {"scheduled": 1}
+        assert queue.status().counts[State.QUARANTINED] == 0
 
     def test_what_is_stored_and_not_yet_purged_is_not_stored_twice(
         self, server: RedisServer, client: redis.Redis, queue: RetryQueue, monkeypatch: pytest.MonkeyPatch

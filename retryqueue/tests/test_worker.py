@@ -808,13 +808,16 @@ def test_a_worker_serves_in_a_loop_that_has_other_work_and_leaves_a_given_client
     assert asyncio.run(main()) is True
 
 
-def test_a_worker_whose_task_is_cancelled_leaves_its_payments_to_their_leases(server: RedisServer, queue: RetryQueue) -> None:
+def test_a_worker_whose_task_is_cancelled_twice_leaves_its_payments_to_their_leases(server: RedisServer, queue: RetryQueue) -> None:
     diary = Diary()
 
     async def main() -> None:
         worker = Worker(server.url, charging("asyncio", diary, takes_s=30), policy=FAST, durability="ignore")
         serving = asyncio.create_task(worker.serve())
         await asyncio.to_thread(until, lambda: counts(queue) == {State.LEASED: 2})
+        serving.cancel()
+        await asyncio.sleep(0.1)
+        assert not serving.done()
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
