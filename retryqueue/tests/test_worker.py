@@ -808,7 +808,9 @@ def test_a_worker_serves_in_a_loop_that_has_other_work_and_leaves_a_given_client
     assert asyncio.run(main()) is True
 
 
-def test_a_worker_whose_task_is_cancelled_twice_leaves_its_payments_to_their_leases(server: RedisServer, queue: RetryQueue) -> None:
+def test_a_worker_whose_task_is_cancelled_twice_leaves_its_payments_to_their_leases(
+    server: RedisServer, queue: RetryQueue
+) -> None:
     diary = Diary()
 
     async def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from retryqueue import protocol, scripts
@@ -111,8 +110,8 @@ class Operations:
         dialect = yield from self.open()
         return [Shard(self.name, number) for number in range(dialect.shards)]
 
-    def entry(self, payment: Payment, delay_ms: int, deadline_ms: int | None) -> Entry:
-        """The payment with its times, if they are ones.
+    def entries(self, payments: Iterable[Payment], delay_ms: int, deadline_ms: int | None) -> list[Entry]:
+        """The payments with their times, if they are ones.
 
         Raises:
             InvalidPayment: If the delay is longer than the policy allows, or the deadline not after it.
@@ -130,7 +129,7 @@ class Operations:
             )
         if problems:
             raise InvalidPayment(problems)
-        return Entry(payment, delay_ms, deadline_ms)
+        return [Entry(payment, delay_ms, deadline_ms) for payment in payments]
 
     def enqueue(self, shard: Shard, entries: Sequence[Entry]) -> Talk[list[Receipt]]:
         """Stores a script's worth of payments of one shard."""
@@ -142,7 +141,7 @@ class Operations:
 
     def hold(self, payments: Sequence[Payment], reason: str) -> Talk[list[Receipt]]:
         """Stores any number of payments for a person to decide about; answers each in its place."""
-        answers: list[tuple[list[int], list[Receipt]]] = []
+        answers: list[tuple[Sequence[int], list[Receipt]]] = []
         for shard, places in (yield from self.batches([payment.key for payment in payments])):
             call = protocol.hold(shard, [payments[place] for place in places], reason)
             answers.append((places, (yield from self.ask(call))))
@@ -218,12 +217,13 @@ class Operations:
         for shard in (yield from self.shards()):
             yield from self.ask(protocol.pause(shard, paused=paused))
 
-    def batches(self, keys: Sequence[str]) -> Talk[list[tuple[Shard, list[int]]]]:
+    def batches(self, keys: Sequence[str]) -> Talk[list[tuple[Shard, Sequence[int]]]]:
         """The places of the keys, by shard and in scripts' worths."""
         shards = yield from self.shards()
-        by_shard: dict[Shard, list[int]] = defaultdict(list)
-        for place, key in enumerate(keys):
-            by_shard[shards[shard_of(key, len(shards))]].append(place)
+        by_shard: dict[Shard, Sequence[int]] = {shards[0]: range(len(keys))}
+        if len(shards) > 1:
+            numbers = [shard_of(key, len(shards)) for key in keys]
+            by_shard = {shard: [place for place, number in enumerate(numbers) if number == shard.number] for shard in shards}
         return [
             (shard, places[start : start + MOST_PER_CALL])
             for shard, places in by_shard.items()

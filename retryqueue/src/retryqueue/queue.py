@@ -16,7 +16,7 @@ from retryqueue.policy import Policy
 from retryqueue.server import CONNECTIONS, AsyncServer, Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from retryqueue.address import AsyncClient, BlockingClient
     from retryqueue.conversation import Dangers, Durability
@@ -84,7 +84,7 @@ class RetryQueue:
             InvalidPayment: If the times are none.
             QueueUnavailable: If Redis did not answer. It may have stored the payment; enqueue it again.
         """
-        entry = self.operations.entry(payment, delay_ms, deadline_ms)
+        (entry,) = self.operations.entries([payment], delay_ms, deadline_ms)
         shard = self._server.carry(self.operations.shard(payment.key))
         return accepted(self._coalescer(shard).ask(entry))
 
@@ -96,10 +96,10 @@ class RetryQueue:
         Raises:
             InvalidPayment, QueueUnavailable: As `enqueue`.
         """
-        entries = [self.operations.entry(payment, delay_ms, deadline_ms) for payment in payments]
+        entries = self.operations.entries(payments, delay_ms, deadline_ms)
         batches = self._server.carry(self.operations.batches([entry.payment.key for entry in entries]))
 
-        def send(batch: tuple[Shard, list[int]]) -> tuple[list[int], list[Receipt]]:
+        def send(batch: tuple[Shard, Sequence[int]]) -> tuple[Sequence[int], list[Receipt]]:
             shard, places = batch
             return places, self._server.carry(self.operations.enqueue(shard, [entries[place] for place in places]))
 
@@ -230,7 +230,7 @@ class AsyncRetryQueue:
 
     async def enqueue(self, payment: Payment, *, delay_ms: int = 0, deadline_ms: int | None = None) -> Receipt:
         """Stores a payment, once; see `RetryQueue.enqueue`. Tasks that enqueue at the same moment share calls."""
-        entry = self.operations.entry(payment, delay_ms, deadline_ms)
+        (entry,) = self.operations.entries([payment], delay_ms, deadline_ms)
         shard = await self._server.carry(self.operations.shard(payment.key))
         return accepted(await self._coalescer(shard).ask(entry))
 
@@ -238,11 +238,11 @@ class AsyncRetryQueue:
         self, payments: Iterable[Payment], *, delay_ms: int = 0, deadline_ms: int | None = None
     ) -> list[Receipt]:
         """Stores any number of payments; see `RetryQueue.enqueue_many`."""
-        entries = [self.operations.entry(payment, delay_ms, deadline_ms) for payment in payments]
+        entries = self.operations.entries(payments, delay_ms, deadline_ms)
         batches = await self._server.carry(self.operations.batches([entry.payment.key for entry in entries]))
         in_flight = asyncio.Semaphore(IN_FLIGHT)
 
-        async def send(shard: Shard, places: list[int]) -> tuple[list[int], list[Receipt]]:
+        async def send(shard: Shard, places: Sequence[int]) -> tuple[Sequence[int], list[Receipt]]:
             async with in_flight:
                 return places, await self._server.carry(self.operations.enqueue(shard, [entries[place] for place in places]))
 
