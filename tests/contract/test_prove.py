@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.cli.main import main
+from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import Contract, contract
 from interlock.prove.effect import Effect
@@ -136,6 +137,85 @@ def test_a_module_that_is_not_deterministic_is_unknown(queues: Any) -> None:
         Verdict.UNKNOWN,
         "the same order of effects did not lead to the same effects: the module is not deterministic",
     )
+
+
+def nothing_to_break(world: World) -> None:
+    world.run(lambda: None)
+
+
+def nothing_to_run(world: World) -> None:
+    world.check(world.provider("http://pay.example/").charged_at_most_once("p1"))
+
+
+def wrong_mood(world: World) -> None:
+    world.provider("http://pay.example/", moods=("decline",))
+
+
+def broken(_: World) -> None:
+    raise KeyError("p1")
+
+
+def fails_before(world: World) -> None:
+    world.check(world.provider("http://pay.example/").charged_at_most_once("p1"))
+    world.given(lambda: int("none"))
+    world.run(lambda: None)
+
+
+@pytest.mark.usefixtures("queues")
+@pytest.mark.parametrize(
+    ("arrange", "message"),
+    [
+        (nothing_to_break, "nothing could break it"),
+        (nothing_to_run, "has no world.run"),
+        (wrong_mood, "did you mean 'declines'"),
+        (broken, "broken raises KeyError"),
+        (fails_before, "world.given fails: ValueError"),
+    ],
+)
+def test_a_contract_that_says_nothing_is_a_usage_error_and_no_pass(arrange: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        prove(contract()(arrange))
+
+
+@pytest.mark.parametrize(("workers", "faults"), [(0, 1), (2, 2), (2, -1)])
+def test_numbers_that_are_not_tried_are_refused(workers: int, faults: int) -> None:
+    with pytest.raises(UsageError, match="@contract"):
+        contract(workers=workers, faults=faults)
+
+
+def test_a_task_that_always_fails_is_unknown_though_nothing_was_charged_twice(queues: Any) -> None:
+    @contract()
+    def never_twice(world: World) -> None:
+        bank = world.provider(queues.PROVIDER)
+        world.run(lambda: int("none"))
+        world.check(bank.charged_at_most_once("p1"))
+
+    proof = prove(never_twice)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert "the task fails by itself: ValueError" in proof.reason
+
+
+def test_leases_end_while_a_worker_sleeps(queues: Any) -> None:
+    seen: list[object] = []
+
+    @contract(workers=1, faults=0)
+    def outlives_its_lease(world: World) -> None:
+        bank = world.provider(queues.PROVIDER)
+
+        def task() -> None:
+            client = queues.Right(world.redis_url).redis
+            client.set("lease", "1", px=30_000)
+            time.sleep(31)
+            seen.append(client.get("lease"))
+
+        world.run(task)
+        world.check(bank.charged_at_most_once("p1"))
+
+    prove(outlives_its_lease)
+
+    assert seen
+    assert set(seen) == {None}
 
 
 def test_a_budget_that_is_used_up_is_unknown(queues: Any) -> None:

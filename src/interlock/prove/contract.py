@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interlock.core.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,5 +39,12 @@ def contract(*, workers: int = 2, faults: int = 1) -> Callable[[Callable[[World]
     Args:
         workers: How many workers there are.
         faults: How many faults may strike one schedule: 0 or 1.
+
+    Raises:
+        UsageError: If they are other numbers.
     """
+    if workers < 1 or faults not in {0, 1}:
+        raise UsageError(
+            f"@contract: found workers={workers} and faults={faults}, expected at least one worker, and 0 or 1 faults"
+        )
     return lambda arrange: Contract(arrange, workers, faults)

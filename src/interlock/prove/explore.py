@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from interlock.core.errors import InterlockError, UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Uncontrolled
@@ -95,6 +96,7 @@ def prove(contract: Contract, *, budget_s: float = BUDGET_S) -> Proof:
 
     Raises:
         WorldError: If there is no Redis to run them on.
+        UsageError: If the contract cannot be set up, or holds nothing that could break.
     """
     proof, began = Proof(contract.name), time.monotonic()
     stage = _Stage()
@@ -163,7 +165,7 @@ class _Explorer:
     ) -> Violation | None:
         """Runs one schedule."""
         self.redis.clear()
-        run = Run(lambda ready: ready[0])
+        run = Run(lambda ready: ready[0], time_passes=self.redis.pass_time)
         world = self._arranged(run, mood)
         with self._on_stage(world, run):
             run.go(world.setup)
@@ -188,14 +190,24 @@ class _Explorer:
         run.choose, run.plan = (lambda ready: ready[0]), {}
         for _ in range(times):
             run.now_s += every_s
-            self.redis.pass_time(every_s)
+            run.time_passes(every_s)
             assert task is not None  # noqa: S101 - `_arranged` has looked.
             run.limit = len(run.steps) + run.limit
             run.go([task])
+            if (error := run.workers[-1].error) is not None:  # Nothing was done to this worker.
+                raise Uncontrolled(f"the task fails by itself: {type(error).__name__}: {error}")
 
     def _arranged(self, run: Run, mood: str) -> World:
         world = World(run, self.redis, mood)
-        self.contract.arrange(world)
+        try:
+            self.contract.arrange(world)
+        except InterlockError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{self.contract.name} raises {type(error).__name__}: {error}") from error
+        if world.task is None or not world.invariants:
+            missing = "world.run(...)" if world.task is None else "world.check(...): nothing could break it"
+            raise UsageError(f"{self.contract.name} has no {missing}")
         return world
 
     @contextmanager
@@ -211,4 +223,4 @@ class _Explorer:
 def _check_setup(run: Run) -> None:
     for worker in run.workers:
         if worker.error is not None:
-            raise worker.error
+            raise UsageError(f"world.given fails: {type(worker.error).__name__}: {worker.error}") from worker.error

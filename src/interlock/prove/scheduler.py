@@ -100,6 +100,7 @@ class Run:
         plan: The faults to place: (worker, its n-th effect from 0) to fault.
         seed: Of the workers' randomness; each worker gets its own.
         limit: How many effects there may be.
+        time_passes: Is told of virtual seconds that have passed, so that what expires elsewhere does.
 
     Attributes:
         now_s: Virtual time, from the run's beginning.
@@ -113,6 +114,7 @@ class Run:
     plan: Mapping[tuple[int, int], Fault] = field(default_factory=dict[tuple[int, int], Fault])
     seed: int = 0
     limit: int = 400
+    time_passes: Callable[[float], None] = lambda _: None
     now_s: float = 0.0
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
@@ -221,7 +223,8 @@ class Run:
         waiting = [worker.wakes_at_s for worker in own if not worker.is_over and worker.wakes_at_s is not None]
         if not waiting:
             raise Stuck("every worker waits for another")
-        self.now_s = min(waiting)
+        passed_s, self.now_s = min(waiting) - self.now_s, min(waiting)
+        self.time_passes(passed_s)
 
     def _resume(self, worker: Worker) -> None:
         """Lets a worker run up to its next effect, with its own randomness."""

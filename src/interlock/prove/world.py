@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, nearest
 from interlock.prove.wire.http_wire import HttpWire
 from interlock.prove.wire.redis_wire import RedisWire
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+MOODS = ("ok", "declines", "declines once")
 REDIS_HOST = "redis.interlock"
 _PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "reference")
 
@@ -152,6 +153,9 @@ class World:
         host = urlsplit(url).hostname
         if host is None:
             raise UsageError(f"no address of a provider: {url!r}")
+        for mood in moods or ("",):
+            if mood not in MOODS:
+                raise UsageError(f"no mood of a provider: {mood!r}; {nearest(mood, MOODS)}")
         self.moods = moods
         provider = Provider(self._mood, payment_of)
         self._hosts[host] = provider
