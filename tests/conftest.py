@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = Path(interlock.__file__).resolve().parent.parent
+
+# Started in the background by a shell, the tests would ignore Ctrl-C, and so would every program that they stop with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("every change", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=5000)  # For a night: --hypothesis-profile=search.

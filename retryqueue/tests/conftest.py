@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,11 @@ from retryqueue import Payment, RetryQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# Started in the background by a shell, the tests would ignore Ctrl-C, and so would every program that they stop with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=sorted(binaries()) or ["none"])
