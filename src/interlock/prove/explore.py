@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from interlock.prove.contract import Contract
+    from interlock.prove.effect import Effect
     from interlock.prove.scheduler import Fault, Step, Worker
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
@@ -121,7 +122,7 @@ class _Explorer:
     stage: _Stage
     proof: Proof
     ends_at: float
-    most_effects: dict[int, int] = field(default_factory=dict[int, int])
+    seen: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
 
     def explore(self) -> None:
         moods = self._moods()
@@ -141,10 +142,9 @@ class _Explorer:
         return self._arranged(Run(lambda ready: ready[0]), "ok").moods
 
     def _single_faults(self) -> Iterator[Mapping[tuple[int, int], Fault]]:
-        for worker, effects in sorted(self.most_effects.items()):
-            for place in range(effects):
-                for fault in every_fault():
-                    yield {(worker, place): fault}
+        for place, effects in sorted(self.seen.items()):
+            for fault in dict.fromkeys(fault for effect in effects for fault in every_fault(effect)):
+                yield {place: fault}
 
     def _all(self, mood: str, plan: Mapping[tuple[int, int], Fault], preemptions: int | None) -> bool:
         """Runs every schedule with these faults; tells whether one broke the contract."""
@@ -174,8 +174,9 @@ class _Explorer:
             run.choose, run.plan = choose, {(worker + first, place): fault for (worker, place), fault in plan.items()}
             assert world.task is not None  # noqa: S101 - `_arranged` has looked.
             run.go([world.task] * self.contract.workers)
-            for worker in run.workers[first:]:
-                self.most_effects[worker.index - first] = max(self.most_effects.get(worker.index - first, 0), worker.done)
+            for (worker, place), effect in run.places.items():
+                if worker >= first:
+                    self.seen.setdefault((worker - first, place), {})[effect] = None
             before_recovery = len(run.steps)
             self._recover(run, world)
         if run.lost:

@@ -36,7 +36,10 @@ class Stuck(Exception):  # noqa: N818 - the state of a run, not a mistake of a p
 class Fault(Protocol):
     """What goes wrong at one effect; see `faults`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What people call it, its figures included: `delay 31 s`."""
+        ...
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:
         """Carries the effect out in the faulty way."""
@@ -52,6 +55,7 @@ class Worker:
         name: What people call it: A, B, ...
         effect: What it will do next; none while it is running or done.
         wakes_at_s: Until when it waits, in virtual time.
+        until: What it waits for, if not for time alone: it can go on as soon as this holds.
         done: How many effects it has carried out.
         error: What it raised, if it did.
         has_crashed: Whether a fault has killed it.
@@ -63,6 +67,7 @@ class Worker:
     greenlet: greenlet.greenlet | None = None
     effect: Effect | None = None
     wakes_at_s: float | None = None
+    until: Callable[[], bool] | None = None
     done: int = 0
     error: BaseException | None = None
     has_crashed: bool = False
@@ -108,6 +113,7 @@ class Run:
         workers: Everybody who takes part, or has.
         lost: Why this run says nothing, if control was lost.
         struck: The places at which a fault of the plan has struck.
+        places: What was done at each place: (worker, its n-th effect from 0).
     """
 
     choose: Choose
@@ -120,6 +126,7 @@ class Run:
     workers: list[Worker] = field(default_factory=list[Worker])
     lost: str = ""
     struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
     _hub: greenlet.greenlet | None = None
     _doing: tuple[Effect, Fault | None] | None = None
 
@@ -137,13 +144,29 @@ class Run:
         while any(not worker.is_over for worker in own):
             self._advance(own)
 
-    def effect(self, effect: Effect, perform: Callable[[], Any], answer: Callable[[Any], str]) -> Any:
-        """Carries an effect out when it is this worker's turn. Called by what catches effects, inside a worker."""
+    def effect(
+        self,
+        effect: Effect,
+        perform: Callable[[], Any],
+        answer: Callable[[Any], str],
+        *,
+        until: Callable[[], bool] | None = None,
+    ) -> Any:
+        """Carries an effect out when it is this worker's turn. Called by what catches effects, inside a worker.
+
+        Args:
+            effect: What it is.
+            perform: Does it.
+            answer: Tells for people what came of it.
+            until: Whether it can be done yet, such as a pop that waits for an item; asked before each choice.
+        """
         worker = self.current()
         if worker.has_crashed:
             raise Crashed
+        worker.until = until
         self._park(worker, effect)
         place = (worker.index, worker.done)
+        self.places[place] = effect
         worker.done += 1
         fault = self.plan.get(place)
         self._doing = (effect, fault)
@@ -164,12 +187,13 @@ class Run:
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer))
 
-    def wait(self, seconds: float, effect: Effect) -> None:
-        """Lets virtual time pass for this worker."""
+    def wait(self, seconds: float | None, effect: Effect, *, until: Callable[[], bool] | None = None) -> None:
+        """Lets virtual time pass for this worker; or waits until something holds, for so long at most, or however long."""
         worker = self.current()
         if worker.has_crashed:
             raise Crashed
-        worker.wakes_at_s = self.now_s + max(0.0, seconds)
+        worker.wakes_at_s = None if seconds is None else self.now_s + max(0.0, seconds)
+        worker.until = until
         self._park(worker, effect)
 
     def crash(self, worker: Worker) -> None:
@@ -216,7 +240,7 @@ class Run:
     def _advance(self, own: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:
             raise Stuck(f"no end within {self.limit} effects")
-        ready = [worker for worker in own if not worker.is_over and (worker.wakes_at_s or 0.0) <= self.now_s]
+        ready = [worker for worker in own if not worker.is_over and self._can_go_on(worker)]
         if ready:
             self._resume(self.choose(ready))
             return
@@ -226,9 +250,14 @@ class Run:
         passed_s, self.now_s = min(waiting) - self.now_s, min(waiting)
         self.time_passes(passed_s)
 
+    def _can_go_on(self, worker: Worker) -> bool:
+        if worker.wakes_at_s is not None and worker.wakes_at_s <= self.now_s:
+            return True
+        return worker.until() if worker.until is not None else worker.wakes_at_s is None
+
     def _resume(self, worker: Worker) -> None:
         """Lets a worker run up to its next effect, with its own randomness."""
-        worker.effect, worker.wakes_at_s = None, None
+        worker.effect, worker.wakes_at_s, worker.until = None, None, None
         random.setstate(worker.chance)  # type: ignore[arg-type]
         assert worker.greenlet is not None  # noqa: S101 - it was started.
         worker.greenlet.switch()

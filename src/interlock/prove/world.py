@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from interlock.core.errors import UsageError, nearest
+from interlock.prove.provider import MOODS, Provider
 from interlock.prove.wire.http_wire import HttpWire
 from interlock.prove.wire.redis_wire import RedisWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interlock.prove.invariant import Invariant
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.http_wire import Request
     from interlock.prove.wire.redis_server import RedisServer
@@ -23,90 +23,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-MOODS = ("ok", "declines", "declines once")
 REDIS_HOST = "redis.interlock"
-_PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "reference")
-
-
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """Something that must hold at the end.
-
-    Attributes:
-        says: What must hold, for people.
-        broken: Tells how it does not, or nothing.
-    """
-
-    says: str
-    broken: Callable[[], str | None]
-
-
-@dataclass(slots=True)
-class Provider:
-    """A payment provider with a ledger: the truth outside of the module.
-
-    It honours idempotency keys as the real ones do: the same key is answered as it was the first time.
-
-    Attributes:
-        mood: `ok` charges; `declines` never does; `declines once` declines each payment's first request.
-        charges: The payment of each charge, in the order in which they were made.
-    """
-
-    mood: str = "ok"
-    payment_of: Callable[[Request], str] | None = None
-    charges: list[str] = field(default_factory=list[str])
-    asked: Counter[str] = field(default_factory=Counter[str])
-    _answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict[str, tuple[int, dict[str, Any]]])
-
-    def answer(self, request: Request) -> tuple[int, dict[str, Any]]:
-        """Charges, or does not."""
-        key = request.headers.get("idempotency-key")
-        if key is not None and key in self._answers:
-            return self._answers[key]
-        answer = self._decided(self._payment(request))
-        if key is not None:
-            self._answers[key] = answer
-        return answer
-
-    def charged_once(self, payment: str) -> Invariant:
-        """The payment is charged exactly once; not at all if the provider declines."""
-        expected = 0 if self.mood == "declines" else 1
-        return Invariant(f"{payment} is charged {_times(expected)}", lambda: self._wrong_count(payment, expected, expected))
-
-    def charged_at_most_once(self, payment: str) -> Invariant:
-        """The payment is not charged twice."""
-        return Invariant(f"{payment} is charged at most once", lambda: self._wrong_count(payment, 0, 1))
-
-    def _decided(self, payment: str) -> tuple[int, dict[str, Any]]:
-        self.asked[payment] += 1
-        if self.mood == "declines" or (self.mood == "declines once" and self.asked[payment] == 1):
-            return 402, {"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}}
-        self.charges.append(payment)
-        return 200, {"id": f"ch_{len(self.charges)}", "status": "succeeded", "paid": True}
-
-    def _payment(self, request: Request) -> str:
-        if self.payment_of is not None:
-            return self.payment_of(request)
-        body = request.json()
-        for fields in (body, _mapping(body.get("metadata"))):
-            for name in _PAYMENT_FIELDS:
-                if name in fields:
-                    return str(fields[name])
-        raise UsageError(
-            f"no payment in the request {request.body[:200]!r}; say where it is: world.provider(..., payment_of=...)"
-        )
-
-    def _wrong_count(self, payment: str, least: int, most: int) -> str | None:
-        count = self.charges.count(payment)
-        return None if least <= count <= most else f"{payment} was charged {_times(count)}"
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 class World:
@@ -122,8 +39,7 @@ class World:
         self._run = run
         self._redis = redis
         self._mood = mood
-        self._hosts: dict[str, Provider] = {}
-        self._numbers: list[str] = [REDIS_HOST]
+        self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, redis)}
         self._wires: list[Wire] = []
         self.moods: tuple[str, ...] = ("ok",)
         self.setup: list[Callable[[], object]] = []
@@ -158,9 +74,17 @@ class World:
                 raise UsageError(f"no mood of a provider: {mood!r}; {nearest(mood, MOODS)}")
         self.moods = moods
         provider = Provider(self._mood, payment_of)
-        self._hosts[host] = provider
-        self._numbers.append(host)
+        self.serve(host, lambda: HttpWire(self._run, host, provider))
         return provider
+
+    def serve(self, host: str, wire: Callable[[], Wire]) -> None:
+        """Puts a host under control.
+
+        Args:
+            host: Its name, as the module's clients know it.
+            wire: Makes what stands behind a new connection to it.
+        """
+        self._hosts[host] = wire
 
     def subject(self, kind: Callable[..., S], *args: Any, **options: Any) -> Callable[[], S]:
         """A function that gives each worker an instance of its own, of an import of its own, as processes have."""
@@ -193,13 +117,9 @@ class World:
     def wire(self, address: Any) -> Wire:
         """A new connection for a client."""
         host = self._host(address)
-        wire: Wire
-        if host == REDIS_HOST:
-            wire = RedisWire(self._run, self._redis)
-        elif host in self._hosts:
-            wire = HttpWire(self._run, host, self._hosts[host])
-        else:
+        if host not in self._hosts:
             raise self._run.uncontrolled(f"a connection to {address!r}, which the contract does not know")
+        wire = self._hosts[host]()
         self._wires.append(wire)
         return wire
 
@@ -211,13 +131,13 @@ class World:
     def numbered(self, host: str) -> str | None:
         """The number that a controlled host goes by."""
         name = self._host((host,))
-        return f"240.0.0.{self._numbers.index(name) + 1}" if name in self._numbers else None
+        return f"240.0.0.{list(self._hosts).index(name) + 1}" if name in self._hosts else None
 
     def _host(self, address: Any) -> str:
         name = str(cast("tuple[object, ...]", address)[0]) if isinstance(address, tuple) else str(address)
         prefix, _, number = name.rpartition(".")
-        if prefix == "240.0.0" and 0 < int(number) <= len(self._numbers):
-            return self._numbers[int(number) - 1]
+        if prefix == "240.0.0" and 0 < int(number) <= len(self._hosts):
+            return list(self._hosts)[int(number) - 1]
         return name
 
 

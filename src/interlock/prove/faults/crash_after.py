@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.effect import Effect
+    from interlock.prove.scheduler import Fault, Run, Worker
 
 
+@dataclass(frozen=True, slots=True)
 class CrashAfter:
     """SIGKILL after the effect."""
 
-    name = "crash after"
+    name: str = "crash after"
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:
         """Carries the effect out, and ends the worker."""
@@ -21,4 +24,6 @@ class CrashAfter:
         run.crash(worker)
 
 
-FAULT = CrashAfter()
+def faults_at(_: Effect) -> tuple[Fault, ...]:
+    """It may strike any effect."""
+    return (CrashAfter(),)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.effect import Effect
+    from interlock.prove.scheduler import Fault, Run, Worker
 
 
+@dataclass(frozen=True, slots=True)
 class CrashBefore:
     """SIGKILL before the effect."""
 
-    name = "crash before"
+    name: str = "crash before"
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:  # noqa: ARG002 - it is not performed.
         """Ends the worker."""
         run.crash(worker)
 
 
-FAULT = CrashBefore()
+def faults_at(_: Effect) -> tuple[Fault, ...]:
+    """It may strike any effect."""
+    return (CrashBefore(),)

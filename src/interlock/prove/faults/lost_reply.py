@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.effect import Effect
+    from interlock.prove.scheduler import Fault, Run, Worker
 
 
+@dataclass(frozen=True, slots=True)
 class LostReply:
     """ECONNRESET after the effect."""
 
-    name = "lost reply"
+    name: str = "lost reply"
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:  # noqa: ARG002 - nothing else is touched.
         """Carries the effect out, and raises what a socket raises."""
@@ -21,4 +24,6 @@ class LostReply:
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
-FAULT = LostReply()
+def faults_at(_: Effect) -> tuple[Fault, ...]:
+    """It may strike any effect."""
+    return (LostReply(),)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.effect import Effect
+    from interlock.prove.scheduler import Fault, Run, Worker
 
 
+@dataclass(frozen=True, slots=True)
 class Reset:
     """ECONNRESET instead of the effect."""
 
-    name = "reset"
+    name: str = "reset"
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:  # noqa: ARG002 - it is not performed.
         """Raises what a socket raises."""
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
-FAULT = Reset()
+def faults_at(_: Effect) -> tuple[Fault, ...]:
+    """It may strike any effect."""
+    return (Reset(),)
