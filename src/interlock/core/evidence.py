@@ -1,0 +1,137 @@
+"""Evidence: what a guard has seen, of which files, and when; kept so that it can be held against a change later.
+
+One claim is one file. Its body is an in-toto Statement (v1), its name the SHA-256 of its bytes, so that an edited file is no
+evidence any more, and two branches never write the same file differently. It is bound to the *content* of the files that it is
+about, by their git blob ids: they outlive a squash and a rebase, which commit ids do not.
+
+Source: https://github.com/in-toto/attestation/tree/main/spec/v1
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from interlock import __version__
+from interlock.core.errors import UsageError
+from interlock.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FOLDER: Final = Path(".interlock", "evidence")
+_STATEMENT: Final = "https://in-toto.io/Statement/v1"
+_PREDICATE: Final = "urn:interlock:evidence:{kind}:v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One claim."""
+
+    kind: str  # the guard that makes it: prove, roll, drill, rehearsal, ...
+    verdict: Verdict
+    subjects: Mapping[str, str]  # path, relative to the project, with forward slashes -> git blob id of its content
+    made_at: datetime  # with a time zone
+    command: tuple[str, ...] = ()  # what makes it again
+    made_by: str = field(default=f"interlock {__version__}")
+    found: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the guard's own facts, as JSON has them
+
+    def as_json(self) -> bytes:
+        """The bytes of its file: the same for the same claim."""
+        predicate = {
+            "verdict": self.verdict,
+            "madeAt": self.made_at.astimezone(UTC).isoformat(timespec="seconds"),
+            "madeBy": self.made_by,
+            "command": list(self.command),
+            "found": dict(self.found),
+        }
+        statement = {
+            "_type": _STATEMENT,
+            "subject": [{"name": path, "digest": {"gitBlob": blob}} for path, blob in sorted(self.subjects.items())],
+            "predicateType": _PREDICATE.format(kind=self.kind),
+            "predicate": predicate,
+        }
+        return json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def of_json(cls, content: bytes, where: str) -> Self:
+        """The claim that some bytes make.
+
+        Raises:
+            UsageError: If they make none.
+        """
+        try:
+            statement = cast("dict[str, Any]", json.loads(content))
+            predicate = cast("dict[str, Any]", statement["predicate"])
+            kind = cast("str", statement["predicateType"]).removeprefix("urn:interlock:evidence:").removesuffix(":v1")
+            if statement["_type"] != _STATEMENT or statement["predicateType"] != _PREDICATE.format(kind=kind):
+                raise ValueError(f"{statement['_type']} with {statement['predicateType']}")  # noqa: EM102, TRY301 - told below.
+            return cls(
+                kind=kind,
+                verdict=Verdict(predicate["verdict"]),
+                subjects={subject["name"]: subject["digest"]["gitBlob"] for subject in statement["subject"]},
+                made_at=_with_zone(datetime.fromisoformat(predicate["madeAt"])),
+                command=tuple(map(str, predicate["command"])),
+                made_by=str(predicate["madeBy"]),
+                found=dict(predicate["found"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            message = f"{where}: no evidence of interlock: {type(error).__name__}: {error}; expected an in-toto Statement v1"
+            raise UsageError(message) from error
+
+    def stale_paths(self, contents: Callable[[str], bytes | None]) -> list[str]:
+        """The files that it is about and that are not what they were, or are gone.
+
+        Args:
+            contents: Gives the bytes of a path in the tree under judgement, or None if it is not there.
+        """
+        return [path for path, blob in sorted(self.subjects.items()) if git_blob(contents(path)) != blob]
+
+
+def git_blob(content: bytes | None) -> str:
+    """The id that git gives to a file's content; empty if there is no file."""
+    if content is None:
+        return ""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def write(evidence: Evidence, project: Path) -> Path:
+    """Keeps a claim under a project's folder of evidence, whole or not at all, and answers with its path."""
+    content = evidence.as_json()
+    folder = project / FOLDER / evidence.kind
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()}.json"
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+        part.write(content)
+    os.replace(part.name, path)  # noqa: PTH105 - a name, not a path.
+    return path
+
+
+def read(path: Path) -> Evidence:
+    """The claim that a file makes.
+
+    Raises:
+        UsageError: If it cannot be read, makes none, or was edited since it was written.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise UsageError(message) from error
+    if hashlib.sha256(content).hexdigest() != path.stem:
+        message = f"{path}: was edited: its content does not have the SHA-256 that is its name"
+        raise UsageError(message)
+    return Evidence.of_json(content, str(path))
+
+
+def _with_zone(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        message = f"a time without a zone: {moment}"
+        raise ValueError(message)
+    return moment

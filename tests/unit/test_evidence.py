@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.core.errors import UsageError
+from interlock.core.evidence import Evidence, git_blob, read, write
+from interlock.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLAIM = Evidence(
+    kind="prove",
+    verdict=Verdict.PASS,
+    subjects={"shop/queue.py": git_blob(b"queue\n"), "contracts.py": git_blob(b"contracts\n")},
+    made_at=datetime(2026, 11, 26, 1, 2, 3, tzinfo=UTC),
+    command=("interlock", "prove", "contracts.py"),
+    found={"schedules": 141, "bounds": ["all interleavings of 2 workers"]},
+)
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    assert read(write(CLAIM, tmp_path)) == CLAIM
+
+
+def test_a_claim_is_written_once_however_often_it_is_made_and_leaves_no_part_behind(tmp_path: Path) -> None:
+    paths = {write(CLAIM, tmp_path), write(CLAIM, tmp_path)}
+    moved = replace(CLAIM, made_at=CLAIM.made_at.astimezone(timezone(timedelta(hours=2))))
+
+    assert paths == {write(moved, tmp_path)}
+    assert set((tmp_path / ".interlock" / "evidence" / "prove").iterdir()) == paths
+
+
+def test_its_form_is_an_in_toto_statement() -> None:
+    statement: dict[str, Any] = json.loads(CLAIM.as_json())
+
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "urn:interlock:evidence:prove:v1"
+    assert statement["subject"][1] == {"name": "shop/queue.py", "digest": {"gitBlob": git_blob(b"queue\n")}}
+
+
+def test_an_edited_file_is_no_evidence(tmp_path: Path) -> None:
+    path = write(replace(CLAIM, verdict=Verdict.FAIL), tmp_path)
+    path.write_bytes(path.read_bytes().replace(b'"fail"', b'"pass"'))
+
+    with pytest.raises(UsageError, match="was edited"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Statement/v1", b"Statement/v2"),
+        (b"urn:interlock:evidence:prove:v1", b"urn:other:prove:v1"),
+        (b'"pass"', b'"passed"'),
+        (b"+00:00", b""),
+        (b'"gitBlob"', b'"sha1"'),
+        (
+            b"{",
+            b"",
+        ),
+    ],
+)
+def test_what_makes_no_claim_is_refused(old: bytes, new: bytes) -> None:
+    with pytest.raises(UsageError, match="no evidence of interlock"):
+        Evidence.of_json(CLAIM.as_json().replace(old, new, 1), "claim.json")
+
+
+def stale(tree: dict[str, bytes]) -> list[str]:
+    def contents(path: str) -> bytes | None:
+        return tree.get(path)
+
+    return CLAIM.stale_paths(contents)
+
+
+def test_it_is_bound_to_what_the_files_were() -> None:
+    tree = {"shop/queue.py": b"queue\n", "contracts.py": b"contracts\n", "other.py": b""}
+
+    assert stale(tree) == []
+    assert stale({**tree, "shop/queue.py": b"queue \n"}) == ["shop/queue.py"]
+    assert stale({}) == ["contracts.py", "shop/queue.py"]
+
+
+def test_git_names_a_content_as_we_do(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"caf\xc3\xa9\r\n\0")
+    told = subprocess.run(
+        ["git", "hash-object", "--no-filters", str(tmp_path / "f")], capture_output=True, check=True, text=True
+    )
+
+    assert told.stdout.strip() == git_blob(b"caf\xc3\xa9\r\n\0")
