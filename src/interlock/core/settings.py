@@ -25,11 +25,13 @@ FILES: Final = ("interlock.toml", "pyproject.toml")
 _WANTED: Final = {
     str(str): "a text",
     str(int): "a whole number",
+    str(float): "a number",
     str(bool): "true or false",
     str(tuple[str, ...]): "a list of texts",
+    str(tuple[float, ...]): "a list of numbers",
     str(list[object]): "a list of tables",
 }
-SECTIONS: Final = ("check", "feature")
+SECTIONS: Final = ("check", "feature", "roll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +127,23 @@ def strict(document: Document, kind: type[T], table: object, what: str) -> T:
 def _typed(document: Document, hint: object, key: str, value: object, what: str) -> object:
     """One value, if it is of the type that the settings want."""
     items = _items(value)
-    is_texts = items is not None and all(isinstance(item, str) for item in items)
     fits = {
         "a text": isinstance(value, str),
         "a whole number": isinstance(value, int) and not isinstance(value, bool),
+        "a number": _is_number(value),
         "true or false": isinstance(value, bool),
-        "a list of texts": is_texts,
+        "a list of texts": items is not None and all(isinstance(item, str) for item in items),
+        "a list of numbers": items is not None and all(_is_number(item) for item in items),
         "a list of tables": items is not None,
     }
     wanted = _WANTED[str(hint)]
     if not fits[wanted]:
         raise document.fail(key, f"{key} in {what} is {_shown(value)}; expected {wanted}")
-    return tuple(items) if is_texts and items is not None and wanted == "a list of texts" else value
+    return tuple(items) if items is not None and wanted in {"a list of texts", "a list of numbers"} else value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _items(value: object) -> list[object] | None:

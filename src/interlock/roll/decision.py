@@ -1,0 +1,49 @@
+"""What to do next, from the plan, the step and the judgement: wait, promote, hold or abort.
+
+A pure function, so that the rollout on one machine and the one on Kubernetes decide alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from interlock.core.verdict import Verdict
+from interlock.roll.plan import OnUnknown
+
+if TYPE_CHECKING:
+    from interlock.roll.judge import Judgement
+    from interlock.roll.plan import Plan
+
+
+class Action(StrEnum):
+    """What happens to the rollout now."""
+
+    WAIT = "wait"  # The bake time is not over.
+    PROMOTE = "promote"  # On to the next step.
+    HOLD = "hold"  # The bake time is over, but nothing may go on; ask again at the next tick.
+    ABORT = "abort"  # Share 0, and roll back.
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action, and the sentence that says why."""
+
+    action: Action
+    reason: str
+
+
+def decide(plan: Plan, step: int, baked_s: float, judgement: Judgement) -> Decision:
+    """What to do in this step after so many seconds of it."""
+    if judgement.verdict is Verdict.FAIL:
+        return Decision(Action.ABORT, judgement.reason)
+    if baked_s < plan.steps[step].bake_s:
+        return Decision(Action.WAIT, judgement.hold or judgement.reason)
+    if judgement.hold:
+        return Decision(Action.HOLD, judgement.hold)
+    unsure = [metric for metric in judgement.metrics if metric.visible and metric.verdict is not Verdict.PASS]
+    if unsure and plan.on_unknown is OnUnknown.HOLD:
+        return Decision(Action.HOLD, f"not known to be good: {', '.join(metric.name for metric in unsure)}")
+    unseen = [metric.name for metric in judgement.metrics if not metric.visible and metric.verdict is not Verdict.PASS]
+    return Decision(Action.PROMOTE, f"too little to see of {', '.join(unseen)}" if unseen else judgement.reason)
