@@ -240,6 +240,17 @@ def test_the_command_proves_the_examples(capsys: pytest.CaptureFixture[str]) -> 
     assert told["proofs"][0]["violation"] == ["p1 was charged twice"]
 
 
+@pytest.mark.usefixtures("queues")
+def test_the_page_shows_who_charged_twice_and_fetches_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prove", f"{EXAMPLE}::the_original_charges_once", "--format", "html", "--quiet"]) == 1
+    told = capsys.readouterr().out
+
+    assert told.count("<svg") == 1
+    assert "p1 was charged twice" in told
+    assert told.count("POST api.pay.example/charges") == 2
+    assert not any(word in told for word in ("<script", "src=", "@import", "url(http"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("x = 1\n", "no contract in it"), ("import nothing_of_this_name\n", "cannot be imported"), (None, "no such file")],

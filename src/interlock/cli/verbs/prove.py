@@ -6,10 +6,10 @@ name one of the contracts in a file: contracts.py::each_payment_is_charged_once.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.cli.proofs import FORMATS, proved
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.core.verdict import worst
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", default="10s", metavar="TIME", help="how long each contract may take, such as 60s (default: 10s)"
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print the result (default: text)")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the result (default: text)")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
@@ -48,9 +48,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     for contract in contracts_in(Path(path), name or None):
         console.note(f"proving {contract.name} ...")
         proofs.append(prove(contract, budget_s=budget_s))
-    console.result(
-        _json(proofs) if arguments.format == "json" else "\n".join(line for proof in proofs for line in _text(proof))
-    )
+    console.result(proved(arguments.format, proofs))
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code
 
@@ -62,34 +60,3 @@ def _seconds(text: str) -> float:
     except (ValueError, KeyError):
         message = f"--budget: found {text!r}, expected seconds or minutes, such as 60s or 2m"
         raise UsageError(message) from None
-
-
-def _text(proof: Proof) -> list[str]:
-    from interlock.prove.story import story  # noqa: PLC0415 - as above.
-
-    head = f"{proof.contract}: {proof.verdict} ({counted(proof.schedules, 'schedule')}, {proof.seconds:.1f} s)"
-    if proof.violation is not None:
-        return [head, *story(proof.violation)]
-    tried = [f"  done: {bound}" for bound in proof.bounds] or ["  done: nothing completely"]
-    return [head, *tried, *([f"  unknown: {proof.reason}"] if proof.reason else [])]
-
-
-def _json(proofs: list[Proof]) -> str:
-    from interlock.prove.story import story  # noqa: PLC0415 - as above.
-
-    told = [
-        {
-            "contract": proof.contract,
-            "scenario": proof.violation.mood if proof.violation else None,
-            "verdict": proof.verdict,
-            "schedules": proof.schedules,
-            "exhaustive": proof.bounds,
-            "seed": 0,
-            "seconds": round(proof.seconds, 3),
-            "violation": list(proof.violation.broken) if proof.violation else None,
-            "story": story(proof.violation) if proof.violation else [],
-            "reason": proof.reason,
-        }
-        for proof in proofs
-    ]
-    return json.dumps({"version": 1, "proofs": told}, indent=2)
