@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs what the tests run on and pip cannot bring: Debian's Redis, and promtool. As root, or through sudo without a password.
+# Installs what the tests run on and pip cannot bring: Debian's Redis, HAProxy, and Prometheus with promtool. As root, or through sudo without a password.
 # Where it may not, it says so; the tests then say for themselves what they could not run.
 set -eu
 
 missing=""
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v promtool >/dev/null || missing="$missing prometheus"
+command -v haproxy >/dev/null || missing="$missing haproxy"
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null; then

@@ -1,0 +1,67 @@
+"""Where a rollout hears what happens to users. One file a source; each is asked four times a second what is new.
+
+A source that cannot tell raises WorldError, and one that has nothing to tell gives nothing. Neither means that all is well: the
+rollout holds when it hears nothing, and aborts when that lasts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlock.roll.routers import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to one user."""
+
+    name: str  # "requests", or what a business event calls itself
+    side: Side
+    limit: int  # how many buckets went to the canary when this user was sent to a side
+    user: int | None = None  # the user's hash; None if nobody can tell users apart
+    failed: bool = False
+    duration_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How often something happened on one side since the source was asked last."""
+
+    name: str
+    side: Side
+    limit: int
+    total: int
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A figure of one side as it is now, such as the connections in use."""
+
+    name: str
+    side: Side
+    value: float
+
+
+Heard = Event | Count | Reading
+
+
+class Source(Protocol):
+    """Something that hears."""
+
+    @property
+    def name(self) -> str:
+        """What it is called when it falls silent."""
+        ...
+
+    def poll(self) -> Sequence[Heard]:
+        """What is new since the last time. Raises WorldError if it cannot tell."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+        ...

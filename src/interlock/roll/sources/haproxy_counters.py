@@ -1,0 +1,62 @@
+"""HAProxy's own counters (`show stat`): requests and 5xx of each side. There are no users in them, only requests.
+
+Of use where the log cannot be had. One user who tries again and again counts each time; see the limits in docs/roll.md.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from interlock.core.errors import WorldError
+from interlock.roll.routers import Side
+from interlock.roll.sources import Count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from interlock.roll.routers.haproxy import Haproxy
+
+
+class HaproxyCounters:
+    """The counters of two backends."""
+
+    name = "the HAProxy counters"
+
+    def __init__(self, haproxy: Haproxy, *, baseline: str = "baseline", canary: str = "canary") -> None:
+        self._haproxy = haproxy
+        self._names = {baseline: Side.BASELINE, canary: Side.CANARY}
+        self._before: dict[Side, tuple[int, int]] | None = None
+
+    def poll(self) -> Sequence[Count]:
+        """What was counted since the last time; nothing at first, and nothing when HAProxy began to count anew."""
+        limit = self._haproxy.read().limit
+        now = self._totals()
+        before, self._before = self._before, now
+        if before is None or any(now[side] < before[side] for side in Side):
+            return []
+        return [
+            Count(
+                name="requests",
+                side=side,
+                limit=limit,
+                total=now[side][0] - before[side][0],
+                failed=now[side][1] - before[side][1],
+            )
+            for side in Side
+        ]
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+    def _totals(self) -> dict[Side, tuple[int, int]]:
+        table = csv.DictReader(self._haproxy.ask("show stat -1 2 -1").removeprefix("# ").splitlines())
+        found = {self._names[row["pxname"]]: _totals_of(row) for row in table if row["pxname"] in self._names}
+        if missing := [name for name, side in self._names.items() if side not in found]:
+            message = f"HAProxy has no backend {missing[0]!r} in `show stat`"
+            raise WorldError(message)
+        return found
+
+
+def _totals_of(row: Mapping[str, str]) -> tuple[int, int]:
+    return int(row["req_tot"] or 0), int(row["hrsp_5xx"] or 0)

@@ -1,0 +1,104 @@
+"""Figures from Prometheus, by its HTTP API: one query a side, told as counts (of counters) or as readings (of gauges).
+
+Prometheus knows what was so at its last scrape. With a scrape every 15 s that costs 1 to 16 times as many failed users as the
+router's own log; use it for what only it knows, such as the connections in use.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from interlock.core.errors import UsageError, WorldError
+from interlock.roll.routers import Side
+from interlock.roll.sources import Count, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from interlock.roll.shares import Shares
+
+_DEADLINE_S: Final = 2.0
+
+
+Queries = dict[tuple[str, Side], str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Prometheus:
+    """Both sides' figures, each by its name and side."""
+
+    url: str
+    gauges: Queries
+    counters: Queries
+    shares: Shares
+    stale_s: float = 30.0  # Older samples are not told; longer than two scrapes.
+    name: str = field(default="Prometheus", init=False)
+    _before: dict[tuple[str, Side], float] = field(default_factory=dict[tuple[str, Side], float], init=False)
+
+    def __post_init__(self) -> None:
+        """Raises UsageError if the address is none."""
+        if not self.url.startswith(("http://", "https://")):
+            message = f"Prometheus is at {self.url!r}; expected http:// or https://"
+            raise UsageError(message)
+
+    def poll(self) -> Sequence[Count | Reading]:
+        """What Prometheus knows. A query without an answer gives nothing: no data is not zero."""
+        readings = [
+            Reading(name=name, side=side, value=value)
+            for (name, side), query in self.gauges.items()
+            if (value := self._value(query)) is not None
+        ]
+        return [*readings, *self._counts()]
+
+    def _counts(self) -> Iterator[Count]:
+        """What was counted since the last time, of each name whose both sides are known."""
+        now_s = time.time()
+        limit = self.shares.between(now_s - self.stale_s, now_s)
+        now = {key: value for key, query in self.counters.items() if (value := self._value(query)) is not None}
+        added = {key: now[key] - self._before[key] for key in now if key in self._before}
+        self._before = now
+        if limit is None:
+            return
+        for name in {name for name, _ in added}:
+            sides = [added.get((name, side), -1.0) for side in Side]
+            if min(sides) >= 0:  # A counter that fell began anew, and what it counted before is not known.
+                yield from (
+                    Count(name=name, side=side, limit=limit, total=round(value))
+                    for side, value in zip(Side, sides, strict=True)
+                )
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+    def _value(self, query: str) -> float | None:
+        """The one value of a query, if it is fresh."""
+        results = self._asked(query)
+        if len(results) > 1:
+            message = f"Prometheus gives {len(results)} series for `{query}`; expected one (sum them)"
+            raise UsageError(message)
+        aged = self._asked(f"timestamp({query})") if results else []
+        if not aged or time.time() - float(aged[0]["value"][1]) > self.stale_s:
+            return None
+        value = float(results[0]["value"][1])
+        return None if math.isnan(value) else value
+
+    def _asked(self, query: str) -> list[dict[str, Any]]:
+        address = f"{self.url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}"
+        try:
+            with urlopen(address, timeout=_DEADLINE_S) as answer:  # noqa: S310 - the scheme was looked at.
+                data = json.load(answer)["data"]
+        except (URLError, TimeoutError, ValueError, KeyError) as error:
+            message = f"Prometheus at {self.url} did not answer `{query}`: {error}"
+            raise WorldError(message) from error
+        if data["resultType"] != "vector":
+            message = f"Prometheus gives a {data['resultType']} for `{query}`; expected an instant vector"
+            raise UsageError(message)
+        results: list[dict[str, Any]] = data["result"]
+        return results

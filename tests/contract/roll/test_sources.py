@@ -1,0 +1,242 @@
+"""Sources beside the router: files, posts, and a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from interlock.core.errors import UsageError, WorldError
+from interlock.roll.buckets import bucket_of, user_hash
+from interlock.roll.routers import Side
+from interlock.roll.shares import Shares
+from interlock.roll.sources import Count, Reading
+from interlock.roll.sources.business import Business, Posted
+from interlock.roll.sources.haproxy_log import listening
+from interlock.roll.sources.prometheus import Prometheus
+from interlock.roll.sources.tail import Tail
+from tests.contract.roll.conftest import free_port, needed, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+LINE = "interlock 1 canary 503 -- 12 77 100\n"
+SALT = "a1b2"
+USERS = [str(number) for number in range(200)]
+EARLY = next(user for user in USERS if bucket_of(user_hash(user, SALT)) < 100)  # On the canary from 1 % on.
+LATE = next(user for user in USERS if 100 <= bucket_of(user_hash(user, SALT)) < 1000)  # From 10 % on.
+
+
+def test_a_log_file_is_read_from_its_end_and_across_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "haproxy.log"
+    path.write_text(LINE * 3, encoding="utf-8")
+    log = listening(str(path))
+    assert list(log.poll()) == []
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"Oct 17 14:43:01 host haproxy[1]: {LINE}{LINE[:20]}")
+        file.flush()
+        assert [event.failed for event in log.poll()] == [True]
+        file.write(LINE[20:])
+    path.rename(tmp_path / "haproxy.log.1")
+    path.write_text(LINE.replace("503", "200"), encoding="utf-8")
+    assert [event.failed for event in log.poll()] == [True, False]
+    log.close()
+
+
+def test_a_file_that_comes_later_is_read_from_its_beginning(tmp_path: Path) -> None:
+    tail = Tail(tmp_path / "orders.jsonl")
+    assert list(tail.read()) == []
+    (tmp_path / "orders.jsonl").write_text("one\ntwo\n", encoding="utf-8")
+    assert list(tail.read()) == [b"one", b"two"]
+    (tmp_path / "orders.jsonl").write_text("3\n", encoding="utf-8")  # Cut off and begun anew.
+    assert list(tail.read()) == [b"3"]
+    tail.close()
+
+
+def test_the_log_comes_over_udp_as_well() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    log = listening(address)
+    host, port = address.split(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"<134>" + LINE.encode(), (host, int(port)))
+        sender.sendto(b"something else", (host, int(port)))
+    heard: list[object] = []
+    wait_until(lambda: _more(heard, log.poll()))
+    log.close()
+    assert len(heard) == 1
+
+
+def _more(heard: list[Any], new: Sequence[Any]) -> bool:
+    """Adds what is new, and tells whether anything was heard so far."""
+    heard += new
+    return bool(heard)
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "failed"),
+    [(503, "--", True), (404, "--", False), (-1, "sC", True), (-1, "CD", False), (200, "CD", False)],
+)
+def test_a_client_that_goes_away_is_no_failure_of_the_version(tmp_path: Path, status: int, ended: str, failed: bool) -> None:  # noqa: FBT001 - a row of the table above.
+    path = tmp_path / "log"
+    path.touch()
+    log = listening(str(path))
+    path.write_text(f"interlock 1 baseline {status} {ended} 12 - 100\n", encoding="utf-8")
+    assert [event.failed for event in log.poll()] == [failed]
+    log.close()
+
+
+def order(user: str, *, exposed_at: float | None = None, name: str = "orders") -> str:
+    return json.dumps({"name": name, "user": user} | ({} if exposed_at is None else {"exposed_at": exposed_at})) + "\n"
+
+
+Opened = Callable[..., Business]
+
+
+@pytest.fixture
+def business(tmp_path: Path) -> Iterator[Opened]:
+    """Opens business events that come as lines of the file `f`."""
+    with ExitStack() as stack:
+
+        def opened(*, shares: Shares, lag_s: float = 60.0) -> Business:
+            (tmp_path / "f").touch()
+            source = Business(Tail(tmp_path / "f"), salt=SALT, shares=shares, lag_s=lag_s)
+            stack.callback(source.close)
+            return source
+
+        yield opened
+
+
+def test_an_order_counts_under_the_share_at_exposure(tmp_path: Path, business: Opened) -> None:
+    now_s = time.time()
+    source = business(shares=Shares([(now_s - 500, 100), (now_s - 100, 1000)]))
+    (tmp_path / "f").write_text(order(LATE, exposed_at=now_s - 200) + order(LATE, exposed_at=now_s - 50), encoding="utf-8")
+    assert [(event.side, event.limit) for event in source.poll()] == [(Side.BASELINE, 100), (Side.CANARY, 1000)]
+
+
+def test_an_order_whose_exposure_is_uncertain_is_left_out_whatever_its_side(tmp_path: Path, business: Opened) -> None:
+    now_s = time.time()
+    source = business(shares=Shares([(now_s - 500, 100), (now_s - 30, 1000)]), lag_s=60)
+    (tmp_path / "f").write_text(order(EARLY) + order(LATE), encoding="utf-8")
+    assert list(source.poll()) == []
+    assert source.left_out == 2
+
+
+def test_an_order_after_the_lag_counts(tmp_path: Path, business: Opened) -> None:
+    now_s = time.time()
+    source = business(shares=Shares([(now_s - 500, 0), (now_s - 100, 100)]), lag_s=60)
+    (tmp_path / "f").write_text(order(EARLY) + order(LATE), encoding="utf-8")
+    assert [event.side for event in source.poll()] == [Side.CANARY, Side.BASELINE]
+
+
+def test_what_was_before_the_first_share_is_not_guessed() -> None:
+    shares = Shares([(100.0, 0)])
+    assert shares.between(50.0, 120.0) is None
+    assert shares.between(100.0, 120.0) == 0
+    shares.note(110.0, 100)
+    assert shares.between(100.0, 120.0) is None
+    assert shares.between(100.0, 109.0) == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["orders", '{"name": "orders"}', '["orders"]', '{"name": "o", "user": "1", "exposed_at": "noon"}']
+)
+def test_a_line_that_is_no_event_is_told_as_what_it_is(tmp_path: Path, business: Opened, line: str) -> None:
+    source = business(shares=Shares())
+    (tmp_path / "f").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(WorldError, match="expected"):
+        source.poll()
+
+
+def test_events_can_be_posted() -> None:
+    posted = Posted(0)
+    source = Business(posted, salt=SALT, shares=Shares([(0.0, 100)]), lag_s=1)
+    body = (order(EARLY) + order(LATE)).encode()
+    with urlopen(Request(f"http://127.0.0.1:{posted.port}/", data=body, method="POST")) as answer:
+        assert answer.status == 204
+    assert [event.side for event in source.poll()] == [Side.CANARY, Side.BASELINE]
+    source.close()
+
+
+class Shop(BaseHTTPRequestHandler):
+    """Something to scrape: a counter and a gauge a side."""
+
+    orders = 0
+
+    def do_GET(self) -> None:
+        body = "".join(
+            f'orders_total{{version="{side}"}} {Shop.orders * factor}\nin_use{{version="{side}"}} {factor}\n'
+            for side, factor in (("old", 10), ("new", 1))
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the server.
+        """Says nothing."""
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[str]:
+    program, port = needed("prometheus"), free_port()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as shop:
+        Thread(target=shop.serve_forever, daemon=True).start()
+        settings = tmp_path / "prometheus.yml"
+        settings.write_text(
+            "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: shop, static_configs: "
+            f'[{{targets: ["127.0.0.1:{shop.server_address[1]}"]}}]}}]\n',
+            encoding="utf-8",
+        )
+        listen, data = f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={tmp_path / 'data'}"
+        with subprocess.Popen([program, f"--config.file={settings}", listen, data], stderr=subprocess.DEVNULL) as process:
+            yield f"http://127.0.0.1:{port}"
+            process.terminate()
+        shop.shutdown()
+
+
+def test_prometheus_tells_gauges_and_what_was_counted(prometheus: str) -> None:
+    source = Prometheus(
+        url=prometheus,
+        gauges={("in use", Side.CANARY): 'in_use{version="new"}', ("absent", Side.CANARY): "nothing"},
+        counters={
+            ("orders", side): f'orders_total{{version="{version}"}}' for side, version in zip(Side, ("old", "new"), strict=True)
+        },
+        shares=Shares([(0.0, 1000)]),
+    )
+    wait_until(lambda: _heard(source), limit_s=60)
+    Shop.orders += 5
+    counted: list[Count | Reading] = []
+    wait_until(lambda: _more(counted, source.poll()) and sum(_totals(counted)) > 0)
+    assert _totals(counted) == [50, 5]
+    assert [(found.name, found.value) for found in source.poll() if isinstance(found, Reading)] == [("in use", 1.0)]
+    with pytest.raises(UsageError, match="gives 2 series"):
+        Prometheus(url=prometheus, gauges={("x", Side.CANARY): "in_use"}, counters={}, shares=Shares()).poll()
+
+
+def _heard(source: Prometheus) -> bool:
+    try:
+        return bool(source.poll())
+    except WorldError:
+        return False
+
+
+def _totals(counted: Sequence[Count | Reading]) -> list[int]:
+    return [sum(count.total for count in counted if isinstance(count, Count) and count.side is side) for side in Side]
+
+
+def test_a_prometheus_that_is_away_is_an_error() -> None:
+    source = Prometheus(url=f"http://127.0.0.1:{free_port()}", gauges={("x", Side.CANARY): "x"}, counters={}, shares=Shares())
+    with pytest.raises(WorldError, match="did not answer"):
+        source.poll()
+    with pytest.raises(UsageError, match="expected http"):
+        Prometheus(url="file:///etc/passwd", gauges={}, counters={}, shares=Shares())
