@@ -126,7 +126,7 @@ def test_the_log_tells_user_side_share_and_failure(haproxy: Running) -> None:
     haproxy.get()
     heard = list(log.poll())
     log.close()
-    assert [(event.side, event.limit, event.user, event.failed) for event in heard[:2]] == [
+    assert [(event.arm, event.limit, event.user, event.failed) for event in heard[:2]] == [
         ("canary", 5000, user_hash(canary, "a1b2"), False),
         ("canary", 5000, user_hash(canary, "a1b2"), True),
     ]
@@ -140,7 +140,7 @@ def test_the_counters_tell_what_came_since_the_last_look(haproxy: Running) -> No
     assert counters.poll() == []
     for path in ("/", "/fails", "/"):
         haproxy.get(path)
-    assert [(count.side, count.total, count.failed) for count in counters.poll()] == [("baseline", 0, 0), ("canary", 3, 1)]
+    assert [(count.arm, count.total, count.failed) for count in counters.poll()] == [("baseline", 0, 0), ("canary", 3, 1)]
     with pytest.raises(WorldError, match="no backend 'blue'"):
         HaproxyCounters(haproxy.router, baseline="blue").poll()
 

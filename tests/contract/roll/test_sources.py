@@ -17,7 +17,7 @@ import pytest
 
 from interlock.core.errors import UsageError, WorldError
 from interlock.roll.buckets import bucket_of, user_hash
-from interlock.roll.routers import Side
+from interlock.roll.judge import Arm
 from interlock.roll.shares import Shares
 from interlock.roll.sources import Count, Reading
 from interlock.roll.sources.business import Business, Posted
@@ -121,7 +121,7 @@ def test_an_order_counts_under_the_share_at_exposure(tmp_path: Path, business: O
     now_s = time.time()
     source = business(shares=Shares([(now_s - 500, 100), (now_s - 100, 1000)]))
     (tmp_path / "f").write_text(order(LATE, exposed_at=now_s - 200) + order(LATE, exposed_at=now_s - 50), encoding="utf-8")
-    assert [(event.side, event.limit) for event in source.poll()] == [(Side.BASELINE, 100), (Side.CANARY, 1000)]
+    assert [(event.arm, event.limit) for event in source.poll()] == [(Arm.BASELINE, 100), (Arm.CANARY, 1000)]
 
 
 def test_an_order_whose_exposure_is_uncertain_is_left_out_whatever_its_side(tmp_path: Path, business: Opened) -> None:
@@ -136,7 +136,7 @@ def test_an_order_after_the_lag_counts(tmp_path: Path, business: Opened) -> None
     now_s = time.time()
     source = business(shares=Shares([(now_s - 500, 0), (now_s - 100, 100)]), lag_s=60)
     (tmp_path / "f").write_text(order(EARLY) + order(LATE), encoding="utf-8")
-    assert [event.side for event in source.poll()] == [Side.CANARY, Side.BASELINE]
+    assert [event.arm for event in source.poll()] == [Arm.CANARY, Arm.BASELINE]
 
 
 def test_what_was_before_the_first_share_is_not_guessed() -> None:
@@ -164,7 +164,7 @@ def test_events_can_be_posted() -> None:
     body = (order(EARLY) + order(LATE)).encode()
     with urlopen(Request(f"http://127.0.0.1:{posted.port}/", data=body, method="POST")) as answer:
         assert answer.status == 204
-    assert [event.side for event in source.poll()] == [Side.CANARY, Side.BASELINE]
+    assert [event.arm for event in source.poll()] == [Arm.CANARY, Arm.BASELINE]
     source.close()
 
 
@@ -207,9 +207,9 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
 def test_prometheus_tells_gauges_and_what_was_counted(prometheus: str) -> None:
     source = Prometheus(
         url=prometheus,
-        gauges={("in use", Side.CANARY): 'in_use{version="new"}', ("absent", Side.CANARY): "nothing"},
+        gauges={("in use", Arm.CANARY): 'in_use{version="new"}', ("absent", Arm.CANARY): "nothing"},
         counters={
-            ("orders", side): f'orders_total{{version="{version}"}}' for side, version in zip(Side, ("old", "new"), strict=True)
+            ("orders", side): f'orders_total{{version="{version}"}}' for side, version in zip(Arm, ("old", "new"), strict=True)
         },
         shares=Shares([(0.0, 1000)]),
     )
@@ -220,7 +220,7 @@ def test_prometheus_tells_gauges_and_what_was_counted(prometheus: str) -> None:
     assert _totals(counted) == [50, 5]
     assert [(found.name, found.value) for found in source.poll() if isinstance(found, Reading)] == [("in use", 1.0)]
     with pytest.raises(UsageError, match="gives 2 series"):
-        Prometheus(url=prometheus, gauges={("x", Side.CANARY): "in_use"}, counters={}, shares=Shares()).poll()
+        Prometheus(url=prometheus, gauges={("x", Arm.CANARY): "in_use"}, counters={}, shares=Shares()).poll()
 
 
 def _heard(source: Prometheus) -> bool:
@@ -231,11 +231,11 @@ def _heard(source: Prometheus) -> bool:
 
 
 def _totals(counted: Sequence[Count | Reading]) -> list[int]:
-    return [sum(count.total for count in counted if isinstance(count, Count) and count.side is side) for side in Side]
+    return [sum(count.total for count in counted if isinstance(count, Count) and count.arm is side) for side in Arm]
 
 
 def test_a_prometheus_that_is_away_is_an_error() -> None:
-    source = Prometheus(url=f"http://127.0.0.1:{free_port()}", gauges={("x", Side.CANARY): "x"}, counters={}, shares=Shares())
+    source = Prometheus(url=f"http://127.0.0.1:{free_port()}", gauges={("x", Arm.CANARY): "x"}, counters={}, shares=Shares())
     with pytest.raises(WorldError, match="did not answer"):
         source.poll()
     with pytest.raises(UsageError, match="expected http"):

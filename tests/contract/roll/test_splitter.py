@@ -116,7 +116,7 @@ def test_requests_are_told_once_with_side_user_and_failure(served: Served) -> No
     served.control.write(setting(10_000))
     for path in ("/", "/fails", "/raises"):
         served.get(path, user="u1")
-    assert [(event.side, event.limit, event.user, event.failed) for event in requests.poll()] == [
+    assert [(event.arm, event.limit, event.user, event.failed) for event in requests.poll()] == [
         ("canary", 10_000, user_hash("u1", "a1b2"), failed) for failed in (False, True, True)
     ]
     assert list(requests.poll()) == []

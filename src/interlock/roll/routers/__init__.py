@@ -7,19 +7,11 @@ stops to send users to the canary at that second, without any help.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final, Protocol
 
 from interlock.roll.buckets import BUCKETS
 
 FOREVER_S: Final = 4_102_444_800  # The year 2100.
-
-
-class Side(StrEnum):
-    """One of the two versions that are running."""
-
-    BASELINE = "baseline"
-    CANARY = "canary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

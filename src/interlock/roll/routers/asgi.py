@@ -24,7 +24,8 @@ from typing import Any, Final, cast
 
 from interlock.core.errors import WorldError
 from interlock.roll.buckets import BUCKETS, bucket_of, user_hash
-from interlock.roll.routers import Setting, Side
+from interlock.roll.judge import Arm
+from interlock.roll.routers import Setting
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -65,7 +66,7 @@ class Splitter:
     """Sends each request to one of two applications, and a user always to the same one."""
 
     def __init__(self, *, baseline: App, canary: App, control: str | Path, user: User | None = None) -> None:
-        self._apps = {Side.BASELINE: baseline, Side.CANARY: canary}
+        self._apps = {Arm.BASELINE: baseline, Arm.CANARY: canary}
         self._user = user or cookie("uid")
         self._setting = Setting(limit=0, salt="none", until_s=0)
         self._log: deque[tuple[str, int, int | None, int, float]] = deque(maxlen=_REMEMBERED)
@@ -98,18 +99,18 @@ class Splitter:
         finally:
             self._note(side, limit, hashed, status, (time.monotonic() - start_s) * 1000)
 
-    def side_of(self, user: str) -> Side:
+    def side_of(self, user: str) -> Arm:
         """Where a user is sent now, for code that has to know."""
         return self._sent_to(user)[0]
 
-    def _sent_to(self, user: str | None) -> tuple[Side, int, int | None]:
+    def _sent_to(self, user: str | None) -> tuple[Arm, int, int | None]:
         setting = self._setting
         limit = setting.limit if time.time() < setting.until_s else 0
         hashed = None if user is None else user_hash(user, setting.salt)
         bucket = random.randrange(BUCKETS) if hashed is None else bucket_of(hashed)  # noqa: S311 - a share, not a secret.
-        return Side.CANARY if bucket < limit else Side.BASELINE, limit, hashed
+        return Arm.CANARY if bucket < limit else Arm.BASELINE, limit, hashed
 
-    def _note(self, side: Side, limit: int, hashed: int | None, status: int, duration_ms: float) -> None:
+    def _note(self, side: Arm, limit: int, hashed: int | None, status: int, duration_ms: float) -> None:
         with self._lock:
             self._log.append((side, limit, hashed, status, round(duration_ms, 3)))
             self._logged += 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlock.roll.routers import Side
+    from interlock.roll.judge import Arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Event:
     """One thing that happened to one user."""
 
     name: str  # "requests", or what a business event calls itself
-    side: Side
+    arm: Arm
     limit: int  # how many buckets went to the canary when this user was sent to a side
     user: int | None = None  # the user's hash; None if nobody can tell users apart
     failed: bool = False
@@ -32,7 +32,7 @@ class Count:
     """How often something happened on one side since the source was asked last."""
 
     name: str
-    side: Side
+    arm: Arm
     limit: int
     total: int
     failed: int = 0
@@ -43,7 +43,7 @@ class Reading:
     """A figure of one side as it is now, such as the connections in use."""
 
     name: str
-    side: Side
+    arm: Arm
     value: float
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from interlock.core.errors import WorldError
 from interlock.roll.buckets import bucket_of, user_hash
-from interlock.roll.routers import Side
+from interlock.roll.judge import Arm
 from interlock.roll.sources import Event
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Business:
             self.left_out += 1
             return None
         hashed = user_hash(user, self._salt)
-        side = Side.CANARY if bucket_of(hashed) < limit else Side.BASELINE
-        return Event(name=name, side=side, limit=limit, user=hashed, failed=failed)
+        side = Arm.CANARY if bucket_of(hashed) < limit else Arm.BASELINE
+        return Event(name=name, arm=side, limit=limit, user=hashed, failed=failed)
 
     def close(self) -> None:
         """Closes the file or the port."""

@@ -9,7 +9,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import WorldError
-from interlock.roll.routers import Side
+from interlock.roll.judge import Arm
 from interlock.roll.sources import Count
 
 if TYPE_CHECKING:
@@ -25,31 +25,31 @@ class HaproxyCounters:
 
     def __init__(self, haproxy: Haproxy, *, baseline: str = "baseline", canary: str = "canary") -> None:
         self._haproxy = haproxy
-        self._names = {baseline: Side.BASELINE, canary: Side.CANARY}
-        self._before: dict[Side, tuple[int, int]] | None = None
+        self._names = {baseline: Arm.BASELINE, canary: Arm.CANARY}
+        self._before: dict[Arm, tuple[int, int]] | None = None
 
     def poll(self) -> Sequence[Count]:
         """What was counted since the last time; nothing at first, and nothing when HAProxy began to count anew."""
         limit = self._haproxy.read().limit
         now = self._totals()
         before, self._before = self._before, now
-        if before is None or any(now[side] < before[side] for side in Side):
+        if before is None or any(now[side] < before[side] for side in Arm):
             return []
         return [
             Count(
                 name="requests",
-                side=side,
+                arm=side,
                 limit=limit,
                 total=now[side][0] - before[side][0],
                 failed=now[side][1] - before[side][1],
             )
-            for side in Side
+            for side in Arm
         ]
 
     def close(self) -> None:
         """There is nothing to give back."""
 
-    def _totals(self) -> dict[Side, tuple[int, int]]:
+    def _totals(self) -> dict[Arm, tuple[int, int]]:
         table = csv.DictReader(self._haproxy.ask("show stat -1 2 -1").removeprefix("# ").splitlines())
         found = {self._names[row["pxname"]]: _totals_of(row) for row in table if row["pxname"] in self._names}
         if missing := [name for name, side in self._names.items() if side not in found]:

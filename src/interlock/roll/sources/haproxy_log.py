@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import WorldError
-from interlock.roll.routers import Side
+from interlock.roll.judge import Arm
 from interlock.roll.sources import Event
 from interlock.roll.sources.tail import Tail
 
@@ -34,7 +34,7 @@ class HaproxyLog:
 
     def __init__(self, lines: Tail | Datagrams, *, baseline: str = "baseline", canary: str = "canary") -> None:
         self._lines = lines
-        self._sides = {baseline.encode(): Side.BASELINE, canary.encode(): Side.CANARY}
+        self._sides = {baseline.encode(): Arm.BASELINE, canary.encode(): Arm.CANARY}
 
     def poll(self) -> Sequence[Event]:
         """One event for each request that has ended."""
@@ -46,11 +46,11 @@ class HaproxyLog:
         self._lines.close()
 
     @staticmethod
-    def _event(match: re.Match[bytes], side: Side) -> Event:
+    def _event(match: re.Match[bytes], side: Arm) -> Event:
         status, ended_by_client = int(match[2]), match[3] == b"C"
         return Event(
             name="requests",
-            side=side,
+            arm=side,
             limit=int(match[7]),
             user=None if match[6] == b"-" else int(match[6]),
             # A client that goes away before the answer is no failure of the version; how long it waited is still told.

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from interlock.core.errors import UsageError, WorldError
-from interlock.roll.routers import Side
+from interlock.roll.judge import Arm
 from interlock.roll.sources import Count, Reading
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DEADLINE_S: Final = 2.0
 
 
-Queries = dict[tuple[str, Side], str]
+Queries = dict[tuple[str, Arm], str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Prometheus:
     shares: Shares
     stale_s: float = 30.0  # Older samples are not told; longer than two scrapes.
     name: str = field(default="Prometheus", init=False)
-    _before: dict[tuple[str, Side], float] = field(default_factory=dict[tuple[str, Side], float], init=False)
+    _before: dict[tuple[str, Arm], float] = field(default_factory=dict[tuple[str, Arm], float], init=False)
 
     def __post_init__(self) -> None:
         """Raises UsageError if the address is none."""
@@ -51,7 +51,7 @@ class Prometheus:
     def poll(self) -> Sequence[Count | Reading]:
         """What Prometheus knows. A query without an answer gives nothing: no data is not zero."""
         readings = [
-            Reading(name=name, side=side, value=value)
+            Reading(name=name, arm=side, value=value)
             for (name, side), query in self.gauges.items()
             if (value := self._value(query)) is not None
         ]
@@ -67,11 +67,10 @@ class Prometheus:
         if limit is None:
             return
         for name in {name for name, _ in added}:
-            sides = [added.get((name, side), -1.0) for side in Side]
+            sides = [added.get((name, side), -1.0) for side in Arm]
             if min(sides) >= 0:  # A counter that fell began anew, and what it counted before is not known.
                 yield from (
-                    Count(name=name, side=side, limit=limit, total=round(value))
-                    for side, value in zip(Side, sides, strict=True)
+                    Count(name=name, arm=side, limit=limit, total=round(value)) for side, value in zip(Arm, sides, strict=True)
                 )
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import WorldError
-from interlock.roll.routers import Side
+from interlock.roll.judge import Arm
 from interlock.roll.sources import Event
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SplitterRequests:
         return [
             Event(
                 name="requests",
-                side=Side(side),
+                arm=Arm(side),
                 limit=limit,
                 user=user,
                 failed=status >= _SERVER_ERROR,
