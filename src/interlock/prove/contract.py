@@ -1,16 +1,48 @@
-"""What a user writes: a function that sets a world up and says what must hold in it, and how much is to be tried."""
+"""What a user writes: a function that sets a world up and says what must hold in it, and how much is to be tried.
+
+What the function returns, if anything, is a promise: one of the ready contracts, such as `RetryQueue`. It knows the scenarios
+in which it could be broken, and each of them is a contract of its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
-from interlock.core.errors import UsageError
+from interlock.core.errors import InterlockError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from interlock.prove.effect import Effect
+    from interlock.prove.scheduler import Fault
     from interlock.prove.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A situation in which a promise could be broken.
+
+    Attributes:
+        name: What people call it.
+        arrange: Sets it up: is shown a world and the promise.
+        workers: How many workers there are; as many as the contract says, unless it says so.
+        strikes: Which faults are placed at which effects; none, unless it says so.
+    """
+
+    name: str
+    arrange: Callable[[World, Any], None]
+    workers: int | None = None
+    strikes: Callable[[Fault, Effect], bool] | None = None
+
+
+class Promise(Protocol):
+    """A ready contract, with what a user has said of the module under it."""
+
+    def scenarios(self) -> Iterable[Scenario]:
+        """The situations in which it could be broken."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,30 +53,120 @@ class Contract:
         arrange: The user's function.
         workers: How many workers there are.
         faults: How many faults may strike one schedule: 0 or 1.
+        scenario: The situation in which a promise is put to the test; none in a plain contract.
     """
 
-    arrange: Callable[[World], None]
+    arrange: Callable[[World], object]
     workers: int
     faults: int
+    scenario: Scenario | None = None
 
     @property
     def name(self) -> str:
-        """What the user called it."""
-        return self.arrange.__name__
+        """What the user called it, and the scenario."""
+        called = getattr(self.arrange, "__name__", "contract")
+        return f"{called}[{self.scenario.name}]" if self.scenario else called
+
+    def strikes(self, fault: Fault, effect: Effect) -> bool:
+        """Whether a fault is to be placed at an effect."""
+        if self.scenario is None:
+            return True
+        return self.scenario.strikes is not None and self.scenario.strikes(fault, effect)
+
+    def set_up(self, world: World) -> None:
+        """Shows a world to the user's function, and to the scenario.
+
+        Raises:
+            UsageError: If the function raises, or returns what is no promise, or has forgotten what to run or to check.
+        """
+        promise = self._shown(world)
+        if self.scenario is not None:
+            self.scenario.arrange(world, promise)
+        elif promise is not None:
+            raise UsageError(f"{self.where}: {self.name} promises a {type(promise).__name__}, whose scenarios are proved apart")
+        if not world.tasks or not world.invariants:
+            missing = "world.check(...): nothing could break it" if world.tasks else "world.run(...)"
+            raise UsageError(f"{self.where}: {self.name} has no {missing}")
+
+    def apart(self, world: World) -> list[Contract]:
+        """A contract for each scenario of the promise; the contract itself, if it is a plain one.
+
+        Args:
+            world: Some world, of which nothing is kept.
+
+        Raises:
+            UsageError: As `set_up`.
+        """
+        promise = self._shown(world) if self.scenario is None else None
+        if promise is None:
+            return [self]
+        return [replace(self, scenario=scenario, workers=scenario.workers or self.workers) for scenario in promise.scenarios()]
+
+    @property
+    def where(self) -> str:
+        """The file and the line of the user's function."""
+        code = getattr(self.arrange, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "a contract"
+
+    def check_own(self, error: BaseException) -> None:
+        """Raises what was raised by the contract's own lines, and not by the module under it: a name that is not there, say.
+
+        Raises:
+            UsageError: If it was.
+        """
+        code = getattr(self.arrange, "__code__", None)
+        frames = traceback.extract_tb(error.__traceback__)
+        slips = (AttributeError, NameError, TypeError)
+        if code is not None and frames and isinstance(error, slips) and frames[-1].filename == code.co_filename:
+            at = f"{frames[-1].filename}:{frames[-1].lineno}"
+            raise UsageError(f"{at}: {self.name} raises {type(error).__name__}: {error}") from error
+
+    def _shown(self, world: World) -> Promise | None:
+        try:
+            promise = self.arrange(world)
+        except InterlockError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
+        if promise is not None and not hasattr(promise, "scenarios"):
+            raise UsageError(
+                f"{self.where}: {self.name} returns {promise!r}, expected nothing, or a ready contract such as RetryQueue(...)"
+            )
+        return cast("Promise | None", promise)
+
+    def _line(self, error: BaseException) -> str:
+        """The last line of the user's own file that led to an error."""
+        code = getattr(self.arrange, "__code__", None)
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
+        return f"{own[-1].filename}:{own[-1].lineno}" if own else self.where
 
 
-def contract(*, workers: int = 2, faults: int = 1) -> Callable[[Callable[[World], None]], Contract]:
+@overload
+def contract(arrange: Callable[[World], object], /) -> Contract: ...
+@overload
+def contract(*, workers: int = 2, faults: int = 1) -> Callable[[Callable[[World], object]], Contract]: ...
+def contract(
+    arrange: Callable[[World], object] | None = None, /, *, workers: int = 2, faults: int = 1
+) -> Contract | Callable[[Callable[[World], object]], Contract]:
     """Makes a contract of a function that is shown a world.
 
     Args:
+        arrange: The function, if it is decorated without arguments.
         workers: How many workers there are.
         faults: How many faults may strike one schedule: 0 or 1.
 
     Raises:
-        UsageError: If they are other numbers.
+        UsageError: If they are other numbers, or it is no function.
     """
     if workers < 1 or faults not in {0, 1}:
         raise UsageError(
             f"@contract: found workers={workers} and faults={faults}, expected at least one worker, and 0 or 1 faults"
         )
-    return lambda arrange: Contract(arrange, workers, faults)
+
+    def made(arrange: Callable[[World], object]) -> Contract:
+        if not callable(arrange):
+            raise UsageError(f"@contract: found {arrange!r}, expected a function that is shown a world")
+        return Contract(arrange, workers, faults)
+
+    return made if arrange is None else made(arrange)

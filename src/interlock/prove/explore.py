@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.core.errors import InterlockError, UsageError
+from interlock.core.counting import counted
+from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Uncontrolled
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from interlock.prove.wire.sockets import Wire
 
 BUDGET_S = 10.0
+EFFECTS_MAX = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class _Explorer:
             for mood in moods:
                 if self._all(mood, {}, preemptions):
                     return
-        self.proof.bounds.append(f"all interleavings of {self.contract.workers} workers")
+        self.proof.bounds.append(f"all interleavings of {counted(self.contract.workers, 'worker')}")
         for preemptions in (0, 1) if self.contract.faults else ():
             for mood in moods:
                 for plan in self._single_faults():
@@ -143,7 +145,8 @@ class _Explorer:
 
     def _single_faults(self) -> Iterator[Mapping[tuple[int, int], Fault]]:
         for place, effects in sorted(self.seen.items()):
-            for fault in dict.fromkeys(fault for effect in effects for fault in every_fault(effect)):
+            faults = (fault for effect in effects for fault in every_fault(effect) if self.contract.strikes(fault, effect))
+            for fault in dict.fromkeys(faults):
                 yield {place: fault}
 
     def _all(self, mood: str, plan: Mapping[tuple[int, int], Fault], preemptions: int | None) -> bool:
@@ -169,47 +172,62 @@ class _Explorer:
         world = self._arranged(run, mood)
         with self._on_stage(world, run):
             run.go(world.setup)
-            _check_setup(run)
+            self._check_setup(run)
             first = len(run.workers)
             run.choose, run.plan = choose, {(worker + first, place): fault for (worker, place), fault in plan.items()}
-            assert world.task is not None  # noqa: S101 - `_arranged` has looked.
-            run.go([world.task] * self.contract.workers)
+            run.go(self._tasks(world))
             for (worker, place), effect in run.places.items():
                 if worker >= first:
                     self.seen.setdefault((worker - first, place), {})[effect] = None
             before_recovery = len(run.steps)
-            self._recover(run, world)
+            failed = self._recover(run, world)
         if run.lost:
             raise Uncontrolled(run.lost)
         broken = tuple(found for invariant in world.invariants if (found := invariant.broken()))
+        if failed and not broken:  # Nothing was done to this worker.
+            raise Uncontrolled(f"the task fails by itself: {failed}")
         return Violation(broken, mood, tuple(run.steps), before_recovery) if broken else None
 
-    def _recover(self, run: Run, world: World) -> None:
-        """One more worker, that nothing happens to, does what is left: only what stays wrong then is wrong."""
-        every_s, times = world.recovery
-        task = world.task
+    def _tasks(self, world: World) -> list[Callable[[], object]]:
+        """A task for each worker."""
+        workers = max(self.contract.workers, len(world.tasks))
+        return [world.tasks[worker % len(world.tasks)] for worker in range(workers)]
+
+    def _recover(self, run: Run, world: World) -> str:
+        """One more worker, that nothing happens to, does what is left: only what stays wrong then is wrong.
+
+        Answers with the error in which it ended last, if it did.
+        """
         run.choose, run.plan = (lambda ready: ready[0]), {}
-        for _ in range(times):
-            run.now_s += every_s
-            run.time_passes(every_s)
-            assert task is not None  # noqa: S101 - `_arranged` has looked.
-            run.limit = len(run.steps) + run.limit
-            run.go([task])
-            if (error := run.workers[-1].error) is not None:  # Nothing was done to this worker.
-                raise Uncontrolled(f"the task fails by itself: {type(error).__name__}: {error}")
+        task, failed = world.recovery.task or world.tasks[0], ""
+        for _ in range(world.recovery.times):
+            run.now_s += world.recovery.every_s
+            run.time_passes(world.recovery.every_s)
+            failed = self._alone(run, task)
+        for look in world.looks:
+            if blind := self._alone(run, look):
+                raise Uncontrolled(f"nobody can look at what has become of it: {blind}")
+        return failed
+
+    def _alone(self, run: Run, task: Callable[[], object]) -> str:
+        run.limit = len(run.steps) + EFFECTS_MAX
+        run.go([task])
+        error = run.workers[-1].error
+        if error is None:
+            return ""
+        self.contract.check_own(error)
+        return f"{type(error).__name__}: {error}"
 
     def _arranged(self, run: Run, mood: str) -> World:
         world = World(run, self.redis, mood)
-        try:
-            self.contract.arrange(world)
-        except InterlockError:
-            raise
-        except Exception as error:
-            raise UsageError(f"{self.contract.name} raises {type(error).__name__}: {error}") from error
-        if world.task is None or not world.invariants:
-            missing = "world.run(...)" if world.task is None else "world.check(...): nothing could break it"
-            raise UsageError(f"{self.contract.name} has no {missing}")
+        self.contract.set_up(world)
         return world
+
+    def _check_setup(self, run: Run) -> None:
+        for worker in run.workers:
+            if (error := worker.error) is not None:
+                self.contract.check_own(error)
+                raise UsageError(f"world.given fails: {type(error).__name__}: {error}") from error
 
     @contextmanager
     def _on_stage(self, world: World, run: Run) -> Generator[None]:
@@ -219,9 +237,3 @@ class _Explorer:
         finally:
             self.stage.world, self.stage.schedule = None, None
             world.close()
-
-
-def _check_setup(run: Run) -> None:
-    for worker in run.workers:
-        if worker.error is not None:
-            raise UsageError(f"world.given fails: {type(worker.error).__name__}: {worker.error}") from worker.error

@@ -8,27 +8,44 @@ from typing import TYPE_CHECKING
 
 from interlock.core.errors import UsageError, nearest
 from interlock.prove.contract import Contract
+from interlock.prove.scheduler import Run
+from interlock.prove.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def contracts_in(path: Path, name: str | None) -> list[Contract]:
-    """The contracts of a file, in the order in which they stand there; or the one of a name.
+    """The contracts of a file, in the order in which they stand there, or those of a name; a promise's scenarios apart.
 
     Raises:
-        UsageError: If there is no such file, it cannot be imported, or it holds none.
+        UsageError: If there is no such file, it cannot be imported, it holds none, or one cannot be set up.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected a Python file with contracts")
-    found = {contract.name: contract for contract in vars(_imported(path)).values() if isinstance(contract, Contract)}
-    if not found:
-        raise UsageError(f"{path}: no contract in it; expected a function under @contract(...)")
+    written = [contract for contract in vars(_imported(path)).values() if isinstance(contract, Contract)]
+    if not written:
+        raise UsageError(f"{path}: no contract in it; expected a function under @contract")
     if name is None:
-        return list(found.values())
-    if name not in found:
-        raise UsageError(f"{path}: no contract {name!r}; {nearest(name, found)}")
-    return [found[name]]
+        return [one for contract in written for one in apart(contract)]
+    called, _, scenario = name.partition("[")
+    found = [one for contract in written if contract.name == called for one in apart(contract)]
+    if not found:
+        raise UsageError(f"{path}: no contract {called!r}; {nearest(called, (contract.name for contract in written))}")
+    chosen = [one for one in found if not scenario or one.name == name]
+    if not chosen:
+        raise UsageError(f"{path}: no contract {name!r}; {nearest(name, (one.name for one in found))}")
+    return chosen
+
+
+def apart(contract: Contract) -> list[Contract]:
+    """A contract for each scenario of a promise; the contract itself, if it is a plain one.
+
+    Raises:
+        UsageError: If it cannot be set up.
+    """
+    nowhere = World(Run(lambda ready: ready[0]), None, "ok")
+    return contract.apart(nowhere)
 
 
 def _imported(path: Path) -> object:

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import greenlet
 
-from interlock.prove.effect import Uncontrolled
+from interlock.prove.effect import Effect, Uncontrolled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from interlock.prove.effect import Effect
 
 
 class Crashed(BaseException):
@@ -231,6 +229,7 @@ class Run:
                 pass
             except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
                 worker.error = error
+                self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
             worker.is_over = True
 
         worker.greenlet = greenlet.greenlet(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -26,26 +27,45 @@ S = TypeVar("S")
 REDIS_HOST = "redis.interlock"
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What the worker that clears up does, and how long and how often it waits before that."""
+
+    task: Callable[[], object] | None = None
+    every_s: float = 60.0
+    times: int = 12
+
+
 class World:
     """The surroundings of one schedule.
 
     Args:
         run: The schedule.
-        redis: The proof's own server.
+        redis: The proof's own server; none if nothing is to be run.
         mood: The provider's mood in this schedule.
+
+    Attributes:
+        tasks: What the workers do: the first one the first, and so on, over and over.
+        looks: What is looked at in the end, for the invariants.
     """
 
-    def __init__(self, run: Run, redis: RedisServer, mood: str) -> None:
+    def __init__(self, run: Run, redis: RedisServer | None, mood: str) -> None:
         self._run = run
-        self._redis = redis
+        self._server = redis
         self._mood = mood
-        self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, redis)}
+        self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, self._redis)}
         self._wires: list[Wire] = []
         self.moods: tuple[str, ...] = ("ok",)
         self.setup: list[Callable[[], object]] = []
-        self.task: Callable[[], object] | None = None
-        self.recovery = (60.0, 12)
+        self.tasks: tuple[Callable[[], object], ...] = ()
+        self.recovery = Recovery()
+        self.looks: list[Callable[[], object]] = []
         self.invariants: list[Invariant] = []
+
+    @property
+    def now_s(self) -> float:
+        """Virtual time, in seconds from the beginning of the schedule."""
+        return self._run.now_s
 
     @property
     def redis_url(self) -> str:
@@ -102,13 +122,23 @@ class World:
         """What has happened before the workers begin. Nothing goes wrong in it."""
         self.setup.append(task)
 
-    def run(self, task: Callable[[], object]) -> None:
-        """What each worker does, once; and afterwards a worker that clears up, again and again."""
-        self.task = task
+    def run(self, *tasks: Callable[[], object]) -> None:
+        """What the workers do, once: all of them the same task, or each its own."""
+        self.tasks = tasks
 
-    def recover(self, *, every_s: float, times: int) -> None:
-        """How long and how often the worker that clears up waits and works: 12 times, 60 s apart, unless told otherwise."""
-        self.recovery = (every_s, times)
+    def recover(self, task: Callable[[], object] | None = None, *, every_s: float = 60.0, times: int = 12) -> None:
+        """What is done afterwards by a worker that nothing happens to, to clear up.
+
+        Args:
+            task: What it does; what the first worker did, unless told otherwise.
+            every_s: How long it waits before each time.
+            times: How often it does it.
+        """
+        self.recovery = Recovery(task, every_s, times)
+
+    def look(self, task: Callable[[], object]) -> None:
+        """What is looked at when all is done, by a worker that nothing happens to, so that an invariant can tell."""
+        self.looks.append(task)
 
     def check(self, *invariants: Invariant) -> None:
         """What must hold at the end."""
@@ -132,6 +162,12 @@ class World:
         """The number that a controlled host goes by."""
         name = self._host((host,))
         return f"240.0.0.{list(self._hosts).index(name) + 1}" if name in self._hosts else None
+
+    @property
+    def _redis(self) -> RedisServer:
+        if self._server is None:
+            raise UsageError("a contract asks the server while it sets the world up; expected it in a task or an invariant")
+        return self._server
 
     def _host(self, address: Any) -> str:
         name = str(cast("tuple[object, ...]", address)[0]) if isinstance(address, tuple) else str(address)
