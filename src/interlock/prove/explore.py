@@ -13,6 +13,7 @@ from interlock.core.verdict import Verdict
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Uncontrolled
 from interlock.prove.faults import every_fault
+from interlock.prove.randomness import Chance, controlled_randomness
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant, Search
 from interlock.prove.wire.redis_server import running_redis
@@ -86,6 +87,9 @@ class _Stage:
     def run(self) -> Run | None:
         return self.schedule
 
+    def chance(self) -> Chance | None:
+        return self.schedule.chance() if self.schedule is not None else None
+
     def wire(self, address: object) -> Wire:
         assert self.world is not None  # noqa: S101 - a schedule is running.
         return self.world.wire(address)
@@ -103,7 +107,7 @@ def prove(contract: Contract, *, budget_s: float = BUDGET_S) -> Proof:
     """
     proof, began = Proof(contract.name), time.monotonic()
     stage = _Stage()
-    with running_redis() as redis, controlled_sockets(stage), virtual_time(stage.run):
+    with running_redis() as redis, controlled_sockets(stage), virtual_time(stage.run), controlled_randomness(stage.chance):
         explorer = _Explorer(contract, redis, stage, proof, began + budget_s)
         try:
             explorer.explore()

@@ -10,7 +10,6 @@ greenlet away is muted, since no process would have done it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import greenlet
 
 from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.randomness import Chance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +51,7 @@ class Worker:
     Attributes:
         index: Its number, from 0.
         name: What people call it: A, B, ...
+        chance: What it draws.
         effect: What it will do next; none while it is running or done.
         wakes_at_s: Until when it waits, in virtual time.
         until: What it waits for, if not for time alone: it can go on as soon as this holds.
@@ -61,7 +62,7 @@ class Worker:
 
     index: int
     name: str
-    chance: object
+    chance: Chance
     greenlet: greenlet.greenlet | None = None
     effect: Effect | None = None
     wakes_at_s: float | None = None
@@ -112,6 +113,7 @@ class Run:
         lost: Why this run says nothing, if control was lost.
         struck: The places at which a fault of the plan has struck.
         places: What was done at each place: (worker, its n-th effect from 0).
+        acting: The worker that is running.
     """
 
     choose: Choose
@@ -125,19 +127,24 @@ class Run:
     lost: str = ""
     struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
+    acting: Worker | None = None
     _hub: greenlet.greenlet | None = None
     _doing: tuple[Effect, Fault | None] | None = None
 
-    def go(self, tasks: Sequence[Callable[[], object]]) -> None:
+    def go(self, tasks: Sequence[Callable[[], object]], names: Sequence[str] = ()) -> None:
         """Runs the tasks, a worker each, until all are done. May be called again: time and the history go on.
+
+        Args:
+            tasks: What each worker does.
+            names: What people call them, and what their chance depends on; by default the next letters.
 
         Raises:
             Stuck: If they are never done.
         """
         self._hub = greenlet.getcurrent()
         first = len(self.workers)
-        for index, task in enumerate(tasks, start=first):
-            self._start(index, task)
+        for number, task in enumerate(tasks):
+            self._start(task, names[number] if names else chr(ord("A") + first + number))
         own = self.workers[first:]
         while any(not worker.is_over for worker in own):
             self._advance(own)
@@ -219,8 +226,13 @@ class Run:
                 return worker
         raise self.uncontrolled("something is done by a thread that is no worker: the module starts threads of its own")
 
-    def _start(self, index: int, task: Callable[[], object]) -> None:
-        worker = Worker(index, chr(ord("A") + index), random.Random(f"{self.seed}:{index}").getstate())  # noqa: S311 - to be repeated.
+    def chance(self) -> Chance | None:
+        """What the worker that is running draws, if one is."""
+        return self.acting.chance if self.acting is not None else None
+
+    def _start(self, task: Callable[[], object], name: str) -> None:
+        index, life = len(self.workers), sum(worker.name == name for worker in self.workers)
+        worker = Worker(index, name, Chance(self.seed, name, life, index))
 
         def body() -> None:
             try:
@@ -255,12 +267,14 @@ class Run:
         return worker.until() if worker.until is not None else worker.wakes_at_s is None
 
     def _resume(self, worker: Worker) -> None:
-        """Lets a worker run up to its next effect, with its own randomness."""
+        """Lets a worker run up to its next effect."""
         worker.effect, worker.wakes_at_s, worker.until = None, None, None
-        random.setstate(worker.chance)  # type: ignore[arg-type]
         assert worker.greenlet is not None  # noqa: S101 - it was started.
-        worker.greenlet.switch()
-        worker.chance = random.getstate()
+        self.acting = worker
+        try:
+            worker.greenlet.switch()
+        finally:
+            self.acting = None
 
     def _park(self, worker: Worker, effect: Effect) -> None:
         worker.effect = effect

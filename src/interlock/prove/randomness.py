@@ -1,0 +1,114 @@
+"""Chance that can be repeated: what a worker draws depends on the seed, on which worker it is and on which of its lives.
+
+Two processes never draw the same, and neither does a process that is started again: a worker that clears up after a crash
+with the dead worker's numbers would make the same "unique" key once more, and hide what a fresh one breaks.
+
+Covered are `random` with its own instances, `os.urandom` and what is made of it (`secrets`, `SystemRandom`, `uuid4`), `uuid1`,
+and the process's number, which many take for an identity. Chance from elsewhere, such as NumPy's, is not; where it changes
+what a module does, the same order of effects leads to other effects, and the answer is unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from interlock.prove.substitution import substituted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+# The functions of `random` that belong to its hidden instance.
+_DRAWS = tuple(name for name in random.__all__ if isinstance(getattr(getattr(random, name), "__self__", None), random.Random))
+_FIRST_PID = 4_000  # Of no special meaning: the first worker's process has this number.
+_UUID_EPOCH = 0x01B21DD213814000  # RFC 9562, 5.1: from 15 October 1582 to 1 January 1970, in 100 ns.
+_NODE = 0x02_00_5E_00_53_01  # RFC 9562, 6.10: a locally administered address; all workers are on one machine.
+
+
+@dataclass(slots=True, eq=False)
+class Chance:
+    """What one worker draws in one of its lives.
+
+    Args:
+        seed: Of the whole schedule.
+        who: The worker.
+        life: How often it was started before.
+        number: Of the process, from 0.
+    """
+
+    seed: int
+    who: str
+    life: int
+    number: int
+    source: random.Random = field(init=False)
+    _last_uuid: int = 0
+
+    def __post_init__(self) -> None:
+        # A text is hashed the same in every process, whatever PYTHONHASHSEED says.
+        self.source = random.Random(f"{self.seed}:{self.who}:{self.life}")  # noqa: S311 - to be repeated.
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return _FIRST_PID + self.number
+
+    def some_bytes(self, size: int, flags: int = 0) -> bytes:  # noqa: ARG002 - as the system call has it.
+        """As many as asked for."""
+        return self.source.randbytes(size)
+
+    def uuid1(self, node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
+        """A UUID of the virtual time, and never the same twice."""
+        self._last_uuid = max(self._last_uuid + 1, time.time_ns() // 100 + _UUID_EPOCH)
+        stamp, sequence = self._last_uuid, self.source.getrandbits(14) if clock_seq is None else clock_seq
+        fields = (stamp & 0xFFFFFFFF, stamp >> 32 & 0xFFFF, stamp >> 48 & 0x0FFF, sequence >> 8 & 0x3F, sequence & 0xFF)
+        return uuid.UUID(fields=(*fields, _NODE if node is None else node), version=1)
+
+
+@contextmanager
+def controlled_randomness(chance: Callable[[], Chance | None]) -> Generator[None]:
+    """Lets whoever draws do so from `chance()`, for as long as the block lasts; where that is none, from the real sources."""
+    with substituted(_pairs(chance)), _seeded_instances(chance):
+        yield
+
+
+def _pairs(chance: Callable[[], Chance | None]) -> Iterator[tuple[object, Callable[..., object]]]:
+    def instead(real: Callable[..., Any], drawn: Callable[[Chance], Callable[..., Any]]) -> tuple[object, Callable[..., Any]]:
+        def draw(*args: Any, **options: Any) -> Any:
+            current = chance()
+            return real(*args, **options) if current is None else drawn(current)(*args, **options)
+
+        return real, draw
+
+    for name in _DRAWS:
+        yield instead(getattr(random, name), partial(_own, name))
+    for some_bytes in (os.urandom, os.getrandom, ssl.RAND_bytes):
+        yield instead(some_bytes, lambda current: current.some_bytes)
+    yield instead(uuid.uuid1, lambda current: current.uuid1)
+    yield instead(os.getpid, lambda current: lambda: current.pid)
+
+
+def _own(name: str, current: Chance) -> Callable[..., Any]:
+    return getattr(current.source, name)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _seeded_instances(chance: Callable[[], Chance | None]) -> Generator[None]:
+    """`random.Random()` takes its seed from the system, below everything that can be replaced; so it is handed one."""
+    real = random.Random.seed
+
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+        current = chance() if a is None else None
+        real(self, a if current is None else current.source.getrandbits(128), version)
+
+    random.Random.seed = seed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        random.Random.seed = real  # type: ignore[method-assign]
