@@ -179,7 +179,7 @@ class _Explorer:
             self._check_setup(run)
             first = len(run.workers)
             run.choose, run.plan = choose, {(worker + first, place): fault for (worker, place), fault in plan.items()}
-            run.go(self._tasks(world))
+            run.go(self._tasks(world), ahead_s=world.ahead_s)
             for (worker, place), effect in run.places.items():
                 if worker >= first:
                     self.seen.setdefault((worker - first, place), {})[effect] = None

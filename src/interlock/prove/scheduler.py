@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 import greenlet
@@ -58,6 +59,7 @@ class Worker:
         done: How many effects it has carried out.
         error: What it raised, if it did.
         has_crashed: Whether a fault has killed it.
+        ahead_s: How far its wall clock runs ahead of the others'.
     """
 
     index: int
@@ -71,6 +73,7 @@ class Worker:
     error: BaseException | None = None
     has_crashed: bool = False
     is_over: bool = False
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +132,25 @@ class Run:
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
     acting: Worker | None = None
     _hub: greenlet.greenlet | None = None
+    _thread: int = 0
     _doing: tuple[Effect, Fault | None] | None = None
 
-    def go(self, tasks: Sequence[Callable[[], object]], names: Sequence[str] = ()) -> None:
+    def go(self, tasks: Sequence[Callable[[], object]], names: Sequence[str] = (), *, ahead_s: Sequence[float] = ()) -> None:
         """Runs the tasks, a worker each, until all are done. May be called again: time and the history go on.
 
         Args:
             tasks: What each worker does.
             names: What people call them, and what their chance depends on; by default the next letters.
+            ahead_s: How far each worker's wall clock runs ahead; not at all where it is not said.
 
         Raises:
             Stuck: If they are never done.
         """
-        self._hub = greenlet.getcurrent()
+        self._hub, self._thread = greenlet.getcurrent(), get_ident()
         first = len(self.workers)
         for number, task in enumerate(tasks):
-            self._start(task, names[number] if names else chr(ord("A") + first + number))
+            name = names[number] if names else chr(ord("A") + first + number)
+            self._start(task, name, ahead_s[number] if number < len(ahead_s) else 0.0)
         own = self.workers[first:]
         while any(not worker.is_over for worker in own):
             self._advance(own)
@@ -220,19 +226,28 @@ class Run:
         Raises:
             Uncontrolled: If the caller is none: a thread that the module has started, for example.
         """
-        here = greenlet.getcurrent()
-        for worker in self.workers:
-            if worker.greenlet is here:
-                return worker
+        worker = self.here()
+        if worker is not None:
+            return worker
         raise self.uncontrolled("something is done by a thread that is no worker: the module starts threads of its own")
 
     def chance(self) -> Chance | None:
         """What the worker that is running draws, if one is."""
         return self.acting.chance if self.acting is not None else None
 
-    def _start(self, task: Callable[[], object], name: str) -> None:
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is in the thread of this run: a worker, or what the guard does between two of its steps."""
+        return get_ident() == self._thread
+
+    def here(self) -> Worker | None:
+        """The worker that is running, if it is the caller."""
+        acting = self.acting
+        return acting if acting is not None and acting.greenlet is greenlet.getcurrent() else None
+
+    def _start(self, task: Callable[[], object], name: str, ahead_s: float) -> None:
         index, life = len(self.workers), sum(worker.name == name for worker in self.workers)
-        worker = Worker(index, name, Chance(self.seed, name, life, index))
+        worker = Worker(index, name, Chance(self.seed, name, life, index), ahead_s=ahead_s)
 
         def body() -> None:
             try:

@@ -47,6 +47,7 @@ class World:
     Attributes:
         tasks: What the workers do: the first one the first, and so on, over and over.
         looks: What is looked at in the end, for the invariants.
+        ahead_s: How far each worker's wall clock runs ahead of the true one.
     """
 
     def __init__(self, run: Run, redis: RedisServer | None, mood: str) -> None:
@@ -60,6 +61,7 @@ class World:
         self.tasks: tuple[Callable[[], object], ...] = ()
         self.recovery = Recovery()
         self.looks: list[Callable[[], object]] = []
+        self.ahead_s: tuple[float, ...] = ()
         self.invariants: list[Invariant] = []
 
     @property
@@ -135,6 +137,10 @@ class World:
             times: How often it does it.
         """
         self.recovery = Recovery(task, every_s, times)
+
+    def clocks(self, *, ahead_s: tuple[float, ...]) -> None:
+        """How far the wall clock of each worker runs ahead of the true one, the servers'; behind it, if it is negative."""
+        self.ahead_s = ahead_s
 
     def look(self, task: Callable[[], object]) -> None:
         """What is looked at when all is done, by a worker that nothing happens to, so that an invariant can tell."""
