@@ -6,6 +6,7 @@ set -eu
 missing=""
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v promtool >/dev/null || missing="$missing prometheus"
+command -v amtool >/dev/null || missing="$missing prometheus-alertmanager"
 command -v haproxy >/dev/null || missing="$missing haproxy"
 [ -z "$missing" ] && exit 0
 

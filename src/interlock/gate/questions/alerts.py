@@ -1,10 +1,62 @@
-"""Would somebody be woken by the failure that this very change can cause?"""
+"""Would somebody be woken by the failure that this very change can cause?
 
-from interlock.gate.question import Question, no_evidence
+Recomputed each time: what to replay is what the base declares, the rules and routes are those of the change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.core.errors import UsageError, WorldError
+from interlock.core.verdict import Verdict, worst
+from interlock.gate.drills.drill import Drill, Monitoring, Result, is_needed, replay
+from interlock.gate.question import Answer, Question
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+    from interlock.gate.features import Feature
+
+
+def ask(change: Change) -> Answer:
+    """Every drill of every feature that the change touches."""
+    touched = [feature for feature in change.features if any(feature.touched_by(change))]
+    if not touched:
+        return Answer(verdict=Verdict.UNKNOWN, answer="it touches no declared feature, so there is nothing to replay")
+    monitoring = Monitoring.of(change.settings)
+    if monitoring is None:
+        return Answer(verdict=Verdict.UNKNOWN, answer="no [alerts] at the base: where the rules are is not known")
+    results = [result for feature in touched for result in _drilled(change, feature, monitoring)]
+    return Answer(
+        verdict=worst(result.verdict for _, result in results),
+        answer="; ".join(f"{name}: {result.answer}" for name, result in results),
+        evidence=tuple(
+            f"{name}: {fired.alert} fires after {fired.after_s:.0f} s, goes to {', '.join(fired.receivers) or 'nobody known'}"
+            for name, result in results
+            for fired in result.fired
+        ),
+    )
+
+
+def _drilled(change: Change, feature: Feature, monitoring: Monitoring) -> list[tuple[str, Result]]:
+    drills = [drill for drill in Drill.all_of(change.settings) if drill.feature == feature.name]
+    if not drills:
+        return [(feature.name, Result(verdict=Verdict.UNKNOWN, answer="no [[drill]] is declared for it"))]
+    wanted = [path for path in change.repository.tree(change.head) if is_needed(path, monitoring, drills)]
+    files = change.repository.contents(change.head, wanted)
+    return [(feature.name, _replayed(drill, change, monitoring, files)) for drill in drills]
+
+
+def _replayed(drill: Drill, change: Change, monitoring: Monitoring, files: dict[str, bytes]) -> Result:
+    """The drill; unknown, with the reason, where the tools or the files do not let it be run."""
+    try:
+        return replay(drill, drill.shown(change.settings), monitoring, files)
+    except (UsageError, WorldError) as error:
+        return Result(verdict=Verdict.UNKNOWN, answer=str(error))
+
 
 QUESTION = Question(
     place=8,
     text="Would an alert fire on the failure it can cause, and reach a pager?",
     prove_with="interlock drill",
-    ask=no_evidence("no drill of the alerts is on record"),
+    ask=ask,
 )

@@ -1,0 +1,241 @@
+"""Drills on Prometheus's and Alertmanager's own tools: what fires on an incident, when, and whom it wakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Git, Interlock
+
+ROUTES = """
+route:
+  receiver: nobody
+  group_wait: 10s
+  routes:
+    - matchers: [severity="page"]
+      receiver: pagerduty-shop
+    - matchers: [severity="ticket"]
+      receiver: tickets
+      group_wait: 5m
+receivers: [{name: nobody}, {name: pagerduty-shop}, {name: tickets}]
+"""
+FAILED = 'http_requests_total{job="shop",code="500"}'
+FINE = 'http_requests_total{job="shop",code="200"}'
+DOUBLE = 'payment_double_charge_total{job="shop"}'
+SIGN_UPS = 'shop_sign_ups_total{job="shop"}'
+ERROR_RATE = 'sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) > 0.05'
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    missing = [name for name in ("promtool", "amtool") if not shutil.which(name)]
+    if missing:
+        message = f"NOT RUN: no {' and no '.join(missing)} on this machine (make servers)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+def alert(name: str, expression: str, *, lasting: str = "0m", severity: str = "page") -> dict[str, Any]:
+    return {"alert": name, "expr": expression, "for": lasting, "labels": {"severity": severity}}
+
+
+def settings(*series: tuple[str, str], drill: str = 'incident = "payment-retry-queue"', alerts: str = "") -> str:
+    shown = ", ".join(f"{{ series = '{name}', of = '{of}' }}" for name, of in series)
+    return f"""
+[alerts]
+rules = ["rules/*.yml"]
+alertmanager = "alertmanager.yml"
+pagers = ["pagerduty-*"]
+{alerts}
+[[feature]]
+name = "payments"
+tier = 1
+paths = ["shop/**"]
+
+[[drill]]
+feature = "payments"
+{drill}
+series = [{shown}]
+"""
+
+
+def project(folder: Path, text: str, *alerts: dict[str, Any], routes: str = ROUTES) -> Path:
+    (folder / "rules").mkdir()
+    (folder / "rules" / "shop.yml").write_text(json.dumps({"groups": [{"name": "shop", "rules": list(alerts)}]}))
+    (folder / "alertmanager.yml").write_text(routes)
+    (folder / "interlock.toml").write_text(text)
+    return folder
+
+
+def drilled(interlock_in: Interlock, folder: Path, *arguments: str) -> dict[str, Any]:
+    """The only drill's result; the exit code says the same."""
+    ran = interlock_in("drill", "--format", "json", *arguments, folder=folder)
+    assert ran.out, ran.err
+    (told,) = json.loads(ran.out)["drills"]
+    assert ran.code == {"pass": 0, "fail": 1, "unknown": 3}[told["verdict"]]
+    return dict(told)
+
+
+def test_an_alert_on_the_error_rate_wakes_somebody_minutes_after_the_incident_began(
+    interlock_in: Interlock, tmp_path: Path
+) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good"))
+    told = drilled(interlock_in, project(tmp_path, text, alert("HighErrorRate", ERROR_RATE, lasting="5m")))
+
+    (fired,) = told["fired"]
+    assert told["verdict"] == "pass"
+    assert 300 <= fired["after_s"] <= 420
+    assert fired["pages_after_s"] == fired["after_s"] + 10
+    assert fired["receivers"] == ["pagerduty-shop"]
+
+
+def test_one_that_waits_too_long_fails(interlock_in: Interlock, tmp_path: Path) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good"), drill='incident = "payment-retry-queue"\nwithin_s = 120')
+    told = drilled(interlock_in, project(tmp_path, text, alert("HighErrorRate", ERROR_RATE, lasting="5m")))
+
+    assert told["verdict"] == "fail"
+    assert "later than the 2 min that are allowed" in told["answer"]
+
+
+def test_one_that_goes_to_a_ticket_wakes_nobody(interlock_in: Interlock, tmp_path: Path) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good"))
+    told = drilled(interlock_in, project(tmp_path, text, alert("HighErrorRate", ERROR_RATE, severity="ticket")))
+
+    assert (told["verdict"], told["answer"]) == ("fail", "it fires and wakes nobody: it goes to tickets")
+
+
+def test_increase_does_not_see_a_counter_that_is_born_at_one(interlock_in: Interlock, tmp_path: Path) -> None:
+    """The popular rule for double charges: the series appears with its first event, and does not increase after it."""
+    (tmp_path / "one.toml").write_text(
+        "story = 'one double charge'\nper_s = 420.0\nharm_per_s = 0.06666666666666668\n"
+        "course = [{ at_s = 0, success = 0.98 }, { at_s = 15, success = 0.979 }, { at_s = 30, success = 0.98 },"
+        " { at_s = 1800, success = 0.98 }]\n"
+    )
+    text = settings((DOUBLE, "harm"), drill='incident = "one.toml"')
+    told = drilled(
+        interlock_in, project(tmp_path, text, alert("DoubleCharge", "increase(payment_double_charge_total[10m]) > 0"))
+    )
+
+    assert (told["verdict"], told["answer"]) == ("fail", "none of 1 alert fires")
+
+
+def test_an_alert_that_rings_already_says_nothing(interlock_in: Interlock, tmp_path: Path) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good"))
+    told = drilled(interlock_in, project(tmp_path, text, alert("Always", "vector(1)")))
+
+    assert (told["verdict"], told["fired"]) == ("fail", [])
+
+
+def test_sign_ups_that_stop_are_not_seen_by_an_error_rate_and_the_missing_rule_is_written(
+    interlock_in: Interlock, tmp_path: Path
+) -> None:
+    text = settings((SIGN_UPS, "good"), drill='incident = "sign-ups-stop"\nwithin_s = 3600')
+    folder = project(tmp_path, text, alert("HighErrorRate", ERROR_RATE))
+    assert drilled(interlock_in, folder)["answer"] == "none of 1 alert fires"
+
+    written = interlock_in("drill", "--write-rule", "--quiet", folder=folder).out.partition("groups:")
+    (folder / "rules" / "written.yml").write_text(f"{written[1]}{written[2]}")
+
+    assert drilled(interlock_in, folder)["verdict"] == "pass"
+
+
+def test_a_drop_that_is_declared_is_drilled_as_well(interlock_in: Interlock, tmp_path: Path) -> None:
+    rule = alert("FewOrders", "sum(rate(shop_orders_total[5m])) < 0.9 * sum(rate(shop_orders_total[5m] offset 1d))")
+    text = settings(("shop_orders_total", "good"), drill="falls_to = 0.8\nper_s = 100")
+
+    assert drilled(interlock_in, project(tmp_path, text, rule))["verdict"] == "pass"
+
+
+def test_without_routes_nobody_can_say_who_is_woken(interlock_in: Interlock, tmp_path: Path) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good")).replace('alertmanager = "alertmanager.yml"\n', "")
+    told = drilled(interlock_in, project(tmp_path, text, alert("HighErrorRate", ERROR_RATE)))
+
+    assert told["verdict"] == "unknown"
+    assert "whom it wakes is not known" in told["answer"]
+
+
+def test_without_promtool_it_is_unknown(interlock_in: Interlock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project(tmp_path, settings((FAILED, "bad")), alert("HighErrorRate", ERROR_RATE))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ran = interlock_in("drill", folder=folder)
+
+    assert ran.code == 3
+    assert "no promtool on this machine" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("of = 'bad'", "of = 'bda'"), "did you mean 'bad'?"),
+        (('"payment-retry-queue"', '"payment-retry-qeue"'), "did you mean 'payment-retry-queue'?"),
+        (("rules/*.yml", "rule/*.yml"), "no alert in rule/*.yml (0 files)"),
+        (('"alertmanager.yml"', '"alert.yml"'), "there is no such file"),
+        (('incident = "payment-retry-queue"', ""), "needs an incident, or falls_to and per_s"),
+        (("pagers", "pager"), "did you mean 'pagers'?"),
+    ],
+)
+def test_what_is_declared_wrong_is_told_with_its_place(
+    interlock_in: Interlock, tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    text = settings((FAILED, "bad")).replace(*change)
+    ran = interlock_in("drill", folder=project(tmp_path, text, alert("HighErrorRate", ERROR_RATE)))
+
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+
+
+def test_rules_that_prometheus_does_not_read_are_unknown_in_its_own_words(interlock_in: Interlock, tmp_path: Path) -> None:
+    ran = interlock_in("drill", folder=project(tmp_path, settings((FAILED, "bad")), alert("Broken", "rate(")))
+
+    assert ran.code == 3
+    assert "promtool cannot try the rules" in ran.err
+    assert "parse error" in ran.err
+
+
+class TestTheGate:
+    """The question is answered anew each time: by the drill of the base, on the rules of the change."""
+
+    QUESTION = "Would an alert fire on the failure it can cause, and reach a pager?"
+
+    def asked(self, interlock_in: Interlock, git: Git) -> dict[str, Any]:
+        ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
+        (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == self.QUESTION]
+        return dict(found)
+
+    def begun(self, git: Git, text: str) -> None:
+        project(git.root, text, alert("HighErrorRate", ERROR_RATE))
+        git.write({"shop/pay.py": "def pay():\n    return 1\n"})
+        git.commit()
+        git("checkout", "--quiet", "-b", "change")
+        git.write({"shop/pay.py": "def pay():\n    return 2\n"})
+
+    def test_an_alert_that_wakes_somebody_is_a_pass(self, interlock_in: Interlock, git: Git) -> None:
+        self.begun(git, settings((FAILED, "bad"), (FINE, "good")))
+        git.commit()
+
+        assert self.asked(interlock_in, git)["verdict"] == "pass"
+
+    def test_a_change_that_takes_the_alert_away_closes_it(self, interlock_in: Interlock, git: Git) -> None:
+        self.begun(git, settings((FAILED, "bad"), (FINE, "good")))
+        quiet = {"groups": [{"name": "shop", "rules": [alert("HighErrorRate", "vector(0) > 1")]}]}
+        git.write({"rules/shop.yml": json.dumps(quiet)})
+        git.commit()
+
+        found = self.asked(interlock_in, git)
+        assert (found["verdict"], found["answer"]) == ("fail", "payments: none of 1 alert fires")
+
+    def test_a_feature_without_a_drill_is_unknown(self, interlock_in: Interlock, git: Git) -> None:
+        text = settings((FAILED, "bad")).replace('feature = "payments"', 'feature = "sign-up"')
+        self.begun(git, text)
+        git.commit()
+
+        found = self.asked(interlock_in, git)
+        assert (found["verdict"], found["answer"]) == ("unknown", "payments: no [[drill]] is declared for it")
