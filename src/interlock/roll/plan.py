@@ -52,6 +52,13 @@ class Direction(StrEnum):
     EITHER = "either"
 
 
+class ShareFrom(StrEnum):
+    """Where the canary's share is known from."""
+
+    PLAN = "plan"  # The router sends exactly what it is asked; a guard watches that it does.
+    REQUESTS = "requests"  # It does not, as where replicas are counted: the share is measured in the requests.
+
+
 class OnUnknown(StrEnum):
     """What to do at the end of a step's bake time when a metric that could be seen is not known to be good."""
 
@@ -93,6 +100,7 @@ class Plan:
     beta: float = 0.05  # How often a metric at the edge of its tolerance may be called good, for each look that promotes.
     harmed_min: int = 3  # One weird user is no evidence, whatever the figures say.
     noise_cv: float = 0.03  # How much instances differ for no reason, where that was not measured.
+    share_from: ShareFrom = ShareFrom.PLAN
     on_unknown: OnUnknown = OnUnknown.HOLD
     stale_hold_s: float = 5.0  # No news for so long: nothing goes on.
     stale_abort_s: float = 60.0  # No news for so long: stopped, because nobody would see the harm.
@@ -126,6 +134,7 @@ class _RollTable:
     beta: float = 0.05
     harmed_min: int = 3
     noise_cv: float = 0.03
+    share_from: str = "plan"
     on_unknown: str = "hold"
     stale_hold_s: float = 5.0
     stale_abort_s: float = 60.0
@@ -178,6 +187,7 @@ def load_plan(document: Document) -> Plan:
             beta=table.beta,
             harmed_min=table.harmed_min,
             noise_cv=table.noise_cv,
+            share_from=_word(document, "share_from", ShareFrom, table.share_from),
             on_unknown=_word(document, "on_unknown", OnUnknown, table.on_unknown),
             stale_hold_s=table.stale_hold_s,
             stale_abort_s=table.stale_abort_s,

@@ -14,6 +14,8 @@ does not grow with the rollout. It may be asked at any moment, as often as one l
 
 from interlock.roll.judge.judge import Judge
 from interlock.roll.judge.judgement import Judgement, MetricJudgement
+from interlock.roll.judge.learning import Normal
+from interlock.roll.judge.noise import Noise
 from interlock.roll.judge.observations import Arm, Counts, Event, Tick
 
-__all__ = ["Arm", "Counts", "Event", "Judge", "Judgement", "MetricJudgement", "Tick"]
+__all__ = ["Arm", "Counts", "Event", "Judge", "Judgement", "MetricJudgement", "Noise", "Normal", "Tick"]

@@ -1,120 +1,205 @@
-"""One metric under judgement: its bets, its counts, and the three answers."""
+"""One metric under judgement: its counts, its bets, and its answer."""
 
 from __future__ import annotations
 
-from math import log
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.verdict import Verdict
+from interlock.roll.judge.evidence import Evidence, spread
 from interlock.roll.judge.judgement import MetricJudgement
+from interlock.roll.judge.labels import Labels
+from interlock.roll.judge.limit import Limit
 from interlock.roll.judge.mixture import FEWER, WORSE, Mixture, Stake
+from interlock.roll.judge.safety import Safety, events_to_pass, tolerated
 from interlock.roll.plan import Direction, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlock.roll.judge.mixture import Group
+    from interlock.roll.judge.labels import Group
+    from interlock.roll.judge.learning import Normal
     from interlock.roll.plan import Metric, Plan
 
-_MUCH: Final = 1.6  # How many times the least possible number of events a mixture needs; measured by the simulator.
+_COLD: Final = 5.0  # How much worse a cold instance may be than a warm one: x3 is common, and forgiven.
+_COLD_WEIGHT: Final = 0.1  # The part of alpha for the time in which it is cold.
 
 
 class MetricJudge:
     """What is known of one metric. Its size does not depend on how much it was told."""
 
-    def __init__(self, plan: Plan, metric: Metric, weight: float) -> None:
-        self.metric = metric
+    def __init__(self, plan: Plan, metric: Metric, weight: float, normal: Normal) -> None:
+        self.metric, self.weight = metric, weight
         self.needed = 1.0 / (plan.alpha * weight)
+        self.above_ms = metric.above_ms or normal.above_ms.get(metric.name, ())
         self._plan = plan
-        self.weight = weight
-        thresholds = max(1, len(metric.above_ms)) if metric.kind is Kind.LATENCY else 1
-        ratios = {Direction.UP: (WORSE,), Direction.DOWN: (FEWER,), Direction.EITHER: (WORSE, FEWER)}[metric.direction]
-        self._against = [[Mixture(towards) for towards in ratios] for _ in range(thresholds)]
+        self._noise = normal.noise[metric.name]
+        self._sides = {Direction.UP: (True,), Direction.DOWN: (False,), Direction.EITHER: (True, False)}[metric.direction]
+        self._counts = [[0.0, 0.0] for _ in range(self.channels)]  # For each threshold: expected, seen.
+        several = self.channels * len(self._sides)
+        self._against = [
+            [Evidence(WORSE if worse else FEWER, self._noise, plan.steps, self.needed * several) for worse in self._sides]
+            for _ in range(self.channels)
+        ]
+        self._for = [Safety(metric.tolerance, worse=worse) for worse in self._sides]
+        self._cold = [_Cold(worse=worse) for worse in self._sides] if metric.warm_up_s else []
+        self._warm_at_s = 0.0
         self._stake = Stake(plan.planned_s)
-        edges = {Direction.UP: (True,), Direction.DOWN: (False,), Direction.EITHER: (True, False)}[metric.direction]
-        self._for = [_safety(metric.tolerance, worse=worse) for worse in edges]
-        self._canary = [0] * thresholds
-        self._expected = [0.0] * thresholds
-
-    def tick(self, groups: Sequence[Sequence[Group]], elapsed_s: float) -> None:
-        """What happened in a tick, for each threshold."""
-        stake = self._stake.put_down(elapsed_s)
-        for index, seen in enumerate(groups):
-            for mixture in self._against[index]:
-                mixture.add(seen, stake)
-            for share, baseline, canary in seen:
-                self._canary[index] += canary
-                self._expected[index] += baseline * share / (1.0 - share)
-        for mixture in self._for:
-            mixture.add(groups[0], 1.0 if not self._begun_safety else 0.0)
+        self._limit = Limit(plan, metric) if metric.limit else None
+        self._step = 0
 
     @property
-    def _begun_safety(self) -> bool:
-        return any(any(mixture.state()) for mixture in self._for)
+    def channels(self) -> int:
+        """How many counts are compared: one for each threshold of latency, else one."""
+        return len(self.above_ms) if self.metric.kind is Kind.LATENCY else 1
+
+    def begin_step(self, index: int, at_s: float) -> None:
+        """The canary has a new share, and new instances."""
+        self._step = index
+        self._warm_at_s = at_s + self.metric.warm_up_s
+        for several in self._against:
+            for evidence in several:
+                evidence.begin_step(index, at_s)
+        for safety in self._for:
+            safety.begin_step(self._noise, self._spread)
+
+    @property
+    def _spread(self) -> float:
+        return spread(self._plan.steps[self._step])
+
+    def tick(self, channels: Sequence[Sequence[Group]], elapsed_s: float, at_s: float, requests: int) -> None:
+        """What happened in a tick, for each threshold."""
+        stake = self._stake.put_down(elapsed_s)
+        if self._limit and channels:
+            events = sum(baseline + canary for _, baseline, canary in channels[-1])
+            self._limit.tick(events, requests, elapsed_s)
+        if at_s < self._warm_at_s:
+            for cold in self._cold:
+                cold.add(channels[-1] if channels else ())
+            channels = [()] * len(channels)
+        for counts, against, groups in zip(self._counts, self._against, channels, strict=True):
+            for share, baseline, canary in groups:
+                counts[0] += baseline * share / (1.0 - share)
+                counts[1] += canary
+            for evidence in against:
+                evidence.add(groups, stake, at_s)
+        for safety in self._for:
+            safety.add(channels[0] if channels else ())
 
     @property
     def evidence(self) -> float:
-        """The e-value against "the version changes nothing": a mean over thresholds and directions."""
-        values = [mixture.won + self._stake.left for mixtures in self._against for mixture in mixtures]
-        return sum(values) / len(values)
+        """The e-value against "the version changes nothing": a mean over thresholds, directions, and cold and warm."""
+        if not self.channels:
+            return 1.0
+        values = [evidence.value(self._stake.left) for several in self._against for evidence in several]
+        warm = sum(values) / len(values)
+        if not self._cold:
+            return warm
+        return (1.0 - _COLD_WEIGHT) * warm + _COLD_WEIGHT * sum(cold.value for cold in self._cold) / len(self._cold)
 
     @property
-    def safety(self) -> float:
-        """The e-value against "it is worse by the tolerance"."""
-        return min(mixture.won for mixture in self._for)
+    def harmed(self) -> float:
+        """How many more or fewer events the canary had than is harmless, on the threshold that shows it best."""
+        cold = sum(cold.canary for cold in self._cold)
+        found = [cold + (seen if self._sides[0] and seen >= expected else expected - seen) for expected, seen in self._counts]
+        return max(found, default=0.0)
+
+    @property
+    def broken_limit(self) -> str:
+        """How the absolute limit is broken; empty if there is none, or it is not."""
+        return self._limit.broken if self._limit else ""
 
     def judgement(self) -> MetricJudgement:
         """The three answers."""
-        canary, expected = self._canary[0], self._expected[0]
-        wanted = events_to_pass(self.metric, self._plan.beta)
-        harmed = canary if self.metric.direction is not Direction.DOWN else expected - canary
-        visible = expected >= wanted
-        if self.evidence >= self.needed and harmed >= self._plan.harmed_min:
-            verdict, reason = Verdict.FAIL, f"{canary} on the canary, {expected:.1f} expected"
-        elif self.safety >= 1.0 / self._plan.beta:
-            verdict, reason = Verdict.PASS, f"a change by {self.metric.tolerance:.0%} is excluded"
-        else:
-            verdict = Verdict.UNKNOWN
-            reason = f"{expected:.1f} of {wanted:.0f} events expected so far" if not visible else "not excluded yet"
+        verdict, reason = self._answer()
+        expected, seen = self._counts[0] if self._counts else (0.0, 0.0)
         return MetricJudgement(
             name=self.metric.name,
             verdict=verdict,
             evidence=self.evidence,
             needed=self.needed,
-            canary=canary,
+            canary=int(seen),
             expected=expected,
-            visible=visible,
+            visible=not self.channels or expected >= self._wanted,
             reason=reason,
         )
+
+    @property
+    def _wanted(self) -> float:
+        """How many events must be expected on the canary before the tolerance can be told from no change."""
+        return max(
+            events_to_pass(tolerated(self.metric.tolerance, self._noise, self._spread, worse=worse), self._plan.beta)
+            for worse in self._sides
+        )
+
+    def _answer(self) -> tuple[Verdict, str]:
+        if not self.channels:
+            return Verdict.UNKNOWN, "no thresholds: above_ms is not set, and too little was seen before the first step"
+        expected, seen = self._counts[0]
+        told = f"{seen:.0f} on the canary where {expected:.1f} were to be expected"
+        if broken := self.broken_limit:
+            return Verdict.FAIL, broken
+        if self.evidence >= self.needed and self.harmed >= self._plan.harmed_min:
+            return Verdict.FAIL, f"{told}; evidence {self.evidence:,.0f} of {self.needed:,.0f} needed"
+        if min(safety.value for safety in self._for) >= 1.0 / self._plan.beta:
+            return Verdict.PASS, f"{told}; a change by {self.metric.tolerance:.0%} is excluded"
+        if expected < self._wanted:
+            return Verdict.UNKNOWN, f"{told}; {self._wanted:.0f} are needed to exclude a change by {self.metric.tolerance:.0%}"
+        return Verdict.UNKNOWN, f"{told}; a change by {self.metric.tolerance:.0%} is not excluded"
 
     def state(self) -> dict[str, Any]:
         """What a successor has to know."""
         return {
-            "against": [[mixture.state() for mixture in mixtures] for mixtures in self._against],
-            "for": [mixture.state() for mixture in self._for],
+            "step": self._step,
+            "counts": self._counts,
+            "against": [[evidence.state() for evidence in several] for several in self._against],
+            "for": [safety.state() for safety in self._for],
+            "cold": [cold.state() for cold in self._cold],
+            "warm_at_s": self._warm_at_s,
             "stake": [self._stake.left, self._stake.begun],
-            "canary": self._canary,
-            "expected": self._expected,
+            "limit": self._limit.state() if self._limit else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where a predecessor was."""
-        for mixtures, kept in zip(self._against, state["against"], strict=True):
-            for mixture, bets in zip(mixtures, kept, strict=True):
-                mixture.restore(bets)
-        for mixture, bets in zip(self._for, state["for"], strict=True):
-            mixture.restore(bets)
+        self._step, self._counts, self._warm_at_s = state["step"], [list(pair) for pair in state["counts"]], state["warm_at_s"]
         self._stake.left, self._stake.begun = state["stake"]
-        self._canary, self._expected = list(state["canary"]), list(state["expected"])
+        for several, kept in zip(self._against, state["against"], strict=True):
+            for evidence, one in zip(several, kept, strict=True):
+                evidence.restore(one)
+        for safety, one in zip(self._for, state["for"], strict=True):
+            safety.begin_step(self._noise, self._spread)
+            safety.restore(one)
+        for cold, one in zip(self._cold, state["cold"], strict=True):
+            cold.restore(one)
+        if self._limit:
+            self._limit.restore(state["limit"])
 
 
-def _safety(tolerance: float, *, worse: bool) -> Mixture:
-    """Bets that the canary is no different, against its being worse by the tolerance."""
-    edge = 1.0 + tolerance if worse else 1.0 - tolerance
-    return Mixture(((1.0, 0.6), ((1.0 + edge) / 2, 0.2), (1.0 / edge**0.5, 0.2)), null=edge)
+class _Cold:
+    """While instances warm up, what is judged is whether they are worse by more than cold ones are."""
 
+    __slots__ = ("_labels", "_mixture", "_stake", "canary")
 
-def events_to_pass(metric: Metric, beta: float) -> float:
-    """How many events on the canary it takes to exclude the tolerance, if the version changes nothing."""
-    edge = 1.0 - metric.tolerance if metric.direction is Direction.DOWN else 1.0 + metric.tolerance
-    return _MUCH * log(1.0 / beta) / (edge - 1.0 - log(edge))
+    def __init__(self, *, worse: bool) -> None:
+        edge = _COLD if worse else 1.0 / _COLD
+        ratios = WORSE if worse else FEWER
+        self._labels = Labels([edge * ratio for ratio, _ in ratios], null=edge)
+        self._mixture = Mixture([weight for _, weight in ratios])
+        self._stake = 1.0
+        self.canary = 0
+
+    def add(self, groups: Sequence[Group]) -> None:
+        """One tick."""
+        self.canary += sum(canary for _, _, canary in groups)
+        self._mixture.add(self._stake, self._labels.price(groups))
+        self._stake = 0.0
+
+    @property
+    def value(self) -> float:
+        return self._stake + self._mixture.won
+
+    def state(self) -> list[Any]:
+        return [self._mixture.bets, self._stake, self.canary]
+
+    def restore(self, state: list[Any]) -> None:
+        self._mixture.bets, self._stake, self.canary = list(state[0]), state[1], state[2]

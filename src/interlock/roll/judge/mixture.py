@@ -1,27 +1,25 @@
 """The e-process: how much would a gambler have won who bet that the canary is worse?
 
-For each rate ratio r_j that harm may have, a gambler bets on the labels of events (see `labels`) against the best that the null
-hypothesis can offer, a ratio of `null`. With b events on the baseline and c on the canary in a tick at share w
+For each rate ratio r_j that harm may have, a gambler bets on the labels of events. What a bet becomes is priced so that in
+expectation it does not grow while the version changes nothing (see `labels` and `urn`). With f_j the price of a tick's labels
 
-    M_j <- (M_j + v) (theta(r_j) / theta(null))^c ((1 - theta(r_j)) / (1 - theta(null)))^b        M_j = 0 at the start
+    M_j <- (M_j + v) f_j          M_j = 0 at the start
     E = sum_j p_j M_j + (1 - sum v)
 
 v is the part of the stake that is put down in this tick: half of it at once, the rest evenly over the planned rollout, so
-that a fault that begins late is not found late. Each M_j is a supermartingale for every true ratio on the harmless side of
-`null`, so P(E ever reaches 1/alpha) <= alpha, however often one looks (Ville 1939; mixtures over start times: Shin, Ramdas,
-Rinaldo, "E-detectors", 2023; over alternatives: Robbins 1970). The share may change from tick to tick; nothing is pooled, so
-a drift that meets a ramp is no Simpson's paradox.
+that a fault that begins late is not found late. E is a nonnegative supermartingale that begins at 1, so P(E ever reaches
+1/alpha) <= alpha, however often one looks (Ville 1939; mixtures over alternatives: Robbins 1970; over start times: Shin,
+Ramdas, Rinaldo, "E-detectors", 2023). The share may change from tick to tick; nothing is pooled, so a drift that meets a
+ramp is no Simpson's paradox.
 """
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp
 from typing import TYPE_CHECKING, Final
 
-from interlock.roll.judge.labels import on_canary
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 # From the smallest harm worth stopping for to a service that is down. The weights favour small harm: there each factor costs
 # users, while a tenfold rate is found at once whatever its weight.
@@ -30,8 +28,7 @@ FEWER: Final = ((0.95, 0.10), (0.9, 0.15), (0.8, 0.25), (0.7, 0.20), (0.5, 0.15)
 
 AT_ONCE: Final = 0.5  # The part of the stake for faults that are there from the start.
 _LARGEST: Final = 1e150  # Far above every threshold, far below what a float can hold.
-
-Group = tuple[float, int, int]  # Share at exposure, events on the baseline, events on the canary.
+_LARGEST_LOG: Final = 300.0  # Of one tick; a tick of many seconds can bring thousands of events.
 
 
 class Stake:
@@ -46,8 +43,10 @@ class Stake:
 
     def put_down(self, elapsed_s: float) -> float:
         """The stake of a tick that came so long after the one before."""
-        later = (1.0 - AT_ONCE) * elapsed_s / self._planned_s
-        stake = min(self.left, later if self.begun else AT_ONCE + later)
+        stake = (1.0 - AT_ONCE) * elapsed_s / self._planned_s if self._planned_s else 0.0
+        if not self.begun:
+            stake += AT_ONCE
+        stake = min(self.left, stake)
         self.begun = True
         self.left -= stake
         return stake
@@ -56,47 +55,21 @@ class Stake:
 class Mixture:
     """Bets on several ratios at once."""
 
-    __slots__ = ("_bets", "_coefficients", "_null", "_ratios", "_weights")
+    __slots__ = ("_weights", "bets")
 
-    def __init__(self, ratios: Sequence[tuple[float, float]], null: float = 1.0) -> None:
-        total = sum(weight for _, weight in ratios)
-        self._ratios = [ratio for ratio, _ in ratios]
-        self._weights = [weight / total for _, weight in ratios]
-        self._null = null
-        self._bets = [0.0] * len(ratios)
-        self._coefficients: dict[float, list[tuple[float, float]]] = {}
+    def __init__(self, weights: Sequence[float]) -> None:
+        total = sum(weights)
+        self._weights = [weight / total for weight in weights]
+        self.bets = [0.0] * len(weights)
 
-    def add(self, groups: Iterable[Group], stake: float) -> None:
-        """One tick: the stake is put down, and then the labels are seen."""
-        bets = [bet + stake for bet in self._bets]
-        for share, baseline, canary in groups:
-            bets = [
-                min(bet * exp(canary * on + baseline * off), _LARGEST)
-                for bet, (on, off) in zip(bets, self._odds(share), strict=True)
-            ]
-        self._bets = bets
-
-    def _odds(self, share: float) -> list[tuple[float, float]]:
-        """For each ratio, what a label is worth: the logarithms for canary and for baseline. Kept for the last few shares."""
-        known = self._coefficients.get(share)
-        if known is None:
-            if len(self._coefficients) > 16:  # noqa: PLR2004 - a measured share is new in every tick; memory stays constant.
-                self._coefficients.clear()
-            null = on_canary(self._null, share)
-            thetas = [on_canary(ratio, share) for ratio in self._ratios]
-            known = [(log(theta / null), log((1.0 - theta) / (1.0 - null))) for theta in thetas]
-            self._coefficients[share] = known
-        return known
+    def add(self, stake: float, factors: Sequence[float]) -> None:
+        """One tick: the stake is put down, and then the labels are seen. Factors are logarithms."""
+        if max(factors) > _LARGEST_LOG:
+            factors = [min(factor, _LARGEST_LOG) for factor in factors]
+        bets = [(bet + stake) * exp(factor) for bet, factor in zip(self.bets, factors, strict=True)]
+        self.bets = [min(bet, _LARGEST) for bet in bets] if max(bets) > _LARGEST else bets
 
     @property
     def won(self) -> float:
-        """What the stakes that were put down are worth now; add what was not put down to have an e-value."""
-        return sum(weight * bet for weight, bet in zip(self._weights, self._bets, strict=True))
-
-    def state(self) -> list[float]:
-        """What a successor has to know."""
-        return self._bets
-
-    def restore(self, state: list[float]) -> None:
-        """Goes on where a predecessor was."""
-        self._bets = [float(bet) for bet in state]
+        """What the stakes that were put down are worth now; with what was not put down it is an e-value."""
+        return sum(weight * bet for weight, bet in zip(self._weights, self.bets, strict=True))

@@ -32,6 +32,7 @@ class Event:
     user: str | None = None
     bad: bool = True
     value: float = 0.0  # Latency: milliseconds.
+    instance: str = ""  # Which of several served; before the first step it tells how much they differ for no reason.
     exposed_at_s: float | None = None  # When the user was shown the version, for what follows later: an order, a payment.
 
 
@@ -41,7 +42,7 @@ class Counts:
 
     baseline: int
     canary: int
-    share: float | None = None  # The canary's share when these users were exposed. None: the share now.
+    share: float | None = None  # The canary's share when these users were exposed. None: the share of this tick.
     above: int = 0  # Latency: which threshold of the metric, the lowest is 0.
 
 
