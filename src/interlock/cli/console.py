@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _PATIENCE_S: Final = 2.0  # Whoever waits longer than this is shown how far it is.
 _EVERY_S: Final = 0.2
+_EVERY_LINE_S: Final = 2.0  # Where lines stay, such as in the log of a pipeline.
 
 
 class Console:
@@ -81,6 +82,15 @@ class Console:
                 print(f"\r{what} {done} of {total}", end="", file=self._err, flush=True)
 
         return show
+
+    def status(self, text: str) -> None:
+        """Shows how far something is: on a terminal in one line that changes, elsewhere in a line now and then."""
+        now_s, on_terminal = time.monotonic(), self._err.isatty()
+        late = now_s - self._started_s > _PATIENCE_S and now_s - self._shown_s > (_EVERY_S if on_terminal else _EVERY_LINE_S)
+        if late and not self._quiet:
+            self._shown_s = now_s
+            self._clear()
+            print(text, end="" if on_terminal else "\n", file=self._err, flush=True)
 
     def _clear(self) -> None:
         if self._err.isatty():

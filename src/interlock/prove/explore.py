@@ -1,243 +1,142 @@
-"""Runs a contract's schedules, keeps the first that breaks it, and says what was tried."""
+"""Runs a contract's programs stage by stage, keeps the first violation in their order, and says what was tried."""
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
-from interlock.prove.clock import virtual_time
-from interlock.prove.effect import Uncontrolled
-from interlock.prove.faults import every_fault
-from interlock.prove.randomness import Chance, controlled_randomness
-from interlock.prove.scheduler import Run, Stuck
-from interlock.prove.search import Redundant, Search
-from interlock.prove.wire.redis_server import running_redis
-from interlock.prove.wire.sockets import controlled_sockets
-from interlock.prove.world import World
+from interlock.prove.executors import dask_cluster, process_pool, this_process
+from interlock.prove.programs import stages
+from interlock.prove.proof import Proof, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Step, Worker
-    from interlock.prove.wire.redis_server import RedisServer
-    from interlock.prove.wire.sockets import Wire
+    from interlock.prove.executors import Crew
+    from interlock.prove.programs import Stage
+    from interlock.prove.proof import Findings
+
+__all__ = ["BUDGET_S", "Progress", "Proof", "Violation", "prove"]
 
 BUDGET_S = 10.0
-EFFECTS_MAX = 400
+_TOLD_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """A schedule that breaks a contract.
+class Progress:
+    """How far a proof is.
 
     Attributes:
-        broken: How.
-        mood: The provider's mood.
-        steps: What happened, in order.
-        recovery_at: How many of the steps came before the worker that clears up.
-    """
-
-    broken: tuple[str, ...]
-    mood: str
-    steps: tuple[Step, ...]
-    recovery_at: int
-
-
-@dataclass(slots=True)
-class Proof:
-    """What a contract's schedules have shown.
-
-    Attributes:
-        contract: Its name.
-        verdict: pass if every schedule within the bounds was run and none broke it.
+        stage: What is being tried.
         schedules: How many were run.
-        bounds: What was tried completely, for people.
-        seconds: How long it took.
-        violation: The first schedule that broke it.
-        reason: Why the answer is unknown.
+        left_s: How long it may still take.
     """
 
-    contract: str
-    verdict: Verdict = Verdict.UNKNOWN
-    schedules: int = 0
-    bounds: list[str] = field(default_factory=list[str])
-    seconds: float = 0.0
-    violation: Violation | None = None
-    reason: str = ""
+    stage: str
+    schedules: int
+    left_s: float
 
 
-class _OutOfBudget(Exception):  # noqa: N818 - how it ends, not a mistake.
-    pass
-
-
-@dataclass(slots=True)
-class _Stage:
-    """The network of whichever schedule is running."""
-
-    world: World | None = None
-    schedule: Run | None = None
-
-    def run(self) -> Run | None:
-        return self.schedule
-
-    def chance(self) -> Chance | None:
-        return self.schedule.chance() if self.schedule is not None else None
-
-    def wire(self, address: object) -> Wire:
-        assert self.world is not None  # noqa: S101 - a schedule is running.
-        return self.world.wire(address)
-
-    def numbered(self, host: str) -> str | None:
-        return self.world.numbered(host) if self.world is not None else None
-
-
-def prove(contract: Contract, *, budget_s: float = BUDGET_S) -> Proof:
+def prove(
+    contract: Contract,
+    *,
+    budget_s: float = BUDGET_S,
+    jobs: int = 1,
+    dask: str = "",
+    told: Callable[[Progress], None] | None = None,
+) -> Proof:
     """Runs the schedules of a contract until one breaks it, all within the bounds are done, or the time is over.
+
+    The answer is the same whoever runs them.
+
+    Args:
+        contract: Whose.
+        budget_s: How long it may take.
+        jobs: How many processes run schedules; with 1 it is this one.
+        dask: The address of a Dask scheduler, whose workers run them instead.
+        told: Is called now and then with how far it is.
 
     Raises:
         WorldError: If there is no Redis to run them on.
         UsageError: If the contract cannot be set up, or holds nothing that could break.
     """
-    proof, began = Proof(contract.name), time.monotonic()
-    stage = _Stage()
-    with running_redis() as redis, controlled_sockets(stage), virtual_time(stage.run), controlled_randomness(stage.chance):
-        explorer = _Explorer(contract, redis, stage, proof, began + budget_s)
+    if jobs < 1:
+        raise UsageError(f"found {jobs} jobs, expected at least one")
+    began = time.monotonic()
+    proof = Proof(contract.name)
+    exploration = _Exploration(contract, proof, began + budget_s, told or (lambda _: None))
+    with _crew(contract, jobs, dask, exploration.count) as crew:
         try:
-            explorer.explore()
-        except _OutOfBudget:
+            exploration.explore(crew)
+        except TimeoutError:
             proof.reason = f"the budget of {budget_s:g} s is used up"
-        except (Uncontrolled, Stuck) as error:
-            proof.reason = str(error)
         else:
-            proof.verdict = Verdict.PASS if proof.violation is None else Verdict.FAIL
+            if not proof.reason:
+                proof.verdict = Verdict.PASS if proof.violation is None else Verdict.FAIL
     proof.seconds = time.monotonic() - began
     return proof
 
 
+def _crew(contract: Contract, jobs: int, dask: str, after_each: Callable[[], None]) -> AbstractContextManager[Crew]:
+    if dask:
+        return dask_cluster(contract, dask)
+    return process_pool(contract, jobs) if jobs > 1 else this_process(contract, after_each)
+
+
 @dataclass(slots=True)
-class _Explorer:
+class _Exploration:
     contract: Contract
-    redis: RedisServer
-    stage: _Stage
     proof: Proof
-    ends_at: float
-    seen: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    ends_at_s: float
+    told: Callable[[Progress], None]
+    places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    schedules: int = 0
+    stage: str = ""
+    told_at_s: float = 0.0
 
-    def explore(self) -> None:
-        moods = self._moods()
-        for preemptions in (0, 1, None):  # The fewer switches a story has, the sooner it is found.
-            for mood in moods:
-                if self._all(mood, {}, preemptions):
-                    return
-        self.proof.bounds.append(f"all interleavings of {counted(self.contract.workers, 'worker')}")
-        for preemptions in (0, 1) if self.contract.faults else ():
-            for mood in moods:
-                for plan in self._single_faults():
-                    if self._all(mood, plan, preemptions):
-                        return
-            self.proof.bounds.append(f"every single fault with {preemptions} preemption{'' if preemptions == 1 else 's'}")
+    def explore(self, crew: Crew) -> None:
+        """Runs stage after stage, up to the first end.
 
-    def _moods(self) -> tuple[str, ...]:
-        return self._arranged(Run(lambda ready: ready[0]), "ok").moods
-
-    def _single_faults(self) -> Iterator[Mapping[tuple[int, int], Fault]]:
-        for place, effects in sorted(self.seen.items()):
-            faults = (fault for effect in effects for fault in every_fault(effect) if self.contract.strikes(fault, effect))
-            for fault in dict.fromkeys(faults):
-                yield {place: fault}
-
-    def _all(self, mood: str, plan: Mapping[tuple[int, int], Fault], preemptions: int | None) -> bool:
-        """Runs every schedule with these faults; tells whether one broke the contract."""
-        search = Search(preemptions)
-        while True:
-            if time.monotonic() > self.ends_at:
-                raise _OutOfBudget
-            self.proof.schedules += 1
-            with suppress(Redundant):
-                self.proof.violation = self._one(mood, plan, search.choose)
-            if self.proof.violation is not None:
-                return True
-            if not search.advance():
-                return False
-
-    def _one(
-        self, mood: str, plan: Mapping[tuple[int, int], Fault], choose: Callable[[list[Worker]], Worker]
-    ) -> Violation | None:
-        """Runs one schedule."""
-        self.redis.clear()
-        run = Run(lambda ready: ready[0], time_passes=self.redis.pass_time)
-        world = self._arranged(run, mood)
-        with self._on_stage(world, run):
-            run.go(world.setup)
-            self._check_setup(run)
-            first = len(run.workers)
-            run.choose, run.plan = choose, {(worker + first, place): fault for (worker, place), fault in plan.items()}
-            run.go(self._tasks(world), ahead_s=world.ahead_s)
-            for (worker, place), effect in run.places.items():
-                if worker >= first:
-                    self.seen.setdefault((worker - first, place), {})[effect] = None
-            before_recovery = len(run.steps)
-            failed = self._recover(run, world)
-        if run.lost:
-            raise Uncontrolled(run.lost)
-        broken = tuple(found for invariant in world.invariants if (found := invariant.broken()))
-        if failed and not broken:  # Nothing was done to this worker.
-            raise Uncontrolled(f"the task fails by itself: {failed}")
-        return Violation(broken, mood, tuple(run.steps), before_recovery) if broken else None
-
-    def _tasks(self, world: World) -> list[Callable[[], object]]:
-        """A task for each worker."""
-        workers = max(self.contract.workers, len(world.tasks))
-        return [world.tasks[worker % len(world.tasks)] for worker in range(workers)]
-
-    def _recover(self, run: Run, world: World) -> str:
-        """One more worker, that nothing happens to, does what is left: only what stays wrong then is wrong.
-
-        Answers with the error in which it ended last, if it did.
+        Raises:
+            TimeoutError: If the time is over.
         """
-        run.choose, run.plan = (lambda ready: ready[0]), {}
-        task, failed = world.recovery.task or world.tasks[0], ""
-        for _ in range(world.recovery.times):
-            run.now_s += world.recovery.every_s
-            run.time_passes(world.recovery.every_s)
-            failed = self._alone(run, task)
-        for look in world.looks:
-            if blind := self._alone(run, look):
-                raise Uncontrolled(f"nobody can look at what has become of it: {blind}")
-        return failed
+        moods = crew.executor.submit(crew.moods).result()
+        for stage in stages(self.contract, moods, self.places):
+            self.stage = stage.says
+            if not self._all(stage, crew):
+                return
+            if stage.is_told:
+                self.proof.bounds.append(stage.says)
 
-    def _alone(self, run: Run, task: Callable[[], object]) -> str:
-        run.limit = len(run.steps) + EFFECTS_MAX
-        run.go([task])
-        error = run.workers[-1].error
-        if error is None:
-            return ""
-        self.contract.check_own(error)
-        return f"{type(error).__name__}: {error}"
+    def count(self, schedules: int = 1) -> None:
+        """Counts schedules as they are run, and tells of it."""
+        self.schedules += schedules
+        now_s = time.monotonic()
+        if now_s - self.told_at_s > _TOLD_EVERY_S:
+            self.told_at_s = now_s
+            self.told(Progress(self.stage, self.schedules, max(0.0, self.ends_at_s - now_s)))
 
-    def _arranged(self, run: Run, mood: str) -> World:
-        world = World(run, self.redis, mood)
-        self.contract.set_up(world)
-        return world
+    def _all(self, stage: Stage, crew: Crew) -> bool:
+        """Runs the programs of a stage; tells whether the next one is wanted."""
+        with closing(crew.in_order(stage.programs, self.ends_at_s)) as findings:
+            for found in findings:
+                self.proof.schedules += found.schedules
+                self._take(found)
+                self.count(0)
+                if found.is_cut:
+                    raise TimeoutError
+                if found.is_end:
+                    self.proof.violation, self.proof.reason = found.violation, found.lost
+                    return False
+        return True
 
-    def _check_setup(self, run: Run) -> None:
-        for worker in run.workers:
-            if (error := worker.error) is not None:
-                self.contract.check_own(error)
-                raise UsageError(f"world.given fails: {type(error).__name__}: {error}") from error
-
-    @contextmanager
-    def _on_stage(self, world: World, run: Run) -> Generator[None]:
-        self.stage.world, self.stage.schedule = world, run
-        try:
-            yield
-        finally:
-            self.stage.world, self.stage.schedule = None, None
-            world.close()
+    def _take(self, found: Findings) -> None:
+        for place, effects in found.places.items():
+            self.places.setdefault(place, {}).update(effects)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interlock.prove.explore import Violation
+    from interlock.prove.proof import Violation
     from interlock.prove.scheduler import Step
 
 

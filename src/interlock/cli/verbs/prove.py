@@ -6,6 +6,7 @@ name one of the contracts in a file: contracts.py::each_payment_is_charged_once.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     import argparse
 
     from interlock.cli.console import Console
-    from interlock.prove.explore import Proof
+    from interlock.prove.explore import Progress
+    from interlock.prove.proof import Proof
 
 HELP = "run a module under every interleaving and fault that matters"
 
@@ -28,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="a Python file with contracts, or FILE::CONTRACT")
     parser.add_argument(
         "--budget", default="10s", metavar="TIME", help="how long each contract may take, such as 60s (default: 10s)"
+    )
+    parser.add_argument("--jobs", default=1, type=int, metavar="N", help="run schedules in so many processes (default: 1)")
+    parser.add_argument(
+        "--dask", default="", metavar="ADDRESS", help="run schedules on a Dask cluster, such as tcp://host:8786"
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the result (default: text)")
 
@@ -47,10 +53,17 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     proofs: list[Proof] = []
     for contract in contracts_in(Path(path), name or None):
         console.note(f"proving {contract.name} ...")
-        proofs.append(prove(contract, budget_s=budget_s))
+        told = partial(_show, console, contract.name)
+        proofs.append(prove(contract, budget_s=budget_s, jobs=arguments.jobs, dask=arguments.dask, told=told))
     console.result(proved(arguments.format, proofs))
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code
+
+
+def _show(console: Console, name: str, progress: Progress) -> None:
+    """Shows whoever waits how far a proof is."""
+    schedules = counted(progress.schedules, "schedule")
+    console.status(f"{name}: {progress.stage}, {schedules}, {progress.left_s:.0f} s left")
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,231 @@
+"""Where schedules run: one process's Redis, network and clock, kept from schedule to schedule."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from interlock.core.errors import UsageError
+from interlock.prove.clock import virtual_time
+from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.proof import Findings, Violation
+from interlock.prove.randomness import controlled_randomness
+from interlock.prove.scheduler import Run, Stuck
+from interlock.prove.search import Redundant
+from interlock.prove.wire.redis_server import running_redis
+from interlock.prove.wire.sockets import controlled_sockets
+from interlock.prove.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from interlock.prove.contract import Contract
+    from interlock.prove.programs import Program
+    from interlock.prove.randomness import Chance
+    from interlock.prove.scheduler import Worker
+    from interlock.prove.wire.redis_server import RedisServer
+    from interlock.prove.wire.sockets import Wire
+
+EFFECTS_MAX = 400
+
+
+@dataclass(slots=True)
+class _Network:
+    """The network of whichever schedule is running."""
+
+    world: World | None = None
+    schedule: Run | None = None
+
+    def run(self) -> Run | None:
+        return self.schedule
+
+    def chance(self) -> Chance | None:
+        return self.schedule.chance() if self.schedule is not None else None
+
+    def wire(self, address: object) -> Wire:
+        assert self.world is not None  # noqa: S101 - a schedule is running.
+        return self.world.wire(address)
+
+    def numbered(self, host: str) -> str | None:
+        return self.world.numbered(host) if self.world is not None else None
+
+
+@dataclass(slots=True)
+class Bench:
+    """Runs the schedules of one contract.
+
+    Args:
+        contract: Whose.
+        redis: The server that they run on.
+        after_each: Called after each schedule.
+    """
+
+    contract: Contract
+    redis: RedisServer
+    after_each: Callable[[], None] = lambda: None
+    _network: _Network = field(default_factory=_Network)
+
+    def moods(self) -> tuple[str, ...]:
+        """The provider's moods in this contract.
+
+        Raises:
+            UsageError: If the contract cannot be set up, or holds nothing that could break.
+        """
+        return self._arranged(Run(_first), "ok").moods
+
+    def in_turn(self, programs: tuple[Program, ...], ends_at_s: float) -> list[Findings]:
+        """Carries programs out up to the first after which nothing counts."""
+        findings: list[Findings] = []
+        for program in programs:
+            findings.append(self.carried_out(program, ends_at_s))
+            if findings[-1].is_end:
+                break
+        return findings
+
+    def carried_out(self, program: Program, ends_at_s: float) -> Findings:
+        """Runs every schedule of a program until one breaks the contract, or the time is over."""
+        found, search = Findings(), program.search()
+        while not found.is_end:
+            if time.monotonic() > ends_at_s:
+                found.is_cut = True
+                break
+            found.schedules += 1
+            try:
+                with suppress(Redundant):
+                    found.violation = self.schedule(program, search.choose, found)
+            except (Uncontrolled, Stuck) as error:
+                found.lost = str(error)
+            self.after_each()
+            if not search.advance():
+                break
+        return found
+
+    def schedule(self, program: Program, choose: Callable[[list[Worker]], Worker], found: Findings) -> Violation | None:
+        """Runs one schedule.
+
+        Args:
+            program: What is fixed.
+            choose: Picks the next of the workers that can go on.
+            found: Is told what was seen.
+        """
+        self.redis.clear()
+        run = Run(_first, time_passes=self.redis.pass_time)
+        world = self._arranged(run, program.mood)
+        choices: list[int] = []
+
+        def chosen(ready: list[Worker]) -> Worker:
+            worker = choose(ready)
+            choices.append(worker.index - first)
+            return worker
+
+        with self._on_stage(world, run):
+            run.go(world.setup)
+            self._check_setup(run)
+            first = len(run.workers)
+            run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
+            run.go(_tasks(world, program.workers), ahead_s=world.ahead_s)
+            for (worker, place), effect in run.places.items():
+                if worker >= first:
+                    found.places.setdefault((worker - first, place), {})[effect] = None
+            before_recovery = len(run.steps)
+            failed = self._recover(run, world)
+        if run.lost:
+            raise Uncontrolled(run.lost)
+        broken = tuple(told for invariant in world.invariants if (told := invariant.broken()))
+        if failed and not broken:  # Nothing was done to this worker.
+            raise Uncontrolled(f"the task fails by itself: {failed}")
+        return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None
+
+    def _recover(self, run: Run, world: World) -> str:
+        """One more worker, that nothing happens to, does what is left: only what stays wrong then is wrong.
+
+        Answers with the error in which it ended last, if it did. After an error it begins anew, as a process would.
+        """
+        run.choose, run.plan = _first, {}
+        task, left, failed = world.recovery.task or world.tasks[0], world.recovery.times, ""
+
+        def clear_up() -> None:
+            nonlocal left
+            while left:
+                left -= 1
+                run.wait(world.recovery.every_s, Effect("wait", "the next time to clear up"))
+                run.limit = len(run.steps) + EFFECTS_MAX
+                task()
+
+        while left:
+            failed = self._alone(run, clear_up)
+        for look in world.looks:
+            if blind := self._alone(run, look):
+                raise Uncontrolled(f"nobody can look at what has become of it: {blind}")
+        return failed
+
+    def _alone(self, run: Run, task: Callable[[], object]) -> str:
+        run.limit = len(run.steps) + EFFECTS_MAX
+        run.go([task])
+        error = run.workers[-1].error
+        if error is None:
+            return ""
+        self.contract.check_own(error)
+        return f"{type(error).__name__}: {error}"
+
+    def _arranged(self, run: Run, mood: str) -> World:
+        world = World(run, self.redis, mood)
+        self.contract.set_up(world)
+        return world
+
+    def _check_setup(self, run: Run) -> None:
+        for worker in run.workers:
+            if (error := worker.error) is not None:
+                self.contract.check_own(error)
+                raise UsageError(f"world.given fails: {type(error).__name__}: {error}") from error
+
+    @contextmanager
+    def _on_stage(self, world: World, run: Run) -> Generator[None]:
+        self._network.world, self._network.schedule = world, run
+        try:
+            yield
+        finally:
+            self._network.world, self._network.schedule = None, None
+            world.close()
+
+
+@contextmanager
+def bench(contract: Contract) -> Generator[Bench]:
+    """A bench for as long as the block lasts.
+
+    Raises:
+        WorldError: If there is no Redis on this machine.
+    """
+    network = _Network()
+    with (
+        running_redis() as redis,
+        controlled_sockets(network),
+        virtual_time(network.run),
+        controlled_randomness(network.chance),
+        _versions_kept(),
+    ):
+        yield Bench(contract, redis, _network=network)
+
+
+@contextmanager
+def _versions_kept() -> Generator[None]:
+    """Versions of packages are read from disk once: redis-py asks for its own with each client, which takes 0.4 ms."""
+    real = metadata.version
+    metadata.version = cache(real)
+    try:
+        yield
+    finally:
+        metadata.version = real
+
+
+def _first(ready: list[Worker]) -> Worker:
+    return ready[0]
+
+
+def _tasks(world: World, workers: int) -> list[Callable[[], object]]:
+    """A task for each worker."""
+    return [world.tasks[worker % len(world.tasks)] for worker in range(max(workers, len(world.tasks)))]

@@ -1,0 +1,84 @@
+"""What a proof comes to: plain data, that travels between processes and is judged, told and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interlock.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from interlock.prove.effect import Effect
+    from interlock.prove.programs import Program
+    from interlock.prove.scheduler import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A schedule that breaks a contract.
+
+    Attributes:
+        broken: How.
+        program: What was fixed in it: the provider's mood, the workers, the faults.
+        choices: Who went on at each choice, by number.
+        steps: What happened, in order.
+        recovery_at: How many of the steps came before the worker that clears up.
+    """
+
+    broken: tuple[str, ...]
+    program: Program
+    choices: tuple[int, ...]
+    steps: tuple[Step, ...]
+    recovery_at: int
+
+    @property
+    def mood(self) -> str:
+        """The provider's mood."""
+        return self.program.mood
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the schedules of one program have shown.
+
+    Attributes:
+        schedules: How many were run.
+        places: What was seen at each place: (worker, its n-th effect from 0).
+        violation: The first schedule that broke the contract, and the last that was run.
+        lost: Why the program says nothing, if control was lost.
+        is_cut: Whether the time was over before all was run.
+    """
+
+    schedules: int = 0
+    places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    violation: Violation | None = None
+    lost: str = ""
+    is_cut: bool = False
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing after it in the order of programs counts."""
+        return self.violation is not None or bool(self.lost) or self.is_cut
+
+
+@dataclass(slots=True)
+class Proof:
+    """What a contract's schedules have shown.
+
+    Attributes:
+        contract: Its name.
+        verdict: pass if every schedule within the bounds was run and none broke it.
+        schedules: How many were run.
+        bounds: What was tried completely, for people.
+        seconds: How long it took.
+        violation: The first schedule that broke it.
+        reason: Why the answer is unknown.
+    """
+
+    contract: str
+    verdict: Verdict = Verdict.UNKNOWN
+    schedules: int = 0
+    bounds: list[str] = field(default_factory=list[str])
+    seconds: float = 0.0
+    violation: Violation | None = None
+    reason: str = ""
