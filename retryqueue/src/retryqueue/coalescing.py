@@ -173,3 +173,9 @@ class TaskCoalescer(Generic[Asked, Told]):
         """Waits until everything asked so far is answered."""
         while self._sender is not None:
             await asyncio.wait([self._sender])
+
+    async def give_up(self) -> None:
+        """Ends the call that is under way, and waits until it has ended; nobody who asked is answered any more."""
+        if self._sender is not None:
+            self._sender.cancel()
+            await asyncio.wait([self._sender])

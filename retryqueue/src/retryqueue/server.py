@@ -15,6 +15,7 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 from retryqueue.address import AsyncClient, BlockingClient, async_client, blocking_client, is_cluster
+from retryqueue.cancellation import heeded
 from retryqueue.conversation import CLIENT_ERRORS, Send, Wait
 from retryqueue.errors import QueueUnavailable
 
@@ -155,7 +156,7 @@ class AsyncServer:
             return await asyncio.sleep(step.seconds)
         async with self._free:
             try:
-                return await self._send(step)
+                return await heeded(self._send(step))
             except AttributeError as error:
                 # redis-py's asyncio cluster closes a connection under a task that is just sending on it (seen with 5.0 to 8.1).
                 if error.obj is not None or error.name not in _OF_OPEN_CONNECTIONS:

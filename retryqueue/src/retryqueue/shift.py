@@ -22,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from retryqueue import protocol
+from retryqueue.cancellation import heeded
 from retryqueue.card_numbers import safe_reason
 from retryqueue.coalescing import TaskCoalescer
 from retryqueue.conversation import Patience
@@ -134,10 +135,10 @@ class Shift:
 
     async def work(self) -> None:
         """Works until `stop`, and leaves nothing in hand."""
-        background = [asyncio.create_task(task) for task in (self._extend(), self._listen())]
         chargers = [self._charge_all() for _ in range(self._settings.concurrency)]
-        finished = asyncio.gather(self._claim_all(), *chargers)
-        ending: list[asyncio.Future[Any]] = [finished, self._failure, *background]
+        tasks = [asyncio.create_task(task) for task in (self._extend(), self._listen(), self._claim_all(), *chargers)]
+        finished = asyncio.gather(*tasks[2:])
+        ending: list[asyncio.Future[Any]] = [finished, self._failure, *tasks[:2]]
         try:
             for ended in (await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED))[0]:
                 ended.result()  # Raises what has ended it.
@@ -146,9 +147,9 @@ class Shift:
             if self._failure.done():
                 self._failure.result()
         finally:
-            for task in ending:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await _cancelled([*ending, *tasks, *(task for _, task in self._claims.values())])
+            for sender in self._senders.values():
+                await sender.give_up()
 
     def stop(self) -> None:
         """Claims nothing more, and waits for an absent server no longer than a lease lasts. Called in the loop."""
@@ -249,7 +250,7 @@ class Shift:
             if self._is_stale(held) or self._is_held_up():
                 self._give_back([held])
             else:
-                await self._charge_one(held)
+                await heeded(self._charge_one(held))  # The charge function may have swallowed its cancellation.
 
     async def _charge_one(self, held: Held) -> None:
         held.begun = True
@@ -366,6 +367,13 @@ class Shift:
 
     async def _ask(self, call: Call[T], patience: Patience | None = None) -> T:
         return await self._server.carry(self._operations.ask(call, patience))
+
+
+async def _cancelled(ending: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancels what is not done, and waits until all of it is."""
+    for future in ending:
+        future.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def _reason(outcome: object) -> str:

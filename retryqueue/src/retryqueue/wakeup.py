@@ -13,6 +13,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 
+from retryqueue.cancellation import heeded
 from retryqueue.conversation import CLIENT_ERRORS
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ async def listen(client: Any, shards: Sequence[Shard], wake: Callable[[Shard], N
     channels = {shard.wake.encode(): shard for shard in shards}
     while True:
         try:
-            await _listen_once(client, channels, wake)
+            await heeded(_listen_once(client, channels, wake))
         except (*CLIENT_ERRORS, OSError) as error:
             logger.debug("the connection that listens for new payments is gone: %s", error)
         await asyncio.sleep(AGAIN_AFTER_S)
@@ -41,16 +42,16 @@ async def _listen_once(client: Any, channels: dict[bytes, Shard], wake: Callable
     node = await _one_node(client)
     try:
         async with node.pubsub() as subscription:
-            await subscription.subscribe(*channels)
+            await heeded(subscription.subscribe(*channels))
             for shard in channels.values():
                 wake(shard)
             pinged = False
             while True:
-                message = await subscription.get_message(timeout=QUIET_S)
+                message = await heeded(subscription.get_message(timeout=QUIET_S))
                 if message is None:
                     if pinged:  # The server hangs, or the connection has died in silence.
                         raise redis.ConnectionError(f"no answer to a ping within {QUIET_S} s")
-                    await subscription.ping()
+                    await heeded(subscription.ping())
                 elif message["type"] == "message":
                     wake(channels[message["channel"]])
                 pinged = message is None
