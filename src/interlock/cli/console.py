@@ -7,6 +7,7 @@ import sys
 import time
 from io import TextIOWrapper
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final, TextIO
 
 from interlock.core.errors import WorldError
@@ -90,7 +91,8 @@ class Console:
         if late and not self._quiet:
             self._shown_s = now_s
             self._clear()
-            print(text, end="" if on_terminal else "\n", file=self._err, flush=True)
+            shown = text[: get_terminal_size().columns - 1] if on_terminal else text
+            print(shown, end="" if on_terminal else "\n", file=self._err, flush=True)
 
     def _clear(self) -> None:
         if self._err.isatty():

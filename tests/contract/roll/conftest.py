@@ -35,10 +35,13 @@ frontend shop
     bind 127.0.0.1:{port}
 """
 
-# Each side says who it is, and fails when it is asked to.
+# Each version says who it is, and fails when it is asked to, or as often in a thousand as the faults say.
 _SIDE = """\
 backend {name}
+    http-request set-var(txn.faults) str({name}),map({folder}/faults.map,0)
+    http-request set-var(txn.drawn) rand(1000),sub(txn.faults)
     http-request return status 503 content-type text/plain string "{name}" if {{ path /fails }}
+    http-request return status 503 content-type text/plain string "{name}" if {{ var(txn.drawn) -m int lt 0 }}
     http-request return status 200 content-type text/plain lf-string "{name} %[var(txn.il_hash)] %[var(txn.il_limit)]"
 """
 
@@ -87,6 +90,10 @@ class Running:
     def config(self) -> Path:
         return self.folder / "haproxy.cfg"
 
+    def fail(self, version: str, per_thousand: int) -> None:
+        """From now on a version fails that often."""
+        self.router.ask(f"set map {self.folder}/faults.map {version} {per_thousand}")
+
     def start(self) -> None:
         """Starts it, and waits until it answers."""
         self.process = subprocess.Popen([needed("haproxy"), "-db", "-f", str(self.config)], stderr=subprocess.DEVNULL)
@@ -124,14 +131,15 @@ class Running:
 
 
 @contextmanager
-def running_haproxy(*, user: str = "cookie uid") -> Iterator[Running]:
+def running_haproxy(*, user: str = "cookie uid", log: str = "") -> Iterator[Running]:
     needed("haproxy")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roll-")))  # Short, for a socket's path.
-        section = Section(map=folder / "roll.map", log=str(folder / "log"), user=user)
+        section = Section(map=folder / "roll.map", log=str(folder / log) if log else f"127.0.0.1:{free_port()}", user=user)
         section.map.write_text(MAP_TEXT, encoding="utf-8")
         running = Running(folder=folder, port=free_port(), section=section)
-        sides = "".join(_SIDE.format(name=name) for name in ("baseline", "canary"))
+        (folder / "faults.map").write_text("baseline 0\ncanary 0\n", encoding="utf-8")
+        sides = "".join(_SIDE.format(name=name, folder=folder) for name in ("baseline", "canary"))
         config = _GLOBAL.format(folder=folder, port=running.port) + section.text() + sides
         running.config.write_text(config, encoding="utf-8")
         stack.callback(running.stop)
@@ -156,4 +164,10 @@ def haproxy() -> Iterator[Running]:
 @pytest.fixture
 def haproxy_by_header() -> Iterator[Running]:
     with running_haproxy(user="header X-User") as running:
+        yield running
+
+
+@pytest.fixture
+def haproxy_with_socket() -> Iterator[Running]:
+    with running_haproxy(log="log") as running:
         yield running

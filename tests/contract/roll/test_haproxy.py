@@ -15,9 +15,11 @@ from interlock.roll.routers import FOREVER_S, Setting
 from interlock.roll.routers.haproxy import Haproxy
 from interlock.roll.routers.haproxy_config import Section
 from interlock.roll.sources.haproxy_counters import HaproxyCounters
-from interlock.roll.sources.haproxy_log import listening
+from interlock.roll.sources.haproxy_log import HaproxyLog, listening
+from tests.contract.roll.conftest import wait_until
 
 if TYPE_CHECKING:
+    from interlock.roll.sources import Event
     from tests.contract.roll.conftest import Running
 
 USERS = [f"user-{number}" for number in range(1500)]
@@ -124,13 +126,28 @@ def test_the_log_tells_user_side_share_and_failure(haproxy: Running) -> None:
     haproxy.get(user=canary)
     haproxy.get("/fails", user=canary)
     haproxy.get()
-    heard = list(log.poll())
+    heard: list[Event] = []
+    wait_until(lambda: _heard(heard, log) == 3)
     log.close()
     assert [(event.arm, event.limit, event.user, event.failed) for event in heard[:2]] == [
         ("canary", 5000, user_hash(canary, "a1b2"), False),
         ("canary", 5000, user_hash(canary, "a1b2"), True),
     ]
     assert heard[2].user is None
+
+
+def _heard(heard: list[Event], log: HaproxyLog) -> int:
+    heard += log.poll()
+    return len(heard)
+
+
+def test_the_log_comes_to_a_socket_of_the_file_system_as_well(haproxy_with_socket: Running) -> None:
+    log = listening(haproxy_with_socket.section.log)
+    haproxy_with_socket.get()
+    heard: list[Event] = []
+    wait_until(lambda: _heard(heard, log) == 1)
+    log.close()
+    assert not Path(haproxy_with_socket.section.log).exists()
 
 
 def test_the_counters_tell_what_came_since_the_last_look(haproxy: Running) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-LINE = "interlock 1 canary 503 -- 12 77 100\n"
+LINE = "interlock 1 7 canary 503 -- 12 77 100\n"
 SALT = "a1b2"
 USERS = [str(number) for number in range(200)]
 EARLY = next(user for user in USERS if bucket_of(user_hash(user, SALT)) < 100)  # On the canary from 1 % on.
@@ -83,6 +83,23 @@ def _more(heard: list[Any], new: Sequence[Any]) -> bool:
     return bool(heard)
 
 
+def test_lost_lines_are_noticed_and_too_many_are_trouble(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    log = listening(str(path))
+    with path.open("a", encoding="utf-8") as file:
+        for numbers, lost in (([1, 2], 0), ([3, 5, 6], 1), ([7], 1)):
+            file.write("".join(LINE.replace("1 7", f"1 {number}") for number in numbers))
+            file.flush()
+            log.poll()
+            assert log.lost == lost
+        file.write(LINE.replace("1 7", "1 70"))
+        file.flush()
+        with pytest.raises(WorldError, match="lost 62 of 63"):
+            log.poll()
+    log.close()
+
+
 @pytest.mark.parametrize(
     ("status", "ended", "failed"),
     [(503, "--", True), (404, "--", False), (-1, "sC", True), (-1, "CD", False), (200, "CD", False)],
@@ -91,7 +108,7 @@ def test_a_client_that_goes_away_is_no_failure_of_the_version(tmp_path: Path, st
     path = tmp_path / "log"
     path.touch()
     log = listening(str(path))
-    path.write_text(f"interlock 1 baseline {status} {ended} 12 - 100\n", encoding="utf-8")
+    path.write_text(f"interlock 1 1 baseline {status} {ended} 12 - 100\n", encoding="utf-8")
     assert [event.failed for event in log.poll()] == [failed]
     log.close()
 
@@ -152,7 +169,7 @@ def test_what_was_before_the_first_share_is_not_guessed() -> None:
     "line", ["orders", '{"name": "orders"}', '["orders"]', '{"name": "o", "user": "1", "exposed_at": "noon"}']
 )
 def test_a_line_that_is_no_event_is_told_as_what_it_is(tmp_path: Path, business: Opened, line: str) -> None:
-    source = business(shares=Shares())
+    source = business(shares=Shares([]))
     (tmp_path / "f").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(WorldError, match="expected"):
         source.poll()
@@ -220,7 +237,7 @@ def test_prometheus_tells_gauges_and_what_was_counted(prometheus: str) -> None:
     assert _totals(counted) == [50, 5]
     assert [(found.name, found.value) for found in source.poll() if isinstance(found, Reading)] == [("in use", 1.0)]
     with pytest.raises(UsageError, match="gives 2 series"):
-        Prometheus(url=prometheus, gauges={("x", Arm.CANARY): "in_use"}, counters={}, shares=Shares()).poll()
+        Prometheus(url=prometheus, gauges={("x", Arm.CANARY): "in_use"}, counters={}, shares=Shares([])).poll()
 
 
 def _heard(source: Prometheus) -> bool:
@@ -235,8 +252,8 @@ def _totals(counted: Sequence[Count | Reading]) -> list[int]:
 
 
 def test_a_prometheus_that_is_away_is_an_error() -> None:
-    source = Prometheus(url=f"http://127.0.0.1:{free_port()}", gauges={("x", Arm.CANARY): "x"}, counters={}, shares=Shares())
+    source = Prometheus(url=f"http://127.0.0.1:{free_port()}", gauges={("x", Arm.CANARY): "x"}, counters={}, shares=Shares([]))
     with pytest.raises(WorldError, match="did not answer"):
         source.poll()
     with pytest.raises(UsageError, match="expected http"):
-        Prometheus(url="file:///etc/passwd", gauges={}, counters={}, shares=Shares())
+        Prometheus(url="file:///etc/passwd", gauges={}, counters={}, shares=Shares([]))

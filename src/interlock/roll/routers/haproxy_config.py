@@ -71,7 +71,7 @@ class Section:
             "http-request set-var(txn.il_limit) int(0) unless { var(txn.il_left) -m int gt 0 }",
             "http-request set-var(txn.il_over) var(txn.il_bucket),sub(txn.il_limit)",
             f"log {self.log} format raw local0",
-            'log-format "interlock 1 %b %ST %ts %Ta %[var(txn.il_hash)] %[var(txn.il_limit)]"',
+            'log-format "interlock 1 %lc %b %ST %ts %Ta %[var(txn.il_hash)] %[var(txn.il_limit)]"',
             f"use_backend {self.canary} if {{ var(txn.il_over) -m int lt 0 }}",
             f"default_backend {self.baseline}",
         ]

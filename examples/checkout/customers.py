@@ -1,0 +1,126 @@
+"""Customers who keep coming: `python customers.py PORT --rate 420 --seconds 30`.
+
+They come at this rate whether they are answered or not, each with a cookie that says who it is, over connections that stay
+open. At the end it prints what they were told: answers by version and status, and connections that broke. A version says its
+name in the first word of its answer, or in the header X-Version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+CONNECTIONS = 24
+PATIENCE_S = 20.0
+
+
+@dataclass(slots=True)
+class Customers:
+    """What they do, and what they were told."""
+
+    port: int
+    path: str
+    users: int
+    orders: TextIO | None
+    forgotten: float  # The part of the canary's orders that it answers with 200 and forgets.
+    draw: random.Random
+    answers: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
+
+    async def until_told(self, rate: float, seconds: float) -> None:
+        """They come, until the time is over or SIGTERM sends them home."""
+        coming = asyncio.ensure_future(self.come(rate, seconds))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, coming.cancel)
+        with suppress(asyncio.CancelledError):
+            await coming
+
+    async def come(self, rate: float, seconds: float) -> None:
+        """All of them, until the time is over."""
+        due: asyncio.Queue[None] = asyncio.Queue()
+        waiters = [asyncio.ensure_future(self._visit(due)) for _ in range(CONNECTIONS)]
+        with suppress(asyncio.CancelledError):
+            for pause_s in self._pauses(rate, seconds):
+                await asyncio.sleep(pause_s)
+                due.put_nowait(None)
+        while not due.empty():  # Who has not been let in goes home; who is inside is waited for.
+            due.get_nowait()
+            due.task_done()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(due.join(), PATIENCE_S)
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+
+    def _pauses(self, rate: float, seconds: float) -> Iterator[float]:
+        """How long to wait for each customer, so that the rate holds however late we are."""
+        start_s = due_s = time.monotonic()
+        while due_s < start_s + seconds:
+            due_s += self.draw.expovariate(rate)
+            yield max(0.0, due_s - time.monotonic())
+
+    async def _visit(self, due: asyncio.Queue[None]) -> None:
+        """One connection, and one customer after the other on it."""
+        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while True:
+            await due.get()
+            user = self.draw.randrange(self.users)
+            try:
+                connection = connection or await asyncio.open_connection("127.0.0.1", self.port)
+                version, status = await asyncio.wait_for(self._ask(*connection, user), PATIENCE_S)
+                self.answers[f"{version} {status}"] += 1
+                self._order(user, version, status)
+            except (OSError, EOFError, TimeoutError, ValueError):
+                self.broken += 1
+                connection = None
+            finally:
+                due.task_done()
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: int) -> tuple[str, int]:
+        request = f"GET {self.path} HTTP/1.1\r\nHost: shop\r\nCookie: uid={user}\r\n\r\n"
+        writer.write(request.encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        body = await reader.readexactly(int(fields.get("content-length", 0)))
+        return fields.get("x-version") or body.split()[0].decode(), int(head.split()[1])
+
+    def _order(self, user: int, version: str, status: int) -> None:
+        """What the business hears of an answer that was 200."""
+        forgets = version == "canary" and self.draw.random() < self.forgotten
+        if self.orders is not None and status == 200 and not forgets:
+            self.orders.write(json.dumps({"name": "orders", "user": str(user), "exposed_at": time.time()}) + "\n")
+            self.orders.flush()
+
+
+def main() -> int:
+    """Prints one JSON object at the end, also when it is stopped before."""
+    parser = argparse.ArgumentParser(description="Customers who keep coming.")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--rate", type=float, default=420)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--orders", type=Path, help="write each order there")
+    parser.add_argument("--forgotten", type=float, default=0.0, help="the part of its orders that the canary forgets")
+    options = parser.parse_args()
+    orders = options.orders.open("a", encoding="utf-8") if options.orders else None
+    draw = random.Random(options.seed)
+    customers = Customers(options.port, options.path, options.users, orders, options.forgotten, draw)
+    asyncio.run(customers.until_told(options.rate, options.seconds))
+    print(json.dumps({"answers": customers.answers, "broken": customers.broken}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

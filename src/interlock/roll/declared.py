@@ -1,0 +1,230 @@
+"""What [roll] declares beside the plan: the router, the sources, and how to go forward and back.
+
+[roll.router]
+kind = "haproxy"                                    or "splitter", with its socket alone
+socket = "/run/haproxy/admin.sock"
+map = "/etc/haproxy/roll.map"
+
+[[roll.source]]
+kind = "haproxy-log"
+address = "/run/haproxy/roll.log"
+
+[[roll.source]]
+kind = "business"
+address = "orders.jsonl"                            or 127.0.0.1:8790, to which events are posted
+names = ["orders"]
+
+[roll.rollback]
+commands = ["./deploy v41"]
+version_url = "https://shop.example/version"
+version = "v41"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.core.errors import nearest
+from interlock.core.settings import strict
+from interlock.roll.judge import Arm
+from interlock.roll.listening import Ear
+from interlock.roll.plan import Kind
+from interlock.roll.rollback import Rollback
+from interlock.roll.rollout import Pace
+from interlock.roll.routers.asgi import SplitterControl
+from interlock.roll.routers.haproxy import Haproxy
+from interlock.roll.routers.haproxy_config import Section
+from interlock.roll.sources.business import Business, Posted
+from interlock.roll.sources.exposition import Exposition
+from interlock.roll.sources.haproxy_counters import HaproxyCounters
+from interlock.roll.sources.haproxy_log import listening
+from interlock.roll.sources.prometheus import Prometheus
+from interlock.roll.sources.splitter import SplitterRequests
+from interlock.roll.sources.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from interlock.core.settings import Document
+    from interlock.roll.plan import Plan
+    from interlock.roll.routers import Router
+    from interlock.roll.shares import Shares
+    from interlock.roll.sources import Source
+
+# How long a source may say nothing, in seconds, where the settings do not say it.
+_SILENT_S: Final = {
+    "haproxy-log": 5.0,
+    "haproxy-counters": 5.0,
+    "splitter": 5.0,
+    "business": 300.0,
+    "prometheus": 60.0,
+    "metrics": 10.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RouterTable:
+    """[roll.router]."""
+
+    kind: str
+    socket: str
+    map: str = ""
+    baseline: str = "baseline"
+    canary: str = "canary"
+    user: str = "cookie uid"
+    tick_s: float = 0.25
+    lease_s: float = 15.0
+    learn_s: float = 10.0
+    hold_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """[[roll.source]]."""
+
+    kind: str
+    address: str = ""
+    names: tuple[str, ...] = ()
+    lag_s: float = 60.0
+    baseline: str = ""  # Prometheus: a query for each arm.
+    canary: str = ""
+    at_most: float = 0.0  # A gauge of the canary that is larger ends the rollout; 0: no limit.
+    silent_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteTable:
+    """[roll.promote]."""
+
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """All of it, as it is written."""
+
+    document: Document
+    root: Path
+    router: RouterTable
+    sources: tuple[SourceTable, ...]
+    rollback: Rollback
+    promote: tuple[str, ...]
+
+    @property
+    def pace(self) -> Pace:
+        """How often, and how long."""
+        table = self.router
+        return Pace(tick_s=table.tick_s, lease_s=table.lease_s, learn_s=table.learn_s, hold_s=table.hold_s)
+
+    def section(self) -> Section:
+        """What HAProxy is configured with."""
+        log = next((source.address for source in self.sources if source.kind == "haproxy-log"), "127.0.0.1:5140")
+        table = self.router
+        return Section(
+            map=self._path(table.map), log=self._address(log), user=table.user, baseline=table.baseline, canary=table.canary
+        )
+
+    def open_router(self) -> Router:
+        """The router."""
+        if self.router.kind == "splitter":
+            return SplitterControl(self._path(self.router.socket))
+        return self._haproxy()
+
+    def open_ears(self, plan: Plan, shares: Shares, salt: str) -> list[Ear]:
+        """All sources, opened. Raises UsageError if a metric has none."""
+        self._checked(plan)
+        return [self._ear(table, shares, salt) for table in self.sources]
+
+    def _checked(self, plan: Plan) -> None:
+        told = {name for source in self.sources for name in source.names}
+        for metric in plan.metrics:
+            if metric.kind in {Kind.BUSINESS, Kind.COUNT} and metric.name not in told:
+                message = f"no [[roll.source]] tells of {metric.name!r}; expected one with it among its names"
+                raise self.document.fail(metric.name, message)
+        if not any(source.kind in {"haproxy-log", "haproxy-counters", "splitter"} for source in self.sources):
+            message = "no [[roll.source]] tells of requests; expected one of kind haproxy-log, haproxy-counters or splitter"
+            raise self.document.fail("source", message)
+
+    def _ear(self, table: SourceTable, shares: Shares, salt: str) -> Ear:
+        limits = dict.fromkeys(table.names, table.at_most) if table.at_most else {}
+        return Ear(
+            source=self._source(table, shares, salt),
+            silent_s=table.silent_s or _SILENT_S[table.kind],
+            names=table.names if not limits else (),
+            at_most=limits,
+        )
+
+    def _source(self, table: SourceTable, shares: Shares, salt: str) -> Source:
+        name = next(iter(table.names), "")
+        router = self.router
+        open_by_kind: dict[str, Callable[[], Source]] = {
+            "haproxy-log": lambda: listening(self._address(table.address), baseline=router.baseline, canary=router.canary),
+            "haproxy-counters": lambda: HaproxyCounters(self._haproxy(), baseline=router.baseline, canary=router.canary),
+            "splitter": lambda: SplitterRequests(SplitterControl(self._path(router.socket))),
+            "business": lambda: Business(self._lines(table.address), salt=salt, shares=shares, lag_s=table.lag_s),
+            "prometheus": lambda: _prometheus(table, name, shares),
+            "metrics": lambda: Exposition(table.address, name),
+        }
+        return open_by_kind[table.kind]()
+
+    def _lines(self, address: str) -> Tail | Posted:
+        host, _, port = address.rpartition(":")
+        return Posted(int(port), host) if port.isdecimal() and host else Tail(self._path(address))
+
+    def _haproxy(self) -> Haproxy:
+        return Haproxy(socket=self._path(self.router.socket), map=self._path(self.router.map))
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+    def _address(self, address: str) -> str:
+        return address if address.rpartition(":")[2].isdecimal() else str(self._path(address))
+
+
+def _prometheus(table: SourceTable, name: str, shares: Shares) -> Prometheus:
+    queries = {(name, arm): query for arm, query in ((Arm.BASELINE, table.baseline), (Arm.CANARY, table.canary)) if query}
+    gauges, counters = (queries, {}) if table.at_most else ({}, queries)
+    return Prometheus(url=table.address, gauges=gauges, counters=counters, shares=shares)
+
+
+def load_declared(document: Document, root: Path) -> Declared:
+    """What the settings declare. Raises UsageError, with the line, for what does not make sense."""
+    roll: dict[str, Any] = document.tables.get("roll", {})
+    if "router" not in roll:
+        raise document.fail("roll", "there is no [roll.router]; expected one, with kind and socket")
+    router = strict(document, RouterTable, roll["router"], "[roll.router]")
+    _one_of(document, "kind", router.kind, ("haproxy", "splitter"))
+    if router.kind == "haproxy" and not router.map:
+        raise document.fail("router", "[roll.router] has no 'map', which HAProxy needs")
+    return Declared(
+        document=document,
+        root=root,
+        router=router,
+        sources=tuple(_source_table(document, item) for item in roll.get("source", [])),
+        rollback=_rollback(document, roll.get("rollback", {})),
+        promote=strict(document, PromoteTable, roll.get("promote", {}), "[roll.promote]").commands,
+    )
+
+
+def _source_table(document: Document, item: object) -> SourceTable:
+    table = strict(document, SourceTable, item, "[[roll.source]]")
+    _one_of(document, "kind", table.kind, tuple(_SILENT_S))
+    if table.kind not in {"haproxy-counters", "splitter"} and not table.address:
+        raise document.fail("source", f"a [[roll.source]] of kind {table.kind!r} has no 'address', which it needs")
+    if table.kind in {"business", "prometheus", "metrics"} and not table.names:
+        raise document.fail("source", f"a [[roll.source]] of kind {table.kind!r} has no 'names'; expected what it tells of")
+    if table.kind in {"prometheus", "metrics"} and len(table.names) != 1:
+        raise document.fail("names", f"names is {', '.join(table.names)}; expected one, for one query of each arm")
+    return table
+
+
+def _rollback(document: Document, item: object) -> Rollback:
+    return strict(document, Rollback, item, "[roll.rollback]")
+
+
+def _one_of(document: Document, key: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        message = f"{key} is {found!r}; {nearest(found, known)}"
+        raise document.fail(key, message)

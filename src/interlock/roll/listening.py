@@ -1,0 +1,182 @@
+"""Hears all sources, tells the judge, and notices silence.
+
+A judge that is told nothing sees nothing wrong. So every source has to say something within its time; one that does not keeps
+the rollout where it is, and ends it when that lasts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from interlock.core.errors import WorldError
+from interlock.roll import judge as judging
+from interlock.roll.buckets import BUCKETS
+from interlock.roll.judge import Arm, Counts, Tick
+from interlock.roll.plan import Kind
+from interlock.roll.sources import Count, Event, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from interlock.roll.judge import Judge
+    from interlock.roll.plan import Plan
+    from interlock.roll.shares import Shares
+    from interlock.roll.sources import Heard, Source
+
+REQUESTS: Final = "requests"
+
+
+@dataclass(slots=True, kw_only=True)
+class Ear:
+    """One source, and how long it may say nothing."""
+
+    source: Source
+    silent_s: float
+    names: tuple[str, ...] = ()  # the metrics that this source alone tells of
+    at_most: dict[str, float] = field(default_factory=dict[str, float])  # of readings, by their name
+    heard_at_s: float = 0.0
+    trouble: str = ""
+
+    def poll(self, now_s: float) -> Sequence[Heard]:
+        """What is new; nothing, and a trouble, if the source cannot tell."""
+        try:
+            heard = self.source.poll()
+        except WorldError as error:
+            self.trouble = str(error)
+            return []
+        if heard:
+            self.heard_at_s, self.trouble = now_s, ""
+        return heard
+
+    def silence_s(self, now_s: float) -> float:
+        """How long it has said nothing beyond what it may."""
+        return max(0.0, now_s - self.heard_at_s - self.silent_s)
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """Requests and failures of both arms."""
+
+    requests: dict[Arm, int] = field(default_factory=lambda: dict.fromkeys(Arm, 0))
+    failed: dict[Arm, int] = field(default_factory=lambda: dict.fromkeys(Arm, 0))
+
+    def add(self, arm: Arm, requests: int, failed: int) -> None:
+        """More of them."""
+        self.requests[arm] += requests
+        self.failed[arm] += failed
+
+    def failure_rate(self) -> float | None:
+        """Of all that were served; None if nobody was."""
+        served = sum(self.requests.values())
+        return sum(self.failed.values()) / served if served else None
+
+
+class Listening:
+    """All ears of a rollout."""
+
+    def __init__(self, plan: Plan, judge: Judge, shares: Shares, ears: Sequence[Ear]) -> None:
+        own = {name for ear in ears for name in ear.names}
+        self._told = {metric.name: metric for metric in plan.metrics if metric.name in own}
+        self._of_requests = [metric for metric in plan.metrics if metric.name not in own]
+        self._judge = judge
+        self._shares = shares
+        self.ears = ears
+        self.totals = Totals()
+        self.exceeded = ""  # what is beyond an absolute limit on the canary
+        self.unknown: set[str] = set()  # names of events that no metric has
+
+    def begin(self, now_s: float) -> None:
+        """Silence counts from now."""
+        for ear in self.ears:
+            ear.heard_at_s = now_s
+
+    def hear(self, now_s: float) -> bool:
+        """Tells the judge what is new, and whether there were requests."""
+        before = sum(self.totals.requests.values())
+        counts: dict[str, dict[int, dict[Arm, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(Arm, 0)))
+        requests = dict.fromkeys(Arm, 0)
+        for ear in self.ears:
+            for heard in ear.poll(now_s):
+                match heard:
+                    case Event():
+                        self._event(heard, now_s)
+                    case Count():
+                        self._count(heard, counts, requests)
+                    case Reading():
+                        self._reading(heard, ear)
+        served = sum(self.totals.requests.values()) > before
+        if counts or any(requests.values()):
+            told = {name: tuple(_paired(by_limit)) for name, by_limit in counts.items()}
+            self._judge.observe(Tick(now_s, requests[Arm.BASELINE], requests[Arm.CANARY], told))
+        elif served:
+            self._judge.tick(now_s)
+        return served
+
+    def silent(self, now_s: float) -> tuple[float, str]:
+        """How long the most silent source is beyond its time, and what is wrong with it."""
+        ear = max(self.ears, key=lambda ear: ear.silence_s(now_s))
+        silence_s = ear.silence_s(now_s)
+        return silence_s, (ear.trouble or f"{ear.source.name}: nothing for {now_s - ear.heard_at_s:.0f} s") if silence_s else ""
+
+    def _event(self, event: Event, now_s: float) -> None:
+        exposed_s = self._shares.when(event.limit)
+        if event.name == REQUESTS:
+            self.totals.add(event.arm, 1, int(event.failed))
+            if self._shares.since and event.limit == self._shares.since[-1][1]:
+                self._judge.request(now_s, event.arm, None if event.user is None else str(event.user))
+        if self._shares.since and exposed_s is None:
+            return  # Sent there under a share that this rollout never asked for, such as an entry that had ended.
+        for name in self._concerned(event):
+            self._judge.see(
+                judging.Event(
+                    at_s=now_s,
+                    metric=name,
+                    arm=event.arm,
+                    user=None if event.user is None else str(event.user),
+                    bad=event.failed,
+                    value=event.duration_ms or 0.0,
+                    exposed_at_s=exposed_s,
+                )
+            )
+
+    def _concerned(self, event: Event) -> Iterator[str]:
+        """The metrics that an event is one of."""
+        if event.name != REQUESTS:
+            if event.name not in self._told:
+                self.unknown.add(event.name)
+            elif self._told[event.name].kind is Kind.FAILURES or not event.failed:
+                yield event.name
+            return
+        for metric in self._of_requests:
+            if event.duration_ms is not None if metric.kind is Kind.LATENCY else event.failed:
+                yield metric.name
+
+    def _count(self, count: Count, counts: dict[str, dict[int, dict[Arm, int]]], requests: dict[Arm, int]) -> None:
+        if count.name == REQUESTS:
+            requests[count.arm] += count.total
+            self.totals.add(count.arm, count.total, count.failed)
+            for metric in self._of_requests:
+                if metric.kind is Kind.FAILURES:
+                    counts[metric.name][count.limit][count.arm] += count.failed
+        elif count.name in self._told:
+            counts[count.name][count.limit][count.arm] += count.total
+        else:
+            self.unknown.add(count.name)
+
+    def _reading(self, reading: Reading, ear: Ear) -> None:
+        at_most = ear.at_most.get(reading.name)
+        if reading.arm is Arm.CANARY and at_most is not None and reading.value > at_most:
+            self.exceeded = f"{reading.name} is {reading.value:g} on the canary, at most {at_most:g} was allowed"
+
+    def close(self) -> None:
+        """Gives back what the sources hold."""
+        for ear in self.ears:
+            ear.source.close()
+
+
+def _paired(by_limit: dict[int, dict[Arm, int]]) -> Iterator[Counts]:
+
+    for limit, arms in by_limit.items():
+        yield Counts(arms[Arm.BASELINE], arms[Arm.CANARY], limit / BUCKETS)

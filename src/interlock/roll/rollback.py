@@ -1,0 +1,82 @@
+"""Takes a release back: the team's own commands, and what shows that it worked.
+
+A rollback that nobody has looked at is a hope. So it is seen three times: the commands end well, the old version answers by its
+own name, and failures are as rare again as they were.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from interlock.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ASKED: Final = 5  # Times, each on a connection of its own: more than one process may answer.
+_DEADLINE_S: Final = 5.0
+_TAIL: Final = 400  # Characters of what a command said.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """One thing that was done or looked at."""
+
+    what: str
+    verdict: Verdict
+    found: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """What a team declares: [roll.rollback]."""
+
+    commands: tuple[str, ...] = ()
+    command_timeout_s: float = 300.0
+    version_url: str = ""  # asked through the router
+    version: str = ""  # what its answer holds, in a header or in its body, when the old version serves
+    recover_s: float = 60.0  # how long to look for the recovery
+
+
+def run(command: str, folder: Path, timeout_s: float) -> Done:
+    """Runs one command of the team's, in the project's folder."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the team's own command, declared in its settings.
+            shlex.split(command),
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return Done(what=command, verdict=Verdict.FAIL, found=str(error))
+    said = (done.stdout + done.stderr).strip()[-_TAIL:]
+    return Done(
+        what=command, verdict=Verdict.FAIL if done.returncode else Verdict.PASS, found=f"exit {done.returncode}. {said}".strip()
+    )
+
+
+def serves(rollback: Rollback) -> Done:
+    """Whether the old version answers."""
+    what = "the old version serves"
+    if not rollback.version_url or not rollback.version:
+        return Done(what=what, verdict=Verdict.UNKNOWN, found="no version_url and version are declared")
+    for _ in range(_ASKED):
+        try:
+            with urlopen(rollback.version_url, timeout=_DEADLINE_S) as answer:  # noqa: S310 - the team's own address.
+                told = f"{answer.headers}\n{answer.read(65536).decode(errors='replace')}"
+        except HTTPError as error:
+            return Done(what=what, verdict=Verdict.FAIL, found=f"{rollback.version_url} answered {error.code}")
+        except (URLError, TimeoutError, ValueError) as error:
+            return Done(what=what, verdict=Verdict.UNKNOWN, found=f"{rollback.version_url} did not answer: {error}")
+        if rollback.version not in told:
+            found = f"{rollback.version_url} does not say {rollback.version!r}"
+            return Done(what=what, verdict=Verdict.FAIL, found=found)
+    return Done(what=what, verdict=Verdict.PASS, found=f"{_ASKED} of {_ASKED} answers say {rollback.version!r}")

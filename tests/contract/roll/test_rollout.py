@@ -1,0 +1,322 @@
+"""Whole rollouts, as a process of their own, on a real HAProxy with customers who keep coming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.roll.conftest import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.contract.roll.conftest import Running
+
+CUSTOMERS = Path(__file__).resolve().parents[3] / "examples" / "checkout" / "customers.py"
+
+SETTINGS = """\
+[roll]
+alpha = {alpha}
+stale_hold_s = 1
+stale_abort_s = {stale_abort_s}
+on_unknown = "promote"
+{steps}
+{more}
+[roll.router]
+kind = "haproxy"
+socket = "{folder}/admin"
+map = "{folder}/roll.map"
+lease_s = {lease_s}
+learn_s = 0.5
+
+[[roll.source]]
+kind = "haproxy-log"
+address = "{log}"
+silent_s = 2
+
+[roll.rollback]
+commands = ["sh rollback.sh"]
+version_url = "http://127.0.0.1:{port}/"
+version = "baseline"
+recover_s = 6
+"""
+
+
+class Stage:
+    """A project folder, a router, and those who come."""
+
+    def __init__(self, haproxy: Running, stack: ExitStack, folder: Path) -> None:
+        self.haproxy = haproxy
+        self.folder = folder
+        self._stack = stack
+        (folder / ".git").mkdir()
+        (folder / "rollback.sh").write_text("printf x >> rolled-back", encoding="utf-8")
+
+    def declare(
+        self,
+        *shares: float,
+        bake_s: float = 2.0,
+        more: str = "",
+        alpha: float = 0.01,
+        lease_s: float = 15,
+        stale_abort_s: float = 8,
+    ) -> None:
+        """Writes the settings."""
+        steps = "".join(f"[[roll.step]]\nshare = {share}\nbake_s = {bake_s}\n" for share in shares)
+        text = SETTINGS.format(
+            folder=self.haproxy.folder,
+            port=self.haproxy.port,
+            log=self.haproxy.section.log,
+            steps=steps,
+            more=more,
+            alpha=alpha,
+            lease_s=lease_s,
+            stale_abort_s=stale_abort_s,
+        )
+        (self.folder / "interlock.toml").write_text(text, encoding="utf-8")
+
+    def customers(self, rate: float = 300, *extra: str) -> subprocess.Popen[str]:
+        """They come until they are told to go."""
+        command = [sys.executable, str(CUSTOMERS), str(self.haproxy.port), "--rate", str(rate), "--seconds", "300", *extra]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._stack.enter_context(process)  # Closes its pipes at the end.
+        self._stack.callback(process.kill)
+        return process
+
+    @staticmethod
+    def told(customers: subprocess.Popen[str]) -> dict[str, Any]:
+        """What they were told, once they are gone."""
+        customers.terminate()
+        answers: dict[str, Any] = json.loads(customers.communicate()[0])
+        return answers
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts `interlock roll start`."""
+        command = [sys.executable, "-m", "interlock", "roll", "start", "--format", "json", *arguments]
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._stack.enter_context(process)  # Closes its pipes at the end.
+        self._stack.callback(process.kill)
+        return process
+
+    def ended(self, process: subprocess.Popen[str], code: int) -> dict[str, Any]:
+        """The result of a rollout."""
+        out, err = process.communicate(timeout=180)
+        assert process.returncode == code, out + err
+        result: dict[str, Any] = json.loads(out)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        path = self.folder / ".interlock" / "roll" / "state.json"
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return kept
+
+    def reached(self, phase: str, step: int) -> bool:
+        state = self.state()
+        return bool(state) and (state["phase"], state["step"]) == (phase, step)
+
+    @property
+    def rolled_back(self) -> int:
+        """How often the rollback was run."""
+        path = self.folder / "rolled-back"
+        return len(path.read_text(encoding="utf-8")) if path.exists() else 0
+
+
+@contextmanager
+def staged(haproxy: Running, folder: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        yield Stage(haproxy, stack, folder)
+
+
+@pytest.fixture
+def stage(haproxy: Running, tmp_path: Path) -> Iterator[Stage]:
+    with staged(haproxy, tmp_path) as stage:
+        yield stage
+
+
+def test_a_release_that_fails_for_most_is_stopped_at_one_percent(stage: Stage) -> None:
+    stage.declare(0.01, 0.1, bake_s=60)
+    stage.haproxy.fail("canary", 880)
+    stage.haproxy.fail("baseline", 20)
+    customers = stage.customers()
+
+    result = stage.ended(stage.start("--report", "report.html"), code=1)
+    told = stage.told(customers)
+
+    assert (result["verdict"], result["phase"], result["step"]) == ("fail", "rolled back", 1)
+    assert told["answers"]["canary 503"] <= 10
+    assert told["broken"] == 0
+    assert [done["verdict"] for done in result["done"]] == ["pass"] * 4
+    assert stage.rolled_back == 1
+    assert stage.haproxy.router.read().limit == 0
+    assert "<svg" in (stage.folder / "report.html").read_text(encoding="utf-8")
+    evidence = list((stage.folder / ".interlock" / "evidence" / "roll").glob("*.json"))
+    assert len(evidence) == 1
+
+
+def test_a_good_release_reaches_everyone_and_no_request_fails_on_the_way(stage: Stage) -> None:
+    stage.declare(0.01, 0.1, 0.5, bake_s=1.5)
+    customers = stage.customers()
+
+    result = stage.ended(stage.start(), code=0)
+    wait_until(lambda: stage.haproxy.get(user="u1").startswith("canary"))
+    told = stage.told(customers)
+
+    assert (result["verdict"], result["phase"], result["step"]) == ("pass", "done", 4)
+    assert stage.rolled_back == 0
+    assert told["broken"] == 0
+    assert [answer for answer in told["answers"] if not answer.endswith("200")] == []
+
+
+def test_a_rollout_that_is_killed_in_every_step_goes_on_where_it_was(stage: Stage) -> None:
+    stage.declare(0.01, 0.1, 0.5, bake_s=1.5)
+    customers = stage.customers()
+    salts = set()
+    for step in range(3):
+        killed = stage.start()
+        wait_until(lambda step=step: stage.reached("bake", step))
+        killed.kill()
+        killed.communicate()
+        assert stage.reached("bake", step)
+        salts.add(stage.state()["salt"])
+
+    result = stage.ended(stage.start(), code=0)
+
+    assert result["phase"] == "done"
+    assert len(salts) == 1
+    assert stage.rolled_back == 0
+    assert stage.told(customers)["broken"] == 0
+
+
+def test_nobody_is_on_the_canary_if_nobody_starts_it_again(stage: Stage) -> None:
+    stage.declare(1.0, bake_s=300, lease_s=2)
+    stage.customers()
+    killed = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    assert stage.haproxy.get(user="u1").startswith("canary")
+    killed.kill()
+    killed.communicate()
+
+    wait_until(lambda: stage.haproxy.get(user="u1").startswith("baseline"))
+
+
+def test_an_abort_that_is_killed_is_brought_to_its_end(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=300)
+    (stage.folder / "rollback.sh").write_text("exec sleep 60", encoding="utf-8")
+    stage.haproxy.fail("canary", 900)
+    stage.customers()
+    killed = stage.start()
+    wait_until(lambda: stage.reached("abort", 0))
+    assert stage.haproxy.router.read().limit == 0
+    killed.kill()
+    killed.communicate()
+    assert stage.rolled_back == 0
+
+    (stage.folder / "rollback.sh").write_text("printf x >> rolled-back", encoding="utf-8")
+    result = stage.ended(stage.start(), code=1)
+
+    assert (result["phase"], result["verdict"]) == ("rolled back", "fail")
+    assert stage.rolled_back == 1
+
+
+def test_what_falls_silent_is_held_then_stopped_and_never_passed(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=2, stale_abort_s=2)
+    customers = stage.customers()
+    rollout = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    customers.kill()
+
+    result = stage.ended(rollout, code=3)
+
+    assert (result["phase"], result["verdict"], result["step"]) == ("rolled back", "unknown", 1)
+    assert stage.haproxy.router.read().limit == 0
+
+
+def test_nothing_is_begun_where_nothing_is_heard(stage: Stage) -> None:
+    stage.declare(0.5, stale_abort_s=1)
+    rollout = stage.start()
+    _, err = rollout.communicate(timeout=60)
+
+    assert rollout.returncode == 3
+    assert "nothing was begun" in err
+    assert stage.haproxy.router.read().limit == 0
+
+
+def test_orders_that_nobody_tells_of_are_not_taken_for_good_ones(stage: Stage) -> None:
+    more = '[[roll.metric]]\nname = "failures"\nkind = "failures"\n[[roll.metric]]\nname = "orders"\nkind = "business"\n'
+    source = f'[[roll.source]]\nkind = "business"\naddress = "{stage.folder}/orders"\nnames = ["orders"]\nsilent_s = 1\n'
+    stage.declare(0.5, bake_s=2, more=more + source, stale_abort_s=3)
+    stage.customers()
+
+    result = stage.ended(stage.start(), code=3)
+
+    assert (result["phase"], result["verdict"]) == ("rolled back", "unknown")
+    assert "the business events" in result["reason"]
+
+
+@pytest.mark.parametrize("how", ["somebody closes it", "it is started anew"])
+def test_a_router_that_somebody_else_changes_ends_the_rollout(stage: Stage, how: str) -> None:
+    stage.declare(0.5, bake_s=300)
+    stage.customers()
+    rollout = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    if how == "it is started anew":
+        stage.haproxy.restart()
+    else:
+        subprocess.run([sys.executable, "-m", "interlock", "roll", "abort"], cwd=stage.folder, check=True, capture_output=True)
+
+    result = stage.ended(rollout, code=3)
+
+    assert "changed by somebody else" in result["reason"]
+    assert (result["phase"], stage.rolled_back) == ("rolled back", 1)
+
+
+def test_ctrl_c_takes_everybody_back(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=300)
+    stage.customers()
+    rollout = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    os.kill(rollout.pid, signal.SIGINT)
+
+    result = stage.ended(rollout, code=3)
+
+    assert (result["phase"], result["reason"]) == ("rolled back", "stopped by hand")
+    assert stage.haproxy.router.read().limit == 0
+
+
+def test_two_rollouts_do_not_share_a_router(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=300)
+    stage.customers()
+    stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+
+    second = stage.start()
+    _, err = second.communicate(timeout=60)
+
+    assert second.returncode == 2
+    assert "another `interlock roll start`" in err
+
+
+def test_a_release_that_forgets_orders_is_stopped_though_it_answers_200(stage: Stage) -> None:
+    more = '[[roll.metric]]\nname = "failures"\nkind = "failures"\n[[roll.metric]]\nname = "orders"\nkind = "business"\n'
+    source = f'[[roll.source]]\nkind = "business"\naddress = "{stage.folder}/orders"\nnames = ["orders"]\n'
+    stage.declare(0.01, 0.1, bake_s=3, more=more + source)
+    settings = stage.folder / "interlock.toml"
+    settings.write_text(
+        settings.read_text(encoding="utf-8").replace("share = 0.1\nbake_s = 3", "share = 0.1\nbake_s = 200"), encoding="utf-8"
+    )
+    customers = stage.customers(600, "--orders", str(stage.folder / "orders"), "--forgotten", "0.2")
+
+    result = stage.ended(stage.start(), code=1)
+    told = stage.told(customers)
+
+    assert (result["phase"], result["step"]) == ("rolled back", 2)
+    assert result["reason"].startswith("orders")
+    assert [answer for answer in told["answers"] if not answer.endswith("200")] == []
