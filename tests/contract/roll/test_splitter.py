@@ -22,6 +22,8 @@ from tests.contract.roll.conftest import free_port, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from interlock.roll.sources import Event
+
 SERVED = """
 from interlock.roll.routers.asgi import Splitter
 
@@ -110,16 +112,24 @@ def test_a_share_that_nobody_renews_ends_by_itself(served: Served) -> None:
 
 
 def test_requests_are_told_once_with_side_user_and_failure(served: Served) -> None:
-    requests = SplitterRequests(served.control)
     served.get("/fails")
+    wait_until(lambda: served.control.ask({"do": "events", "after": 0})["logged"] == 2)  # The one that it began with, too.
+    requests = SplitterRequests(served.control)
     assert list(requests.poll()) == []  # From now on, not from before.
     served.control.write(setting(10_000))
     for path in ("/", "/fails", "/raises"):
         served.get(path, user="u1")
-    assert [(event.arm, event.limit, event.user, event.failed) for event in requests.poll()] == [
+    heard: list[Event] = []
+    wait_until(lambda: _heard(heard, requests) == 3)
+    assert [(event.arm, event.limit, event.user, event.failed) for event in heard] == [
         ("canary", 10_000, user_hash("u1", "a1b2"), failed) for failed in (False, True, True)
     ]
     assert list(requests.poll()) == []
+
+
+def _heard(heard: list[Event], requests: SplitterRequests) -> int:
+    heard += requests.poll()
+    return len(heard)
 
 
 def test_a_splitter_that_is_away_is_an_error(tmp_path: Path) -> None:
