@@ -84,10 +84,10 @@ class Console:
 
         return show
 
-    def status(self, text: str) -> None:
+    def status(self, text: str, *, line_every_s: float = _EVERY_LINE_S) -> None:
         """Shows how far something is: on a terminal in one line that changes, elsewhere in a line now and then."""
         now_s, on_terminal = time.monotonic(), self._err.isatty()
-        late = now_s - self._started_s > _PATIENCE_S and now_s - self._shown_s > (_EVERY_S if on_terminal else _EVERY_LINE_S)
+        late = now_s - self._started_s > _PATIENCE_S and now_s - self._shown_s > (_EVERY_S if on_terminal else line_every_s)
         if late and not self._quiet:
             self._shown_s = now_s
             self._clear()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interlock.roll.state import State
 
 FORMATS: Final = ("text", "json", "html")
+_LINE_EVERY_S: Final = 15.0  # A rollout takes hours, and a pipeline keeps every line.
 
 
 class Live:
@@ -58,7 +59,7 @@ class Live:
             f"  evidence {judgement.evidence:.3g} of {judgement.needed:.3g}"
             f"  exposed {judgement.exposed_users}, harmed {judgement.harmed_users}  {note}"
         )
-        self._console.status(line)
+        self._console.status(line, line_every_s=_LINE_EVERY_S)
 
     def did(self, done: Done) -> None:
         """One thing of the rollback or the promotion is done."""
