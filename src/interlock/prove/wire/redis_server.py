@@ -5,18 +5,21 @@ A server that somebody else uses is never touched: there is no way to give one.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import WorldError
+from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
+from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire import resp
 
 if TYPE_CHECKING:
@@ -68,13 +71,17 @@ class Connection:
 class RedisServer:
     """A running server.
 
-    Attributes:
+    Args:
         path: Its socket.
+        clock: What it takes for the time; none if that is real, and only what expires can be made to do so sooner.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
         self._own = Connection(path)
+        self._clock = clock
+        self._passed_s = 0.0
+        self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
 
     def connect(self) -> Connection:
@@ -86,12 +93,31 @@ class RedisServer:
         self._own.close()
 
     def clear(self) -> None:
-        """Forgets everything."""
-        self._own.value("FLUSHALL")
+        """Forgets everything, scripts too: no schedule knows what an earlier one has loaded. It is the first moment again."""
+        if self._clock is not None:
+            self._passed_s = 0.0
+            self._clock.show(EPOCH_S)
+        self._own.ask(self._forget, self._forget.count(b"FLUSH"))
 
     def pass_time(self, seconds: float) -> None:
-        """Lets virtual time pass for whatever expires."""
-        self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
+        """Lets virtual time pass: for the server as a whole, or else for whatever expires."""
+        self._passed_s += seconds
+        if self._clock is not None:
+            self._clock.show(EPOCH_S + self._passed_s)
+        else:
+            self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
+
+    @property
+    def tells_virtual_time(self) -> bool:
+        """Whether the server itself is on virtual time."""
+        return self._clock is not None
+
+    def agrees(self) -> bool:
+        """Whether the server tells the time that its clock shows; a binary that was linked statically, say, does not."""
+        if self._clock is None:
+            return True
+        seconds, us = (int(part) for part in self._own.value("TIME"))
+        return seconds * 10**6 + us == self._clock.shown_us
 
     def value(self, *command: str | bytes | int) -> Any:
         """The reply to a question of our own, which is no effect of any worker."""
@@ -100,6 +126,11 @@ class RedisServer:
     def footprint(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
         """What a command reads and writes, in the server's own words; everything, if it does not say."""
         return self._footprint(tuple(command))
+
+    def _forgetting(self) -> list[tuple[str, ...]]:
+        """The commands that forget everything. Functions are younger than Redis 6.2."""
+        has_functions = self._own.value("COMMAND", "INFO", "FUNCTION") != [None]
+        return [("FLUSHALL",), ("SCRIPT", "FLUSH"), *([("FUNCTION", "FLUSH")] if has_functions else [])]
 
     def _asked_footprint(self, command: tuple[bytes, ...]) -> tuple[frozenset[str], frozenset[str]]:
         answer = self._own.value("COMMAND", "GETKEYSANDFLAGS", *command)
@@ -131,22 +162,38 @@ until cursor == '0'
 
 
 @contextmanager
-def running_redis() -> Generator[RedisServer]:
-    """A server for as long as the block lasts.
+def running_redis(binary: str | None = None) -> Generator[RedisServer]:
+    """A server for as long as the block lasts, on virtual time if this machine can make it so.
+
+    Args:
+        binary: The server's program; by default the machine's redis-server, or valkey-server.
 
     Raises:
         WorldError: If there is none on this machine, or it does not start.
     """
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    binary = binary or shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         raise WorldError("no redis-server on this machine (apt-get install redis-server), and no proof without one")
-    with tempfile.TemporaryDirectory(prefix="interlock-") as folder:
+    library = compiled_clock()
+    with ExitStack() as stack:
+        server = stack.enter_context(_running(binary, library))
+        if not server.agrees():
+            stack.close()
+            server = stack.enter_context(_running(binary, None))
+        yield server
+
+
+@contextmanager
+def _running(binary: str, library: Path | None) -> Generator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="interlock-") as folder, ExitStack() as stack:
         path = Path(folder, "redis")
-        options = ("--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no")
-        process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        clock = stack.enter_context(closing(ServerClock(Path(folder), library, EPOCH_S))) if library else None
+        environment = {**os.environ, **(clock.environment if clock else {})}
+        command = [binary, "--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         try:
             _wait(process, path)
-            with closing(RedisServer(path)) as server:
+            with closing(RedisServer(path, clock)) as server:
                 yield server
         finally:
             process.kill()

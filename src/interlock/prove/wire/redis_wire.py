@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from interlock.prove.effect import Effect
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 _SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
 _BLOCKING = frozenset({b"BLPOP", b"BRPOP", b"BLMOVE", b"BRPOPLPUSH", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"WAIT"})
 _LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
+_PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
+_TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
+_REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
 LONGEST_WORD = 40
 MOST_PARTS = 6
 
@@ -53,6 +57,8 @@ class RedisWire:
 
     def _carried_out(self, command: list[bytes], raw: bytes) -> bytes:
         name = command[0].upper()
+        if not self._server.tells_virtual_time and _asks_for_the_time(name, command):
+            raise self._run.uncontrolled(_REAL_CLOCK)
         if name in _LISTENING or name in _BLOCKING:
             raise self._run.uncontrolled(f"{name.decode()} waits inside the server, where this guard does not see it")
         if name == b"MULTI":
@@ -73,6 +79,10 @@ class RedisWire:
         effect = Effect("redis", "; ".join(said), reads, writes)
         answer: bytes = self._run.effect(effect, lambda: self._real.ask(raw), _told)
         return answer
+
+
+def _asks_for_the_time(name: bytes, command: list[bytes]) -> bool:
+    return name == b"TIME" or (name in _PROGRAMS and any(_TIME_CALL.search(part) for part in command[1:]))
 
 
 def _said(command: list[bytes]) -> str:
