@@ -189,6 +189,7 @@ class Bench:
         try:
             yield
         finally:
+            run.end()
             self._network.world, self._network.schedule = None, None
             world.close()
 

@@ -20,15 +20,19 @@ class Effect:
         said: What people read, such as `ZREM queue p1`.
         reads: The names of what it looks at. `*` stands for everything.
         writes: The names of what it changes.
+        process: The worker whose memory its outcome goes to, if that worker does several things at once.
     """
 
     kind: str
     said: str
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
+    process: int | None = None
 
     def conflicts(self, other: Effect) -> bool:
         """Whether the two may tell in which order they happened: one changes what the other sees or changes."""
+        if self.process is not None and self.process == other.process:
+            return True
         return _meet(self.writes, other.writes) or _meet(self.writes, other.reads) or _meet(self.reads, other.writes)
 
 

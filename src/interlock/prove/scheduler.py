@@ -6,12 +6,18 @@ its effect is carried out. So the order of effects is all that differs between t
 
 A crash is what SIGKILL is: the worker is never run again. What its `finally` blocks would do when the interpreter clears the
 greenlet away is muted, since no process would have done it.
+
+A worker that does several things at once, as an event loop does, has a lane for each of them: a greenlet of its own with
+effects of its own. What the lanes of one worker do is ordered like what different workers do; but they share a memory, and die
+together.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +27,7 @@ from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.randomness import Chance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 
 class Crashed(BaseException):
@@ -60,6 +66,10 @@ class Worker:
         error: What it raised, if it did.
         has_crashed: Whether a fault has killed it.
         ahead_s: How far its wall clock runs ahead of the others'.
+        process: The number of the worker whose memory it shares; its own, unless it is a lane.
+        lanes: How many lanes it has.
+        is_prompt: Whether it goes on as soon as what it waits for holds, which is nobody's choice.
+        serves: Whether it is there for others, and need not come to an end.
     """
 
     index: int
@@ -74,6 +84,10 @@ class Worker:
     has_crashed: bool = False
     is_over: bool = False
     ahead_s: float = 0.0
+    process: int = -1
+    lanes: int = 0
+    is_prompt: bool = False
+    serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,9 @@ class Step:
 
 Choose = Callable[[list[Worker]], Worker]
 
+# The first lane of worker 2 has the number 1002, and so on: the numbers of workers stay what they are without lanes.
+LANES = 1000
+
 
 @dataclass(slots=True)
 class Run:
@@ -113,6 +130,7 @@ class Run:
         now_s: Virtual time, from the run's beginning.
         steps: What has happened.
         workers: Everybody who takes part, or has.
+        lanes: Their lanes.
         lost: Why this run says nothing, if control was lost.
         struck: The places at which a fault of the plan has struck.
         places: What was done at each place: (worker, its n-th effect from 0).
@@ -127,6 +145,7 @@ class Run:
     now_s: float = 0.0
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
+    lanes: list[Worker] = field(default_factory=list[Worker])
     lost: str = ""
     struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
@@ -152,8 +171,8 @@ class Run:
             name = names[number] if names else chr(ord("A") + first + number)
             self._start(task, name, ahead_s[number] if number < len(ahead_s) else 0.0)
         own = self.workers[first:]
-        while any(not worker.is_over for worker in own):
-            self._advance(own)
+        while any(not worker.is_over and not worker.serves for worker in [*own, *self.lanes]):
+            self._advance([*own, *self.lanes])
 
     def effect(
         self,
@@ -175,6 +194,7 @@ class Run:
         if worker.has_crashed:
             raise Crashed
         worker.until = until
+        effect = _in_memory(worker, effect)
         self._park(worker, effect)
         place = (worker.index, worker.done)
         self.places[place] = effect
@@ -198,18 +218,29 @@ class Run:
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer))
 
-    def wait(self, seconds: float | None, effect: Effect, *, until: Callable[[], bool] | None = None) -> None:
-        """Lets virtual time pass for this worker; or waits until something holds, for so long at most, or however long."""
+    def wait(
+        self, seconds: float | None, effect: Effect, *, until: Callable[[], bool] | None = None, is_prompt: bool = False
+    ) -> None:
+        """Lets virtual time pass for this worker; or waits until something holds, for so long at most, or however long.
+
+        Args:
+            seconds: How long at most.
+            effect: What it is.
+            until: What it waits for.
+            is_prompt: Whether the worker goes on as soon as that holds, before anybody is chosen.
+        """
         worker = self.current()
         if worker.has_crashed:
             raise Crashed
         worker.wakes_at_s = None if seconds is None else self.now_s + max(0.0, seconds)
-        worker.until = until
-        self._park(worker, effect)
+        worker.until, worker.is_prompt = until, is_prompt
+        self._park(worker, _in_memory(worker, effect))
 
     def crash(self, worker: Worker) -> None:
         """Ends the worker that is running, as SIGKILL does: this does not return."""
-        worker.has_crashed = worker.is_over = True
+        for one in self.everyone():
+            if one.process == worker.process:
+                one.has_crashed = one.is_over = True
         assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
         self._note(worker, *self._doing, "the worker is killed")
         self._switch_to_hub()
@@ -245,10 +276,58 @@ class Run:
         acting = self.acting
         return acting if acting is not None and acting.greenlet is greenlet.getcurrent() else None
 
+    def main(self, worker: Worker) -> Worker:
+        """The worker that a lane belongs to; itself, if it is none."""
+        return self.workers[worker.process]
+
+    def everyone(self) -> list[Worker]:
+        """All workers and lanes."""
+        return [*self.workers, *self.lanes]
+
+    def lane(self, owner: Worker) -> Worker:
+        """Another thing that a worker does beside what it does already; nothing yet."""
+        owner.lanes += 1
+        name = owner.name if owner.lanes == 1 else f"{owner.name}.{owner.lanes}"
+        index = owner.index + LANES * owner.lanes
+        lane = Worker(index, name, owner.chance, process=owner.process, is_over=True)
+        lane.has_crashed, lane.ahead_s = owner.has_crashed, owner.ahead_s
+        self.lanes.append(lane)
+        return lane
+
+    def start(self, lane: Worker, task: Callable[[], object]) -> None:
+        """Begins something on a lane that has nothing to do, up to its first effect; then the caller goes on."""
+        if lane.has_crashed:
+            raise Crashed
+        lane.is_over = False
+        lane.greenlet = greenlet.greenlet(self._body(lane, task))
+        before, self.acting = self.acting, lane
+        with _no_loop():
+            lane.greenlet.switch()
+        self.acting = before
+        if not lane.greenlet.dead:
+            assert self._hub is not None  # noqa: S101 - a worker runs, so a run does.
+            lane.greenlet.parent = self._hub
+
+    def end(self) -> None:
+        """Clears everybody away who is not done. Whatever they still try to do is muted."""
+        left = [worker for worker in self.everyone() if worker.greenlet is not None and not worker.greenlet.dead]
+        for worker in left:
+            worker.has_crashed = worker.is_over = True
+        for worker in left:
+            assert worker.greenlet is not None  # noqa: S101 - as above.
+            self.acting = worker
+            worker.greenlet.throw(Crashed)
+        self.acting = None
+
     def _start(self, task: Callable[[], object], name: str, ahead_s: float) -> None:
         index, life = len(self.workers), sum(worker.name == name for worker in self.workers)
         worker = Worker(index, name, Chance(self.seed, name, life, index), ahead_s=ahead_s)
+        worker.process = index
+        worker.greenlet = greenlet.greenlet(self._body(worker, task))
+        self.workers.append(worker)
+        self._resume(worker)
 
+    def _body(self, worker: Worker, task: Callable[[], object]) -> Callable[[], None]:
         def body() -> None:
             try:
                 task()
@@ -259,16 +338,17 @@ class Run:
                 self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
             worker.is_over = True
 
-        worker.greenlet = greenlet.greenlet(body)
-        self.workers.append(worker)
-        self._resume(worker)
+        return body
 
     def _advance(self, own: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:
             raise Stuck(f"no end within {self.limit} effects")
         ready = [worker for worker in own if not worker.is_over and self._can_go_on(worker)]
         if ready:
-            self._resume(self.choose(ready))
+            prompt = next(
+                (worker for worker in ready if worker.is_prompt and worker.until is not None and worker.until()), None
+            )
+            self._resume(prompt or self.choose(ready))
             return
         waiting = [worker.wakes_at_s for worker in own if not worker.is_over and worker.wakes_at_s is not None]
         if not waiting:
@@ -283,7 +363,7 @@ class Run:
 
     def _resume(self, worker: Worker) -> None:
         """Lets a worker run up to its next effect."""
-        worker.effect, worker.wakes_at_s, worker.until = None, None, None
+        worker.effect, worker.wakes_at_s, worker.until, worker.is_prompt = None, None, None, False
         assert worker.greenlet is not None  # noqa: S101 - it was started.
         self.acting = worker
         try:
@@ -296,5 +376,24 @@ class Run:
         self._switch_to_hub()
 
     def _switch_to_hub(self) -> None:
-        assert self._hub is not None  # noqa: S101 - a worker runs, so a run does.
-        self._hub.switch()
+        """Back to who has let this worker run: the hub, or whoever has just started this lane."""
+        back = greenlet.getcurrent().parent
+        assert back is not None  # noqa: S101 - a worker runs, so a run does.
+        with _no_loop():
+            back.switch()
+
+
+@contextmanager
+def _no_loop() -> Generator[None]:
+    """Whoever runs meanwhile is not in this worker's event loop; Python keeps one for each thread."""
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - made for whoever implements a loop, says its documentation.
+    asyncio._set_running_loop(None)  # noqa: SLF001 - likewise.
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)  # noqa: SLF001 - likewise.
+
+
+def _in_memory(worker: Worker, effect: Effect) -> Effect:
+    """The effect, with the memory that its outcome goes to, if that is shared by lanes."""
+    return replace(effect, process=worker.process) if worker.lanes or worker.process != worker.index else effect
