@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from interlock.prove.invariant import Invariant
     from interlock.prove.scheduler import Run
-    from interlock.prove.wire.http_wire import Request
+    from interlock.prove.wire.http_wire import Answer, Request
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
 
@@ -96,8 +98,20 @@ class World:
                 raise UsageError(f"no mood of a provider: {mood!r}; {nearest(mood, MOODS)}")
         self.moods = moods
         provider = Provider(self._mood, payment_of)
-        self.serve(host, lambda: HttpWire(self._run, host, provider))
+        self.serve(host, lambda: HttpWire(self._run, host, provider.answer))
         return provider
+
+    def http(self, url: str, answer: Callable[[Request], Answer]) -> None:
+        """Puts an address under control at which something else than payments is done.
+
+        Args:
+            url: The address; all paths of its host are answered.
+            answer: What comes back. It may depend on what was asked before.
+        """
+        host = urlsplit(url).hostname
+        if host is None:
+            raise UsageError(f"no address: {url!r}")
+        self.serve(host, lambda: HttpWire(self._run, host, answer))
 
     def serve(self, host: str, wire: Callable[[], Wire]) -> None:
         """Puts a host under control.
@@ -113,7 +127,7 @@ class World:
         made: dict[int, S] = {}
 
         def instance() -> S:
-            worker = self._run.current().index
+            worker = self._run.current().process
             if worker not in made:
                 made[worker] = _imported_anew(kind)(*args, **options)
             return made[worker]
@@ -122,11 +136,11 @@ class World:
 
     def given(self, task: Callable[[], object]) -> None:
         """What has happened before the workers begin. Nothing goes wrong in it."""
-        self.setup.append(task)
+        self.setup.append(_to_its_end(task))
 
     def run(self, *tasks: Callable[[], object]) -> None:
-        """What the workers do, once: all of them the same task, or each its own."""
-        self.tasks = tasks
+        """What the workers do, once: all of them the same task, or each its own. A coroutine is run in an event loop."""
+        self.tasks = tuple(_to_its_end(task) for task in tasks)
 
     def recover(self, task: Callable[[], object] | None = None, *, every_s: float = 60.0, times: int = 12) -> None:
         """What is done afterwards by a worker that nothing happens to, to clear up.
@@ -136,7 +150,7 @@ class World:
             every_s: How long it waits before each time.
             times: How often it does it.
         """
-        self.recovery = Recovery(task, every_s, times)
+        self.recovery = Recovery(_to_its_end(task) if task is not None else None, every_s, times)
 
     def clocks(self, *, ahead_s: tuple[float, ...]) -> None:
         """How far the wall clock of each worker runs ahead of the true one, the servers'; behind it, if it is negative."""
@@ -144,7 +158,7 @@ class World:
 
     def look(self, task: Callable[[], object]) -> None:
         """What is looked at when all is done, by a worker that nothing happens to, so that an invariant can tell."""
-        self.looks.append(task)
+        self.looks.append(_to_its_end(task))
 
     def check(self, *invariants: Invariant) -> None:
         """What must hold at the end."""
@@ -181,6 +195,16 @@ class World:
         if prefix == "240.0.0" and 0 < int(number) <= len(self._hosts):
             return list(self._hosts)[int(number) - 1]
         return name
+
+
+def _to_its_end(task: Callable[[], object]) -> Callable[[], object]:
+    """The task; and if it is a coroutine, or makes one, that too, in an event loop of its own."""
+
+    def whole() -> object:
+        made = task()
+        return asyncio.run(made) if inspect.iscoroutine(made) else made
+
+    return whole
 
 
 def _imported_anew(kind: Callable[..., S]) -> Callable[..., S]:

@@ -37,6 +37,7 @@ class RedisWire:
         self._real = server.connect()
         self._buffer = b""
         self._queued: list[list[bytes]] | None = None
+        self.expects = ""
 
     def sent(self, data: bytes) -> bytes:
         """Carries out the commands that are complete now; answers with the bytes of their replies."""
@@ -50,6 +51,14 @@ class RedisWire:
             raw, self._buffer = self._buffer[:end], self._buffer[end:]
             replies += self._carried_out(command, raw)
         return replies
+
+    def has_news(self) -> bool:
+        """It says nothing by itself."""
+        return False
+
+    def news(self) -> bytes:
+        """Nothing."""
+        return b""
 
     def close(self) -> None:
         """Ends the real connection; the server drops its WATCH and MULTI."""

@@ -1,0 +1,244 @@
+"""A socket whose other end is in this process: what is sent becomes effects, what is received are their replies.
+
+A client that blocks does so as a worker of the schedule. An event loop does not block: what it sends is carried out on a lane
+of its worker, and its selector learns when a reply is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakValueDictionary
+
+from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.wire.tls import Certified
+
+if TYPE_CHECKING:
+    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.wire.sockets import Network, Wire
+
+_by_descriptor: WeakValueDictionary[int, ControlledSocket] = WeakValueDictionary()
+
+
+def controlled(descriptor: int) -> ControlledSocket | None:
+    """The socket of a descriptor, if it is one of ours."""
+    return _by_descriptor.get(descriptor)
+
+
+class ControlledSocket(Certified):
+    """Stands in for `socket.socket`."""
+
+    def __init__(self, network: Network, family: int, kind: int, proto: int) -> None:
+        super().__init__()
+        self.family = socket.AF_INET if family == -1 else family
+        self.type = socket.SOCK_STREAM if kind == -1 else kind
+        self.proto = max(proto, 0)
+        self._network = network
+        self._wire: Wire | None = None
+        self._peer: Any = None
+        self._inbox = b""
+        self._outbox = b""
+        self._lane: Worker | None = None
+        self._broken: OSError | None = None
+        self._timeout: float | None = socket.getdefaulttimeout()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK)  # Something real for those who ask whether there is anything to read.
+        self._files = 0
+        self._is_closed = False
+        _by_descriptor[self._event] = self
+
+    def connect(self, address: Any) -> None:
+        """Connects."""
+        self._wire = self._network.wire(address)
+        self._peer = address
+
+    def connect_ex(self, address: Any) -> int:
+        """Connects; answers with an error number."""
+        try:
+            self.connect(address)
+        except Uncontrolled:
+            raise
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ARG002 - as a socket has it.
+        """Sends. Whatever breaks the connection is told by the next receive, as networks do."""
+        if self._is_closed or self._wire is None:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        if self._broken is not None:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        self._outbox += bytes(data)
+        if self._timeout != 0 or asyncio._get_running_loop() is None:  # noqa: SLF001 - who is asking.
+            self._exchange()
+        elif self._lane is None or self._lane.is_over:
+            self._exchange_beside(self._run())
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Sends all of it."""
+        self.sendall(data, flags)
+        return len(data)
+
+    def sendmsg(self, buffers: Any, *_: Any) -> int:
+        """Sends all of them."""
+        return self.send(b"".join(bytes(buffer) for buffer in buffers))
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """What has come."""
+        if not self.has_come():
+            self._await()
+        if self._inbox:
+            data = self._inbox[:size]
+            if not flags & socket.MSG_PEEK:
+                self._inbox = self._inbox[size:]
+            return data
+        if self._broken is not None:
+            raise self._broken
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        """What has come, into a buffer."""
+        view = memoryview(buffer)
+        data = self.recv(size or len(view), flags)
+        view[: len(data)] = data
+        return len(data)
+
+    def has_come(self) -> bool:
+        """Whether a receive would answer at once."""
+        if not self._inbox and self._wire is not None and self._wire.has_news():
+            self._inbox += self._wire.news()
+        return bool(self._inbox) or self._broken is not None or self._is_closed
+
+    def makefile(self, mode: str = "r", buffering: int | None = None, **_: Any) -> Any:
+        """A file over it, as `http.client` reads answers from."""
+        self._files += 1
+        itself: Any = self  # A file calls nothing of a socket that is not here.
+        raw = socket.SocketIO(itself, "r" if "r" in mode else "w")
+        return io.BufferedReader(raw) if "r" in mode and buffering != 0 else raw
+
+    def close(self) -> None:
+        """Closes it, once nobody reads from it any more."""
+        self._is_closed = True
+        if not self._files:
+            self._let_go()
+
+    def detach(self) -> int:
+        """Gives the descriptor away."""
+        return self.fileno()
+
+    def fileno(self) -> int:
+        """A real descriptor on which nothing ever comes."""
+        return self._event
+
+    def settimeout(self, value: float | None) -> None:
+        """How long a receive waits, in virtual time."""
+        self._timeout = value
+
+    def gettimeout(self) -> float | None:
+        """What was set."""
+        return self._timeout
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - as a socket has it.
+        """As `settimeout`."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Whether a receive waits."""
+        return self._timeout != 0
+
+    def getpeername(self) -> Any:
+        """Where it is connected to."""
+        if self._peer is None:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+        return self._peer
+
+    def getsockname(self) -> Any:
+        """Some address."""
+        return ("127.0.0.1", 1)
+
+    def setsockopt(self, *_: Any) -> None:
+        """There is nothing to tune."""
+
+    def getsockopt(self, *_: Any) -> int:
+        """No option is set, and no error is pending."""
+        return 0
+
+    def shutdown(self, how: int) -> None:
+        """There is no other end to tell."""
+
+    def bind(self, address: Any) -> None:
+        """Whoever calls a module from outside would have to be under control as well."""
+        raise self._run().uncontrolled(f"the module listens on {address!r}, or sends from there")
+
+    def sendto(self, _: Any, *address: Any) -> int:
+        """Datagrams may be lost, doubled or overtake each other, and here nothing would happen to them."""
+        raise self._run().uncontrolled(f"a datagram to {address[-1]!r}")
+
+    def _exchange(self) -> None:
+        """Lets the other end answer what was sent."""
+        assert self._wire is not None  # noqa: S101 - it is connected.
+        while self._outbox:
+            data, self._outbox = self._outbox, b""
+            try:
+                self._inbox += self._wire.sent(data)
+            except Uncontrolled:
+                raise
+            except OSError as error:
+                self._broken, self._outbox = error, b""
+
+    def _exchange_beside(self, run: Run) -> None:
+        """The same while the event loop goes on with something else."""
+        if self._lane is None:
+            self._lane = run.lane(run.main(run.current()))
+        run.start(self._lane, self._work)
+
+    def _work(self) -> None:
+        self._exchange()
+        if self._event < 0 and self._wire is not None:  # It was closed meanwhile.
+            self._wire.close()
+
+    def _await(self) -> None:
+        """Waits for as long as was set, in virtual time."""
+        if self._timeout == 0:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        expected = self._wire.expects if self._wire is not None else ""
+        if self._timeout is None and not expected:
+            raise self._run().uncontrolled("a client waits for data that it has not asked for")
+        self._run().wait(self._timeout, Effect("wait", f"wait for {expected or 'data'}"), until=self.has_come)
+        if not self.has_come():
+            raise TimeoutError("timed out")
+
+    def _lost(self, reason: str) -> Exception:
+        return self._run().uncontrolled(reason)
+
+    def _run(self) -> Run:
+        run = self._network.run()
+        if run is None:
+            raise OSError(errno.ENETDOWN, "Network is down")  # The schedule is over.
+        return run
+
+    def _decref_socketios(self) -> None:
+        self._files -= 1
+        if self._is_closed and not self._files:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._event >= 0:
+            _by_descriptor.pop(self._event, None)
+            os.close(self._event)
+            self._event = -1
+            if self._wire is not None and (self._lane is None or self._lane.is_over):
+                self._wire.close()  # Otherwise it is still at work for somebody who does not listen any more.
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._files = 0
+        self._let_go()

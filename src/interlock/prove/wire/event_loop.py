@@ -1,0 +1,157 @@
+"""asyncio under control: an unmodified event loop over a selector that knows when the other ends have answered.
+
+A loop has done all it can when it asks its selector for what happened. If nothing has, that is where its worker waits, in
+virtual time. Each connection of the loop is a lane of the worker, so that the commands of two tasks may be carried out in
+either order. What is handed to an executor runs on a lane of its own as well: it is no thread, and what it does between two
+effects is disturbed by nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import socket
+import sys
+from asyncio import base_events, selector_events
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from interlock.prove.effect import Effect
+from interlock.prove.scheduler import Crashed
+from interlock.prove.wire.controlled_socket import controlled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from interlock.prove.scheduler import Run
+
+# Added to each wait of a loop: its clock is a float of seconds, and rounding must not let it wake too early again and again.
+ROUNDING_S = 1e-6
+
+
+def _bury(loop: asyncio.AbstractEventLoop) -> None:
+    """The tasks of a worker that was killed end without a word."""
+    for task in asyncio.all_tasks(loop):
+        left: Any = task
+        left._log_destroy_pending = False  # noqa: SLF001 - nobody has forgotten it.
+        with suppress(RuntimeError, ValueError):  # It runs, or does not want to end.
+            left.get_coro().close()
+
+
+class VirtualSelector(selectors.SelectSelector):
+    """Tells an event loop what has happened, and lets its worker wait if nothing has.
+
+    Args:
+        current: The schedule.
+    """
+
+    def __init__(self, current: Callable[[], Run | None]) -> None:
+        super().__init__()
+        self._current = current
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """As the real one; but while it waits, other workers act."""
+        run, loop = self._current(), cast("Any", asyncio._get_running_loop())  # noqa: SLF001 - whoever asks.
+        if run is None:
+            return self._happened()
+        if run.current().has_crashed:
+            _bury(loop)
+            raise Crashed
+        happened = self._happened()
+        if not happened and (timeout is None or timeout > 0):
+            run.wait(
+                None if timeout is None else timeout + ROUNDING_S,
+                Effect("wait", "wait for whatever comes first"),
+                until=lambda: bool(loop._ready or self._happened()),  # noqa: SLF001 - what a lane has left there.
+                is_prompt=True,
+            )
+            happened = self._happened()
+        return happened
+
+    def _happened(self) -> list[tuple[selectors.SelectorKey, int]]:
+        found: list[tuple[selectors.SelectorKey, int]] = []
+        real = False
+        for key in self.get_map().values():
+            ours = controlled(key.fd)
+            if ours is None:
+                real = True
+                continue
+            readable = selectors.EVENT_READ if key.events & selectors.EVENT_READ and ours.has_come() else 0
+            if events := readable | (key.events & selectors.EVENT_WRITE):
+                found.append((key, events))
+        return [*found, *self._happened_really()] if real else found
+
+    def _happened_really(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """What has come from threads through the loop's own pipe."""
+        return [(key, events) for key, events in super().select(0) if controlled(key.fd) is None]
+
+
+@contextmanager
+def controlled_loops(current: Callable[[], Run | None]) -> Generator[None]:
+    """Gives every event loop that is made while a schedule runs a virtual selector, and lanes for an executor."""
+    kind, base = selector_events.BaseSelectorEventLoop, base_events.BaseEventLoop
+    real_init, real_executor, real_lookup = kind.__init__, base.run_in_executor, base.getaddrinfo
+
+    def init(self: Any, selector: Any = None) -> None:
+        real_init(self, selector if current() is None else VirtualSelector(current))
+
+    def run_in_executor(self: Any, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        run = current()
+        if run is None or not isinstance(getattr(self, "_selector", None), VirtualSelector):
+            return real_executor(self, executor, func, *args)
+        if isinstance(executor, ProcessPoolExecutor):
+            raise run.uncontrolled("an executor with processes of its own")
+        return _on_a_lane(run, self, lambda: func(*args))
+
+    async def getaddrinfo(self: Any, host: Any, port: Any, **options: Any) -> Any:
+        if current() is None:
+            return await real_lookup(self, host, port, **options)
+        return socket.getaddrinfo(host, port, **options)
+
+    kind.__init__, base.run_in_executor = init, run_in_executor  # type: ignore[method-assign, assignment]
+    base.getaddrinfo = getaddrinfo  # type: ignore[method-assign]
+    try:
+        with _anyio_threads(current):
+            yield
+    finally:
+        kind.__init__, base.run_in_executor = real_init, real_executor  # type: ignore[method-assign]
+        base.getaddrinfo = real_lookup  # type: ignore[method-assign]
+
+
+def _on_a_lane(run: Run, loop: Any, task: Callable[[], Any]) -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def body() -> None:
+        try:
+            result = task()
+        except Exception as error:  # noqa: BLE001 - whatever it is, its caller is told.
+            tell, outcome = future.set_exception, cast("Any", error)
+        else:
+            tell, outcome = future.set_result, result
+        if not loop.is_closed():
+            loop.call_soon(lambda: None if future.done() else tell(outcome))
+
+    run.start(run.lane(run.main(run.current())), body)
+    return future
+
+
+@contextmanager
+def _anyio_threads(current: Callable[[], Run | None]) -> Generator[None]:
+    """The threads that anyio keeps for Starlette's and FastAPI's functions that are not async."""
+    backend: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "AsyncIOBackend", None)
+    if backend is None:
+        yield
+        return
+    real = backend.__dict__["run_sync_in_worker_thread"]
+
+    async def run_sync(_: Any, func: Callable[..., Any], args: tuple[Any, ...], *rest: Any, **options: Any) -> Any:
+        if current() is None:
+            return await real.__get__(None, backend)(func, args, *rest, **options)
+        return await asyncio.to_thread(func, *args)
+
+    backend.run_sync_in_worker_thread = classmethod(run_sync)
+    try:
+        yield
+    finally:
+        backend.run_sync_in_worker_thread = real
