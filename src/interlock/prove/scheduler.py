@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -48,6 +49,18 @@ class Fault(Protocol):
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:
         """Carries the effect out in the faulty way."""
+        ...
+
+
+class Belonging(Protocol):
+    """What a process has, and loses with its end."""
+
+    def left(self) -> None:
+        """The process ends by itself. This may be an effect."""
+        ...
+
+    def lost(self) -> None:
+        """The process is killed."""
         ...
 
 
@@ -131,6 +144,7 @@ class Run:
         steps: What has happened.
         workers: Everybody who takes part, or has.
         lanes: Their lanes.
+        belongings: What each process has that ends with it.
         lost: Why this run says nothing, if control was lost.
         struck: The places at which a fault of the plan has struck.
         places: What was done at each place: (worker, its n-th effect from 0).
@@ -146,6 +160,7 @@ class Run:
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
     lanes: list[Worker] = field(default_factory=list[Worker])
+    belongings: dict[int, list[Belonging]] = field(default_factory=dict[int, "list[Belonging]"])
     lost: str = ""
     struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
@@ -243,8 +258,19 @@ class Run:
                 one.has_crashed = one.is_over = True
         assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
         self._note(worker, *self._doing, "the worker is killed")
+        for belonging in self.belongings.pop(worker.process, []):
+            belonging.lost()
         self._switch_to_hub()
         raise Crashed  # Only when the interpreter clears the greenlet away.
+
+    def stay_alive(self) -> None:
+        """Unwinds a worker that was killed, wherever it gets to.
+
+        Raises:
+            Crashed: If it was.
+        """
+        if self.current().has_crashed:
+            raise Crashed
 
     def uncontrolled(self, reason: str) -> Uncontrolled:
         """The error to raise where control is lost. It is remembered, since a module may swallow it."""
@@ -275,6 +301,10 @@ class Run:
         """The worker that is running, if it is the caller."""
         acting = self.acting
         return acting if acting is not None and acting.greenlet is greenlet.getcurrent() else None
+
+    def keep(self, belonging: Belonging) -> None:
+        """Notes what belongs to the process of the worker that is running."""
+        self.belongings.setdefault(self.current().process, []).append(belonging)
 
     def main(self, worker: Worker) -> Worker:
         """The worker that a lane belongs to; itself, if it is none."""
@@ -329,16 +359,22 @@ class Run:
 
     def _body(self, worker: Worker, task: Callable[[], object]) -> Callable[[], None]:
         def body() -> None:
-            try:
-                task()
-            except (Crashed, greenlet.GreenletExit):
-                pass
-            except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
-                worker.error = error
-                self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
+            for doing in (task, partial(self._leave, worker)):
+                try:
+                    doing()
+                except (Crashed, greenlet.GreenletExit):
+                    break
+                except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
+                    worker.error = worker.error or error
+                    self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
             worker.is_over = True
 
         return body
+
+    def _leave(self, worker: Worker) -> None:
+        if worker.process == worker.index:
+            for belonging in reversed(self.belongings.pop(worker.process, [])):
+                belonging.left()
 
     def _advance(self, own: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:

@@ -58,6 +58,7 @@ class World:
         self._mood = mood
         self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, self._redis)}
         self._wires: list[Wire] = []
+        self._runners: dict[int, asyncio.Runner] = {}
         self.moods: tuple[str, ...] = ("ok",)
         self.setup: list[Callable[[], object]] = []
         self.tasks: tuple[Callable[[], object], ...] = ()
@@ -136,11 +137,11 @@ class World:
 
     def given(self, task: Callable[[], object]) -> None:
         """What has happened before the workers begin. Nothing goes wrong in it."""
-        self.setup.append(_to_its_end(task))
+        self.setup.append(self._whole(task))
 
     def run(self, *tasks: Callable[[], object]) -> None:
         """What the workers do, once: all of them the same task, or each its own. A coroutine is run in an event loop."""
-        self.tasks = tuple(_to_its_end(task) for task in tasks)
+        self.tasks = tuple(self._whole(task) for task in tasks)
 
     def recover(self, task: Callable[[], object] | None = None, *, every_s: float = 60.0, times: int = 12) -> None:
         """What is done afterwards by a worker that nothing happens to, to clear up.
@@ -150,7 +151,7 @@ class World:
             every_s: How long it waits before each time.
             times: How often it does it.
         """
-        self.recovery = Recovery(_to_its_end(task) if task is not None else None, every_s, times)
+        self.recovery = Recovery(self._whole(task) if task is not None else None, every_s, times)
 
     def clocks(self, *, ahead_s: tuple[float, ...]) -> None:
         """How far the wall clock of each worker runs ahead of the true one, the servers'; behind it, if it is negative."""
@@ -158,11 +159,26 @@ class World:
 
     def look(self, task: Callable[[], object]) -> None:
         """What is looked at when all is done, by a worker that nothing happens to, so that an invariant can tell."""
-        self.looks.append(_to_its_end(task))
+        self.looks.append(self._whole(task))
 
     def check(self, *invariants: Invariant) -> None:
         """What must hold at the end."""
         self.invariants += invariants
+
+    def _whole(self, task: Callable[[], object]) -> Callable[[], object]:
+        """The task; and if it is a coroutine, or makes one, that too, in an event loop of its process."""
+
+        def whole() -> object:
+            made = task()
+            if not inspect.iscoroutine(made):
+                return made
+            process = self._run.current().process
+            if process not in self._runners:
+                self._runners[process] = asyncio.Runner()
+                self._run.keep(_Loop(self._runners[process]))
+            return self._runners[process].run(made)
+
+        return whole
 
     def wire(self, address: Any) -> Wire:
         """A new connection for a client."""
@@ -197,14 +213,17 @@ class World:
         return name
 
 
-def _to_its_end(task: Callable[[], object]) -> Callable[[], object]:
-    """The task; and if it is a coroutine, or makes one, that too, in an event loop of its own."""
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """The event loop of a process, for tasks that are coroutines."""
 
-    def whole() -> object:
-        made = task()
-        return asyncio.run(made) if inspect.iscoroutine(made) else made
+    runner: asyncio.Runner
 
-    return whole
+    def left(self) -> None:
+        self.runner.close()
+
+    def lost(self) -> None:
+        """It is unwound with its worker."""
 
 
 def _imported_anew(kind: Callable[..., S]) -> Callable[..., S]:

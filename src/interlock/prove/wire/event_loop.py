@@ -55,18 +55,20 @@ class VirtualSelector(selectors.SelectSelector):
         run, loop = self._current(), cast("Any", asyncio._get_running_loop())  # noqa: SLF001 - whoever asks.
         if run is None:
             return self._happened()
-        if run.current().has_crashed:
-            _bury(loop)
-            raise Crashed
-        happened = self._happened()
-        if not happened and (timeout is None or timeout > 0):
-            run.wait(
-                None if timeout is None else timeout + ROUNDING_S,
-                Effect("wait", "wait for whatever comes first"),
-                until=lambda: bool(loop._ready or self._happened()),  # noqa: SLF001 - what a lane has left there.
-                is_prompt=True,
-            )
+        try:
+            run.stay_alive()
             happened = self._happened()
+            if not happened and (timeout is None or timeout > 0):
+                run.wait(
+                    None if timeout is None else timeout + ROUNDING_S,
+                    Effect("wait", "wait for whatever comes first"),
+                    until=lambda: bool(loop._ready or self._happened()),  # noqa: SLF001 - what a lane has left there.
+                    is_prompt=True,
+                )
+                happened = self._happened()
+        except Crashed:
+            _bury(loop)
+            raise
         return happened
 
     def _happened(self) -> list[tuple[selectors.SelectorKey, int]]:
