@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,6 +43,20 @@ class Change:
     def is_submodule(self) -> bool:
         """Whether it is another repository."""
         return self.mode == _SUBMODULE
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit's own words."""
+
+    name: str
+    author: str
+    author_email: str
+    authored_at: datetime
+    committer: str
+    committer_email: str
+    message: str
+    note: str  # in refs/notes/ai, where some tools keep who wrote which line
 
 
 class Repository:
@@ -108,6 +123,10 @@ class Repository:
         name = answer.decode(errors="replace").strip()
         return name if set(name) <= set("0123456789abcdef") else ""
 
+    def branch(self) -> str:
+        """The branch that is checked out; empty if none is."""
+        return self._git("symbolic-ref", "--quiet", "--short", "HEAD", allowed=(0, 1)).decode(errors="replace").strip()
+
     def merge_base(self, base: str, head: str) -> str:
         """Where the head left the base; the base itself if the two share no history.
 
@@ -167,6 +186,21 @@ class Repository:
         listed = self._git("ls-tree", "-r", "--name-only", "-z", "--full-tree", commit)
         return [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
 
+    def commits(self, start: str, head: str) -> list[Commit]:
+        """The commits that lead from one to another, the newest first."""
+        fields = "%H%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%B%x00%N"
+        told = self._git(
+            "log", "--no-show-signature", "--notes=refs/notes/ai", f"--format={fields}%x00%x00", f"{start}..{head}", "--"
+        )
+        entries = told.decode(errors="replace").split("\0\0\n")
+        return [_commit(entry) for entry in entries if entry.strip()]
+
+    def line_count(self, start: str, head: str) -> int:
+        """How many lines there are to read between two commits: those that are gone and those that are new."""
+        listed = self._git("diff", "--numstat", "--text", "--no-renames", "--no-ext-diff", "--no-textconv", start, head, "--")
+        counts = [line.split(b"\t", 2)[:2] for line in listed.splitlines()]
+        return sum(int(number) for pair in counts for number in pair if number.isdigit())
+
     def is_dirty(self) -> bool:
         """Whether there is work that is not committed."""
         return bool(self._git("status", "--porcelain", "-z"))
@@ -180,6 +214,21 @@ class Repository:
             "grep", "--text", "--name-only", "--no-color", "-z", "--fixed-strings", *patterns, commit, allowed=(0, 1)
         )
         return [name.partition(":")[2] for name in listed.decode(errors="surrogateescape").split("\0") if name]
+
+
+def _commit(entry: str) -> Commit:
+    """One entry of `git log`."""
+    name, author, author_email, authored_at, committer, committer_email, message, note = entry.split("\0", 7)
+    return Commit(
+        name,
+        author,
+        author_email,
+        datetime.fromisoformat(authored_at),
+        committer,
+        committer_email,
+        message.strip(),
+        note.strip(),
+    )
 
 
 def _changed(fields: list[str], path: str) -> Change:

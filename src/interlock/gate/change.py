@@ -14,8 +14,9 @@ from interlock.gate.features import Block, Feature, change_blocks
 
 if TYPE_CHECKING:
     from interlock.check.repository import Change as Difference
-    from interlock.check.repository import Repository
+    from interlock.check.repository import Commit, Repository
     from interlock.core.settings import Document
+    from interlock.gate.reviews.approvals import Reviews
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,17 @@ class Change:
     base: str  # the commit whose settings are in force
     start: str  # where the head left the base
     head: str
+    branch: str = ""  # what the head is called, as far as that is known
+    reviews: Reviews | None = None  # what people said of it; None if that is not known
 
     @classmethod
-    def between(cls, repository: Repository, base: str, head: str) -> Change:
+    def between(cls, repository: Repository, base: str, head: str, reviews: Reviews | None = None) -> Change:
         """The change from one ref to another.
 
         Raises UsageError if a ref names no commit.
         """
-        return cls(repository, repository.commit(base), repository.merge_base(base, head), repository.commit(head))
+        commits = repository.commit(base), repository.merge_base(base, head), repository.commit(head)
+        return cls(repository, *commits, repository.branch() if head == "HEAD" else head, reviews)
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -80,6 +84,27 @@ class Change:
     def blocks(self) -> list[Block]:
         """The pieces of Python files that the change touches."""
         return change_blocks(self)
+
+    @cached_property
+    def commits(self) -> list[Commit]:
+        """The commits that it is made of, the newest first."""
+        return self.repository.commits(self.start, self.head)
+
+    @cached_property
+    def line_count(self) -> int:
+        """How many lines there are to read."""
+        return self.repository.line_count(self.start, self.head)
+
+    @cached_property
+    def touched(self) -> dict[Feature, list[str]]:
+        """The declared features that it touches, with the reasons."""
+        reasons = {feature: list(dict.fromkeys(feature.touched_by(self))) for feature in self.features}
+        return {feature: told for feature, told in reasons.items() if told}
+
+    @property
+    def touches_tier_1(self) -> bool:
+        """Whether it touches what must never fail."""
+        return any(feature.tier == 1 for feature in self.touched)
 
     @property
     def check_settings(self) -> CheckSettings:

@@ -46,9 +46,19 @@ def questions() -> tuple[Question, ...]:
 def decide(change: Change) -> Decision:
     """The gate's verdict on a change."""
     answers = [(question, _answer(question, change)) for question in questions()]
-    is_tier_1 = any(answer.touches_tier_1 for _, answer in answers)
+    is_tier_1 = _touches_tier_1(change)
     asked = tuple(_weighed(question, answer, is_tier_1=is_tier_1) for question, answer in answers)
     return Decision(worst(item.answer.verdict for item in asked if item.required), asked)
+
+
+def _touches_tier_1(change: Change) -> bool:
+    """Whether the strictest rules hold. They do where it cannot be told."""
+    try:
+        return change.touches_tier_1
+    except UsageError:
+        raise
+    except Exception:  # noqa: BLE001 - the question about it tells what went wrong.
+        return True
 
 
 def _answer(question: Question, change: Change) -> Answer:

@@ -20,7 +20,6 @@ class Answer:
     verdict: Verdict
     answer: str  # one line, in words
     evidence: tuple[str, ...] = ()  # what was seen, a line each
-    touches_tier_1: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 def ask(change: Change) -> Answer:
     """Every drill of every feature that the change touches."""
-    touched = [feature for feature in change.features if any(feature.touched_by(change))]
-    if not touched:
+    if not change.touched:
         return Answer(verdict=Verdict.UNKNOWN, answer="it touches no declared feature, so there is nothing to replay")
     monitoring = Monitoring.of(change.settings)
     if monitoring is None:
         return Answer(verdict=Verdict.UNKNOWN, answer="no [alerts] at the base: where the rules are is not known")
-    results = [result for feature in touched for result in _drilled(change, feature, monitoring)]
+    results = [result for feature in change.touched for result in _drilled(change, feature, monitoring)]
     return Answer(
         verdict=worst(result.verdict for _, result in results),
         answer="; ".join(f"{name}: {result.answer}" for name, result in results),

@@ -1,10 +1,66 @@
-"""Has a person read it? Two, if it touches what must never fail."""
+"""Has a person read it? Two, if it touches what must never fail, whoever wrote it.
 
-from interlock.gate.question import Question, no_evidence
+Marks of assistants only ever raise what is needed: one person reads what an assistant wrote, and since an absent mark proves
+nothing, one reads everything else as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.core.counting import counted
+from interlock.core.verdict import Verdict
+from interlock.gate.question import Answer, Question
+from interlock.gate.reviews.load import load
+from interlock.gate.reviews.provenance import provenance
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+    from interlock.gate.reviews.approvals import Reviews
+
+_OF_TIER_1, _OF_ALL = 2, 1
+_MOST_MARKS = 3  # A page must stay a page.
+
+
+def ask(change: Change) -> Answer:
+    """Who wrote it, as far as that shows, and how many people approve of exactly this commit."""
+    commits = change.commits
+    marks = provenance(commits, change.branch)
+    written = f"marks of {', '.join(dict.fromkeys(mark.tool for mark in marks))}" if marks else "no mark of an assistant"
+    times = [commit.authored_at for commit in commits]
+    seen = [
+        f"{counted(len(commits), 'commit')}: {written} (a lower bound: marks are easily lost)",
+        *(str(mark) for mark in marks[:_MOST_MARKS]),
+        load(change.line_count, (max(times) - min(times)).total_seconds() if times else 0.0),
+    ]
+    needed = _OF_TIER_1 if change.touches_tier_1 else _OF_ALL
+    if change.reviews is None:
+        return Answer(
+            verdict=Verdict.UNKNOWN,
+            answer=f"{written}; {counted(needed, 'person')} must approve, and no approvals were given to count".replace(
+                "persons", "people"
+            ),
+            evidence=tuple(seen),
+        )
+    return _counted(change.reviews, change.head, needed, written, seen)
+
+
+def _counted(reviews: Reviews, head: str, needed: int, written: str, seen: list[str]) -> Answer:
+    approving, refusing = sorted(reviews.counting(head)), sorted(reviews.refusing())
+    told = f"{written}; {len(approving)} of {needed} approvals" + (f" ({', '.join(approving)})" if approving else "")
+    if refusing:
+        told += f", and {', '.join(refusing)} asked for changes"
+    is_enough = len(approving) >= needed and not refusing
+    return Answer(
+        verdict=Verdict.PASS if is_enough else Verdict.FAIL,
+        answer=told,
+        evidence=(*seen, f"approvals from {reviews.source}", *reviews.set_aside(head)),
+    )
+
 
 QUESTION = Question(
     place=3,
     text="Who wrote it, and who has read it?",
-    prove_with="interlock gate --approvals FILE",
-    ask=no_evidence("no approvals were given to count"),
+    prove_with="interlock gate --approvals FILE, or --pull-request github:OWNER/NAME#NUMBER",
+    ask=ask,
 )

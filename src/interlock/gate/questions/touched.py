@@ -23,16 +23,14 @@ def ask(change: Change) -> Answer:
         return Answer(verdict=Verdict.UNKNOWN, answer="nothing lies between base and head: there is no change to judge")
     if not features:
         return Answer(verdict=Verdict.UNKNOWN, answer="no feature is declared at the base, so nobody can say")
-    touched = {feature: list(dict.fromkeys(feature.touched_by(change))) for feature in features}
-    named = [f"{feature.name} (tier {feature.tier})" for feature, reasons in touched.items() if reasons]
-    evidence = [f"{feature.name}: {line}" for feature, reasons in touched.items() for line in _shortened(reasons)]
+    named = [f"{feature.name} (tier {feature.tier})" for feature in change.touched]
+    evidence = [f"{feature.name}: {line}" for feature, reasons in change.touched.items() for line in _shortened(reasons)]
     doubts = list(_doubts(change))
-    answer = f"yes: {', '.join(named)}" if named else f"no: none of {counted(len(touched), 'declared feature')}"
+    answer = f"yes: {', '.join(named)}" if named else f"no: none of {counted(len(features), 'declared feature')}"
     return Answer(
         verdict=Verdict.UNKNOWN if doubts else Verdict.PASS,
         answer=f"{answer}, but the map is in doubt" if doubts else answer,
         evidence=(*evidence, *doubts),
-        touches_tier_1=any(feature.tier == 1 for feature, reasons in touched.items() if reasons),
     )
 
 

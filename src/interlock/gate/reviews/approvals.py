@@ -1,0 +1,120 @@
+"""Which approvals count: those of distinct people who did not write the change, of exactly what is to be shipped.
+
+{
+  "version": 1,
+  "author": "ada",
+  "reviews": [{"by": "bo", "state": "approved", "commit": "0a1b2c..."}, {"by": "ci[bot]", "is_person": false, ...}]
+}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from interlock.core.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPROVED: Final = "approved"
+REFUSED: Final = "changes requested"
+WITHDRAWN: Final = "withdrawn"
+STATES: Final = (APPROVED, REFUSED, WITHDRAWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What somebody said of a change, in the order in which it was said."""
+
+    by: str
+    state: str  # one of STATES
+    commit: str  # what was looked at; empty where that is not known
+    is_person: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviews:
+    """All that was said of a change."""
+
+    source: str  # where it comes from, for people
+    authors: frozenset[str]  # whoever opened it, or asked an assistant for it
+    reviews: tuple[Review, ...] = field(default=())
+
+    def counting(self, head: str) -> set[str]:
+        """The people whose approval holds for a commit."""
+        return {review.by for review in self._last() if not self._flaw(review, head) and review.state == APPROVED}
+
+    def refusing(self) -> set[str]:
+        """The people who asked for changes, and have not approved since. What they looked at does not matter."""
+        return {review.by for review in self._last() if review.state == REFUSED and review.is_person}
+
+    def set_aside(self, head: str) -> list[str]:
+        """The approvals that do not count, with the reason."""
+        return [
+            f"{review.by}'s approval does not count: {flaw}"
+            for review in self._last()
+            if review.state == APPROVED and (flaw := self._flaw(review, head))
+        ]
+
+    def _last(self) -> Iterator[Review]:
+        """The last word of each."""
+        yield from {review.by: review for review in self.reviews}.values()
+
+    def _flaw(self, review: Review, head: str) -> str:
+        if not review.is_person:
+            return "it is not a person"
+        if review.by in self.authors:
+            return "its own author's"
+        if not review.commit:
+            return "which commit it is of is not known"
+        return "" if review.commit == head else f"it is of {review.commit[:10]}, and {head[:10]} came later"
+
+
+def read(path: Path) -> Reviews:
+    """The reviews that a file tells of.
+
+    Raises:
+        UsageError: If it cannot be read, or is not of the form above.
+    """
+    try:
+        document: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"{path}: no approvals can be read from it: {error}"
+        raise UsageError(message) from error
+    if not isinstance(document, dict) or document.get("version") != 1:
+        message = f"{path}: expected an object with version 1, author and reviews"
+        raise UsageError(message)
+    table = cast("dict[str, Any]", document)
+    _check_keys(table, {"version", "author", "asked_by", "reviews"}, str(path))
+    authors = frozenset(str(table[name]) for name in ("author", "asked_by") if name in table)
+    if "author" not in table:
+        message = f"{path}: no author: whose approval would not count?"
+        raise UsageError(message)
+    return Reviews(
+        source=str(path), authors=authors, reviews=tuple(_review(one, str(path)) for one in table.get("reviews", []))
+    )
+
+
+def _review(value: object, where: str) -> Review:
+    if not isinstance(value, dict):
+        message = f"{where}: a review is {type(value).__name__}; expected an object"
+        raise UsageError(message)
+    table = cast("dict[str, Any]", value)
+    _check_keys(table, {"by", "state", "commit", "is_person"}, where)
+    if table.get("state") not in STATES or not table.get("by"):
+        message = f"{where}: a review by {table.get('by')!r} is {table.get('state')!r}; expected {', '.join(STATES)}"
+        raise UsageError(message)
+    is_person = table.get("is_person", not str(table["by"]).endswith("[bot]"))
+    return Review(
+        by=str(table["by"]), state=str(table["state"]), commit=str(table.get("commit", "")), is_person=is_person is True
+    )
+
+
+def _check_keys(table: dict[str, Any], known: set[str], where: str) -> None:
+    for name in table:
+        if name not in known:
+            message = f"{where}: unknown key {name!r}; {nearest(name, known)}"
+            raise UsageError(message)

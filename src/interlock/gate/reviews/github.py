@@ -1,0 +1,55 @@
+"""The reviews of a pull request, as GitHub knows them.
+
+Source: https://docs.github.com/en/rest/pulls/reviews. Of each reviewer the last review holds. GitHub lets bots approve, and an
+organisation can have an assistant's approval count: whoever is no user of type `User` does not count here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.gate.reviews.approvals import APPROVED, REFUSED, WITHDRAWN, Review, Reviews
+from interlock.gate.reviews.asking import ask, ask_for_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_STATES: Final = {"APPROVED": APPROVED, "CHANGES_REQUESTED": REFUSED, "DISMISSED": WITHDRAWN}
+_API: Final = "https://api.github.com"
+
+
+def fetch(name: str, number: int) -> Reviews:
+    """Asks GitHub. `GITHUB_TOKEN` and `GITHUB_API_URL` are taken from the environment, as GitHub Actions sets them.
+
+    Raises:
+        WorldError: If it does not answer.
+    """
+    url = f"{os.environ.get('GITHUB_API_URL', _API)}/repos/{name}/pulls/{number}"
+    token = os.environ.get("GITHUB_TOKEN")
+    headers = {"Accept": "application/vnd.github+json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    return reviews_of(ask(url, headers), ask_for_all(f"{url}/reviews?per_page=100", headers), f"GitHub, {name}#{number}")
+
+
+def reviews_of(pull: dict[str, Any], reviews: Iterable[dict[str, Any]], source: str) -> Reviews:
+    """What the answers say. Comments are no word for or against."""
+    authors = [pull.get("user"), *pull.get("assignees", [])] if _is_bot(pull.get("user")) else [pull.get("user")]
+    return Reviews(
+        source=source,
+        authors=frozenset(user["login"] for user in authors if user),
+        reviews=tuple(
+            Review(
+                by=(review.get("user") or {}).get("login", "a deleted user"),
+                state=_STATES[review["state"]],
+                commit=review.get("commit_id") or "",
+                is_person=not _is_bot(review.get("user")),
+            )
+            for review in reviews
+            if review["state"] in _STATES
+        ),
+    )
+
+
+def _is_bot(user: dict[str, Any] | None) -> bool:
+    """Whether no person stands behind an account, as far as GitHub tells."""
+    return user is None or user.get("type") != "User" or str(user.get("login", "")).endswith("[bot]")

@@ -1,0 +1,53 @@
+"""The approvals of a merge request, as GitLab knows them.
+
+Source: https://docs.gitlab.com/api/merge_request_approvals and /api/merge_requests (diff versions). An approval does not name
+its commit, so its time is held against that of the last push; one whose time GitLab does not tell does not count.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from interlock.core.errors import WorldError
+from interlock.gate.reviews.approvals import APPROVED, Review, Reviews
+from interlock.gate.reviews.asking import ask, ask_for_all
+
+_API: Final = "https://gitlab.com/api/v4"
+_BOT: Final = re.compile(r"(project|group)_\d+_bot|service_account_|.*[-_]bot$|ghost$")
+
+
+def fetch(name: str, number: int) -> Reviews:
+    """Asks GitLab. `GITLAB_TOKEN` and `CI_API_V4_URL` are taken from the environment.
+
+    Raises:
+        WorldError: If it does not answer.
+    """
+    url = f"{os.environ.get('CI_API_V4_URL', _API)}/projects/{quote(name, safe='')}/merge_requests/{number}"
+    token = os.environ.get("GITLAB_TOKEN")
+    headers = {"PRIVATE-TOKEN": token} if token else {}
+    versions = list(ask_for_all(f"{url}/versions?per_page=100", headers))
+    return reviews_of(ask(url, headers), ask(f"{url}/approvals", headers), versions, f"GitLab, {name}!{number}")
+
+
+def reviews_of(request: dict[str, Any], approvals: dict[str, Any], versions: list[dict[str, Any]], source: str) -> Reviews:
+    """What the answers say."""
+    if not versions:
+        message = f"{source}: GitLab tells of no push, so no approval can be held against one"
+        raise WorldError(message)
+    pushes = sorted((datetime.fromisoformat(version["created_at"]), version["head_commit_sha"]) for version in versions)
+    return Reviews(
+        source=source,
+        authors=frozenset({request["author"]["username"]}),
+        reviews=tuple(_review(approval, pushes) for approval in approvals.get("approved_by", [])),
+    )
+
+
+def _review(approval: dict[str, Any], pushes: list[tuple[datetime, str]]) -> Review:
+    user, told = approval["user"], approval.get("approved_at")
+    seen = [commit for pushed_at, commit in pushes if told and pushed_at <= datetime.fromisoformat(told)]
+    is_person = not _BOT.match(str(user["username"]))
+    return Review(by=user["username"], state=APPROVED, commit=seen[-1] if seen else "", is_person=is_person)

@@ -1,0 +1,159 @@
+"""Reviews over real HTTP, from a server that answers as GitHub and GitLab document it, and the gate that counts them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Git, Interlock
+
+QUESTION = "Who wrote it, and who has read it?"
+FEATURES = '[[feature]]\nname = "payments"\ntier = 1\npaths = ["shop/payments/**"]\n'
+HUMAN = "Ada mends it\n"
+ASSISTED = "Mend it\n\nCo-Authored-By: Claude Sonnet 5 <noreply@anthropic.com>\n"
+
+
+@contextmanager
+def platform(answers: dict[str, Any], seen: list[dict[str, str]]) -> Iterator[str]:
+    """A server with an answer for each path, which remembers the headers that it was sent."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(dict(self.headers))
+            found = answers.get(self.path)
+            body = json.dumps(found).encode()
+            self.send_response(404 if found is None else 200)
+            if f"{self.path}&page=2" in answers:
+                self.send_header("Link", f'<http://127.0.0.1:{server.server_port}{self.path}&page=2>; rel="next"')
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def begun(git: Git, path: str, message: str) -> str:
+    """A change to one file, with a message; answers with its commit."""
+    git.write({"interlock.toml": FEATURES, path: "def pay():\n    return 1\n"})
+    git.commit()
+    git("checkout", "--quiet", "-b", "change")
+    git.write({path: "def pay():\n    return 2\n"})
+    git("commit", "--quiet", "--all", "-m", message)
+    return git("rev-parse", "HEAD")
+
+
+def asked(interlock: Interlock, git: Git, *arguments: str) -> dict[str, Any]:
+    ran = interlock("gate", "--base", "main", "--format", "json", *arguments, folder=git.root)
+    assert ran.out, ran.err
+    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
+    return dict(found)
+
+
+def approvals(folder: Path, head: str, *people: str) -> str:
+    said = [{"by": name, "state": "approved", "commit": head} for name in people]
+    path = folder / "approvals.json"
+    path.write_text(json.dumps({"version": 1, "author": "ada", "reviews": said}))
+    return str(path)
+
+
+def test_tier_1_needs_two_people_whoever_wrote_it(interlock_in: Interlock, git: Git, tmp_path: Path) -> None:
+    head = begun(git, "shop/payments/pay.py", HUMAN)
+
+    one = asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo", "ada"))
+    two = asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo", "cy"))
+    assert (one["verdict"], two["verdict"]) == ("fail", "pass")
+    assert one["answer"] == "no mark of an assistant; 1 of 2 approvals (bo)"
+    assert "ada's approval does not count: its own author's" in one["evidence"]
+
+
+def test_what_an_assistant_wrote_needs_one_and_its_absence_frees_nobody(
+    interlock_in: Interlock, git: Git, tmp_path: Path
+) -> None:
+    head = begun(git, "shop/hours.py", ASSISTED)
+    assert asked(interlock_in, git, "--approvals", approvals(tmp_path, head))["verdict"] == "fail"
+    found = asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo"))
+    assert (found["verdict"], found["answer"]) == ("pass", "marks of Claude Code; 1 of 1 approvals (bo)")
+
+    git("commit", "--quiet", "--amend", "-m", HUMAN)
+    amended = git("rev-parse", "HEAD")
+    assert asked(interlock_in, git, "--approvals", approvals(tmp_path, amended))["verdict"] == "fail"
+    assert asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo"))["verdict"] == "fail"  # It is stale.
+
+
+def test_without_approvals_it_is_unknown_and_says_who_must_read(interlock_in: Interlock, git: Git) -> None:
+    begun(git, "shop/payments/pay.py", ASSISTED)
+    found = asked(interlock_in, git)
+
+    assert found["verdict"] == "unknown"
+    assert found["answer"].startswith("marks of Claude Code; 2 people must approve")
+    assert any(line.startswith("2 lines to read") for line in found["evidence"])
+
+
+def test_github_is_asked_page_by_page_with_the_token(interlock_in: Interlock, git: Git) -> None:
+    head = begun(git, "shop/payments/pay.py", HUMAN)
+    seen: list[dict[str, str]] = []
+    review = {"state": "APPROVED", "commit_id": head}
+    people = [{"login": name, "type": "User"} for name in ("ada", "bo", "cy")]
+    answers = {
+        "/repos/shop/tea/pulls/7": {"user": people[0]},
+        "/repos/shop/tea/pulls/7/reviews?per_page=100": [{**review, "user": people[1]}],
+        "/repos/shop/tea/pulls/7/reviews?per_page=100&page=2": [{**review, "user": people[2]}],
+    }
+    with platform(answers, seen) as url:
+        there = interlock_in.under(GITHUB_API_URL=url, GITHUB_TOKEN="t0ken")  # noqa: S106 - nobody's.
+        found = asked(there, git, "--pull-request", "github:shop/tea#7")
+
+    assert (found["verdict"], found["answer"]) == ("pass", "no mark of an assistant; 2 of 2 approvals (bo, cy)")
+    assert {headers["Authorization"] for headers in seen} == {"Bearer t0ken"}
+
+
+def test_gitlab_is_asked_for_pushes_and_approvals(interlock_in: Interlock, git: Git) -> None:
+    head = begun(git, "shop/hours.py", ASSISTED)
+    request = "/projects/shop%2Ftea/merge_requests/7"
+    answers = {
+        request: {"author": {"username": "ada"}},
+        f"{request}/approvals": {"approved_by": [{"user": {"username": "bo"}, "approved_at": "2026-11-26T13:00:00Z"}]},
+        f"{request}/versions?per_page=100": [{"created_at": "2026-11-26T12:00:00Z", "head_commit_sha": head}],
+    }
+    with platform(answers, []) as url:
+        found = asked(interlock_in.under(CI_API_V4_URL=url), git, "--pull-request", "gitlab:shop/tea!7")
+
+    assert (found["verdict"], found["answer"]) == ("pass", "marks of Claude Code; 1 of 1 approvals (bo)")
+
+
+def test_a_platform_that_refuses_leaves_it_unknown(interlock_in: Interlock, git: Git) -> None:
+    begun(git, "shop/hours.py", HUMAN)
+    with platform({}, []) as url:
+        ran = interlock_in.under(GITHUB_API_URL=url)(
+            "gate", "--base", "main", "--pull-request", "github:shop/tea#7", folder=git.root
+        )
+
+    assert (ran.code, ran.out) == (3, "")
+    assert "answered 404" in ran.err
+
+
+def test_a_token_is_not_sent_in_the_clear(interlock_in: Interlock, git: Git) -> None:
+    begun(git, "shop/hours.py", HUMAN)
+    there = interlock_in.under(GITHUB_API_URL="http://api.shop.example", GITHUB_TOKEN="t0ken")  # noqa: S106 - nobody's.
+    ran = there("gate", "--base", "main", "--pull-request", "github:shop/tea#7", folder=git.root)
+
+    assert ran.code == 3
+    assert "https only" in ran.err
