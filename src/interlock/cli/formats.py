@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHECK: Final = ("text", "json", "sarif")
 GATE: Final = ("text", "json")
+_NOT_NEEDED: Final = "  (not needed here)"
 _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
 
 
@@ -92,9 +93,7 @@ def _gate_json(decision: Decision) -> str:
 
 def _page(decision: Decision, change: Change, console: Console) -> str:
     """One page: what is known, with its proof; what is open, with the command that answers it; the verdict, with its reason."""
-    open_ = [
-        asked for asked in decision.asked if asked.answer.verdict is Verdict.UNKNOWN and not asked.question.always_required
-    ]
+    open_ = [asked for asked in decision.asked if asked.question.is_planned]
     told = [line for asked in decision.asked if asked not in open_ for line in _answered(asked, console)]
     width = max((len(asked.question.text) for asked in open_), default=0)
     told += [_open(asked, width, console) for asked in open_]
@@ -110,14 +109,13 @@ def _answered(asked: Asked, console: Console) -> list[str]:
         *(f"           {line}" for line in answer.evidence),
     ]
     if answer.verdict is Verdict.UNKNOWN:
-        lines.append(f"           {asked.question.prove_with}")
+        lines.append(f"           {asked.question.prove_with}{_NOT_NEEDED if not asked.required else ''}")
     return lines
 
 
 def _open(asked: Asked, width: int, console: Console) -> str:
     mark = console.paint(f"{Verdict.UNKNOWN:8}", _COLOURS[Verdict.UNKNOWN] if asked.required else "dim")
-    needed = "" if asked.required else "  (not needed here)"
-    planned = f"planned: {asked.question.prove_with}{needed}"
+    planned = f"planned: {asked.question.prove_with}{_NOT_NEEDED if not asked.required else ''}"
     return f"{mark} {asked.question.text:{width}}  {console.paint(planned, 'dim')}"
 
 

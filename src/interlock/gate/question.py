@@ -31,6 +31,7 @@ class Question:
     prove_with: str  # the command that answers it, or adds what is missing
     ask: Callable[[Change], Answer]
     always_required: bool = False  # also where no Tier-1 feature is touched
+    is_planned: bool = False  # this version cannot gather the evidence yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

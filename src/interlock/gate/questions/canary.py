@@ -7,4 +7,5 @@ QUESTION = Question(
     text="Does it start on a canary of 1 to 5 %?",
     prove_with="interlock roll --plan",
     ask=no_evidence("no release plan is on record"),
+    is_planned=True,
 )

@@ -7,4 +7,5 @@ QUESTION = Question(
     text="Does the critical module keep its contracts under load and faults?",
     prove_with="interlock prove",
     ask=no_evidence("no proof of a contract is on record"),
+    is_planned=True,
 )

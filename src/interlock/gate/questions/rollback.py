@@ -7,4 +7,5 @@ QUESTION = Question(
     text="Was the rollback rehearsed?",
     prove_with="interlock rehearse rollback --env staging -- COMMANDS",
     ask=no_evidence("no rehearsal is on record"),
+    is_planned=True,
 )

@@ -7,4 +7,5 @@ QUESTION = Question(
     text="Do the tests fail when the hazard is planted?",
     prove_with="interlock audit --tests",
     ask=no_evidence("the tests were not tried against planted hazards"),
+    is_planned=True,
 )

@@ -80,14 +80,14 @@ def read(path: Path) -> Reviews:
         UsageError: If it cannot be read, or is not of the form above.
     """
     try:
-        document: Any = json.loads(path.read_bytes())
+        document: object = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         message = f"{path}: no approvals can be read from it: {error}"
         raise UsageError(message) from error
-    if not isinstance(document, dict) or document.get("version") != 1:
+    table = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if table.get("version") != 1:
         message = f"{path}: expected an object with version 1, author and reviews"
         raise UsageError(message)
-    table = cast("dict[str, Any]", document)
     _check_keys(table, {"version", "author", "asked_by", "reviews"}, str(path))
     authors = frozenset(str(table[name]) for name in ("author", "asked_by") if name in table)
     if "author" not in table:

@@ -33,23 +33,31 @@ def fetch(name: str, number: int) -> Reviews:
 
 def reviews_of(pull: dict[str, Any], reviews: Iterable[dict[str, Any]], source: str) -> Reviews:
     """What the answers say. Comments are no word for or against."""
-    authors = [pull.get("user"), *pull.get("assignees", [])] if _is_bot(pull.get("user")) else [pull.get("user")]
+    opened = _user(pull)
+    asked: list[dict[str, Any]] = pull.get("assignees", []) if _is_bot(opened) else []
     return Reviews(
         source=source,
-        authors=frozenset(user["login"] for user in authors if user),
-        reviews=tuple(
-            Review(
-                by=(review.get("user") or {}).get("login", "a deleted user"),
-                state=_STATES[review["state"]],
-                commit=review.get("commit_id") or "",
-                is_person=not _is_bot(review.get("user")),
-            )
-            for review in reviews
-            if review["state"] in _STATES
-        ),
+        authors=frozenset(str(user["login"]) for user in (opened, *asked) if user),
+        reviews=tuple(_review(review) for review in reviews if review["state"] in _STATES),
     )
 
 
-def _is_bot(user: dict[str, Any] | None) -> bool:
+def _review(review: dict[str, Any]) -> Review:
+    user = _user(review)
+    return Review(
+        by=str(user.get("login", "a deleted user")),
+        state=_STATES[review["state"]],
+        commit=str(review.get("commit_id") or ""),
+        is_person=not _is_bot(user),
+    )
+
+
+def _user(said: dict[str, Any]) -> dict[str, Any]:
+    """Whose it is; nobody's, once the account is deleted."""
+    user: dict[str, Any] | None = said.get("user")
+    return user or {}
+
+
+def _is_bot(user: dict[str, Any]) -> bool:
     """Whether no person stands behind an account, as far as GitHub tells."""
-    return user is None or user.get("type") != "User" or str(user.get("login", "")).endswith("[bot]")
+    return user.get("type") != "User" or str(user.get("login", "")).endswith("[bot]")
