@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.core.errors import UsageError
+from interlock.gate.yaml_files import documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,23 +51,9 @@ def _routes(route: dict[str, Any], receiver: str, wait_s: float) -> Iterator[tup
 
 
 def _loaded(name: str, content: bytes) -> dict[str, Any]:
-    try:  # A tenth of a second that only a drill needs.
-        from ruamel.yaml import YAML  # noqa: PLC0415
-        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        message = "ruamel.yaml is not installed; a drill needs it: pip install 'interlock[gate]'"
-        raise UsageError(message) from error
-
-    try:
-        loader: Any = YAML(typ="safe", pure=True)
-        document: object = loader.load(content.decode())
-    except (YAMLError, UnicodeDecodeError) as error:
-        message = f"{name}: is not YAML: {' '.join(str(error).split())[:300]}"
-        raise UsageError(message) from error
-    if not isinstance(document, dict):
-        message = f"{name}: is {type(document).__name__}; expected a mapping"
-        raise UsageError(message)
-    return cast("dict[str, Any]", document)
+    """The one document of a file; nothing, if it is empty."""
+    found = documents(name, content)
+    return found[0] if found else {}
 
 
 def _listed(document: dict[str, Any], key: str, name: str) -> list[dict[str, Any]]:

@@ -1,11 +1,60 @@
-"""Does it reach one user in a hundred first, or everybody at once?"""
+"""Does it reach one user in a hundred first, or everybody at once?
 
-from interlock.gate.question import Question, no_evidence
+Worked out anew of the manifests of the change, or of the plan of `interlock roll`; how much is allowed says the base.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.core.errors import UsageError
+from interlock.core.globs import matches
+from interlock.core.verdict import Verdict, worst
+from interlock.gate.canaries.manifests import CanarySettings, exposures
+from interlock.gate.question import Answer, Question
+from interlock.roll.plan import Plan, load_plan
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+
+_LIMIT = 0.05
+
+
+def ask(change: Change) -> Answer:
+    """How each release that is declared begins."""
+    settings = CanarySettings.of(change.settings)
+    if settings is not None:
+        return _of_manifests(change, settings)
+    if "roll" in change.settings.tables:
+        return _of_plan(load_plan(change.settings))
+    return Answer(verdict=Verdict.UNKNOWN, answer="neither [canary] manifests nor a [roll] plan is declared at the base")
+
+
+def _of_manifests(change: Change, settings: CanarySettings) -> Answer:
+    wanted = [path for path in change.repository.tree(change.head) if any(matches(path, glob) for glob in settings.manifests)]
+    try:
+        found = exposures(change.repository.contents(change.head, wanted))
+    except UsageError as error:
+        return Answer(verdict=Verdict.UNKNOWN, answer=str(error))
+    if not found:
+        return Answer(verdict=Verdict.UNKNOWN, answer=f"nothing that releases in {', '.join(settings.manifests)}")
+    metrics = tuple(metric for feature in change.touched for metric in feature.metrics)
+    judged = [exposure.judged(settings.first_step_max, metrics) for exposure in found]
+    verdict = worst(one for one, _ in judged)
+    told = {Verdict.PASS: "yes", Verdict.FAIL: "no", Verdict.UNKNOWN: "that cannot be told"}[verdict]
+    return Answer(verdict=verdict, answer=told, evidence=tuple(reason for _, reasons in judged for reason in reasons))
+
+
+def _of_plan(plan: Plan) -> Answer:
+    first = plan.steps[0]
+    told = f"the plan of [roll] begins with {first.share:.3g} of the users for {first.bake_s / 60:.3g} min"
+    is_small = first.share <= _LIMIT and first.bake_s > 0
+    return Answer(verdict=Verdict.PASS if is_small else Verdict.FAIL, answer=told)
+
 
 QUESTION = Question(
     place=7,
     text="Does it start on a canary of 1 to 5 %?",
-    prove_with="interlock roll --plan",
-    ask=no_evidence("no release plan is on record"),
-    is_planned=True,
+    prove_with="declare [canary] manifests, or a [roll] plan (interlock roll plan), in interlock.toml",
+    ask=ask,
 )

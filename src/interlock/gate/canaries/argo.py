@@ -1,0 +1,114 @@
+"""What the first step of an Argo Rollout reaches.
+
+`setWeight: 5` is 5 % only where a router splits the traffic (`trafficRouting`). Without one, the weight is approached by whole
+pods, and a weight between 1 and 99 is never given less than one: on four replicas 5 % is one pod beside four, 20 to 25 %.
+
+Source: argoproj/argo-rollouts, utils/replicaset/canary.go (`CalculateReplicaCountsForBasicCanary`), read at 9f8d111.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.gate.canaries.exposure import Exposure
+from interlock.gate.yaml_files import mapping, mappings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+API: Final = "argoproj.io/"
+_ALL: Final = 100
+_USUAL_SURGE: Final = "25%"
+_USUAL_REPLICAS: Final = 1
+
+
+def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
+    """How a Rollout begins.
+
+    Args:
+        rollout: The object.
+        templates: The analysis templates of the project, by kind and name.
+    """
+    name = f"Rollout {mapping(rollout, 'metadata').get('name', '?')}"
+    spec = mapping(rollout, "spec")
+    strategy = mapping(spec, "strategy")
+    if "canary" not in strategy:
+        return Exposure(name=name, least=1.0, most=1.0, how="its strategy is no canary: everybody at once", pauses=False)
+    canary = mapping(strategy, "canary")
+    steps = mappings(canary, "steps")
+    weight: object = next((step["setWeight"] for step in steps if "setWeight" in step), None)
+    if weight is None:
+        return Exposure(name=name, least=1.0, most=1.0, how="no step sets a weight: a rolling update", pauses=False)
+    least, most, how = _shares(spec, canary, weight)
+    watched, unseen = _watched(canary, steps, templates)
+    return Exposure(
+        name=name, least=least, most=most, how=how, pauses=_pauses(steps), watched=tuple(watched), unseen=tuple(unseen)
+    )
+
+
+def _shares(spec: dict[str, Any], canary: dict[str, Any], weight: object) -> tuple[float | None, float | None, str]:
+    if not isinstance(weight, int) or not 0 <= weight <= _ALL:
+        return None, None, f"setWeight is {weight!r}"
+    if canary.get("trafficRouting"):
+        share = weight / int(mapping(canary, "trafficRouting").get("maxTrafficWeight", _ALL))
+        return share, share, f"setWeight: {weight}, split by a router"
+    replicas = spec.get("replicas", None if "workloadRef" in spec else _USUAL_REPLICAS)
+    if not isinstance(replicas, int) or replicas < 1:
+        return None, None, f"setWeight: {weight} without traffic routing, and replicas is {replicas!r}"
+    pods = max(1, round(replicas * weight / _ALL)) if 0 < weight < _ALL else round(replicas * weight / _ALL)
+    surge = _surge(canary.get("maxSurge", _USUAL_SURGE), replicas)
+    how = f"setWeight: {weight} without traffic routing: {pods} of {replicas} pods, or of {replicas + surge} while it surges"
+    return min(1.0, pods / (replicas + surge)), min(1.0, pods / replicas), how
+
+
+def _surge(value: object, replicas: int) -> int:
+    """How many pods there may be beyond the replicas; a part of them is rounded up, as Kubernetes does."""
+    if isinstance(value, str) and value.endswith("%"):
+        return math.ceil(replicas * float(value[:-1]) / 100)
+    return int(value) if isinstance(value, int) else 0
+
+
+def _pauses(steps: list[dict[str, Any]]) -> bool:
+    """Whether something holds it between its first weight and the next: a pause, an analysis, an experiment."""
+    first = next(place for place, step in enumerate(steps) if "setWeight" in step)
+    for step in steps[first + 1 :]:
+        if "setWeight" in step:
+            return False
+        if "pause" in step or "analysis" in step or "experiment" in step:
+            return True
+    return False
+
+
+def _watched(
+    canary: dict[str, Any], steps: list[dict[str, Any]], templates: dict[tuple[str, str], dict[str, Any]]
+) -> tuple[list[str], list[str]]:
+    """The queries of the analyses that run at the first step, and the names of templates that are not there."""
+    first = next(place for place, step in enumerate(steps) if "setWeight" in step)
+    after = next((place for place in range(first + 1, len(steps)) if "setWeight" in steps[place]), len(steps))
+    analyses = [mapping(step, "analysis") for step in steps[first:after] if "analysis" in step]
+    background = mapping(canary, "analysis")
+    if background and int(background.get("startingStep", 0)) <= after:
+        analyses.append(background)
+    queries, unseen = list[str](), list[str]()
+    for kind, name in (reference for analysis in analyses for reference in _references(analysis)):
+        if (kind, name) in templates:
+            queries += _queries(templates[kind, name])
+        else:
+            unseen.append(f"{kind} {name}")
+    return queries, unseen
+
+
+def _references(analysis: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for reference in mappings(analysis, "templates"):
+        kind = "ClusterAnalysisTemplate" if reference.get("clusterScope") else "AnalysisTemplate"
+        yield kind, str(reference.get("templateName"))
+
+
+def _queries(template: dict[str, Any]) -> Iterator[str]:
+    """What a template asks its providers, as one text each; a metric that only looks on (`dryRun`) watches nothing."""
+    spec = mapping(template, "spec")
+    dry = {str(metric.get("metricName")) for metric in mappings(spec, "dryRun")}
+    for metric in mappings(spec, "metrics"):
+        if str(metric.get("name")) not in dry and ".*" not in dry:
+            yield str(metric.get("provider"))

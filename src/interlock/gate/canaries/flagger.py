@@ -1,0 +1,55 @@
+"""What the first step of a Flagger Canary reaches.
+
+Source: fluxcd/flagger, pkg/controller/scheduler.go, read at 15bd6ad: the weight grows by `stepWeight`, or along `stepWeights`,
+once an interval; with `iterations` the canary takes all of the matched traffic at once, or everybody's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from interlock.gate.canaries.exposure import Exposure
+from interlock.gate.yaml_files import mapping, mappings
+
+API: Final = "flagger.app/"
+_ALL: Final = 100
+
+
+def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
+    """How a Canary begins.
+
+    Args:
+        canary: The object.
+        templates: The metric templates of the project, by kind and name.
+    """
+    name = f"Canary {mapping(canary, 'metadata').get('name', '?')}"
+    spec = mapping(canary, "spec")
+    analysis = mapping(spec, "analysis") or mapping(spec, "canaryAnalysis")
+    if spec.get("skipAnalysis"):
+        return Exposure(name=name, least=1.0, most=1.0, how="skipAnalysis: everybody at once", pauses=False)
+    watched, unseen = _watched(analysis, templates)
+    weights: list[object] = analysis.get("stepWeights") or [analysis.get("stepWeight")]
+    if analysis.get("iterations") and not weights[0]:
+        share = None if analysis.get("match") else 1.0
+        how = "iterations over matched traffic" if analysis.get("match") else "iterations: everybody at once"
+        return Exposure(name=name, least=share, most=share, how=how, watched=tuple(watched), unseen=tuple(unseen))
+    weight = weights[0]
+    if not isinstance(weight, int):
+        return Exposure(name=name, least=None, most=None, how=f"stepWeight is {weight!r}", watched=tuple(watched))
+    share = weight / _ALL
+    how = f"stepWeight: {weight}, each {analysis.get('interval', '60s')}"
+    return Exposure(name=name, least=share, most=share, how=how, watched=tuple(watched), unseen=tuple(unseen))
+
+
+def _watched(analysis: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """The queries by which it is watched, and the templates that are not there. Built-in metrics go by their names."""
+    queries, unseen = list[str](), list[str]()
+    for metric in mappings(analysis, "metrics"):
+        reference = mapping(metric, "templateRef")
+        if not reference:
+            queries.append(str(metric.get("query", metric.get("name"))))
+        elif ("MetricTemplate", str(reference.get("name"))) in templates:
+            queries.append(str(mapping(templates["MetricTemplate", str(reference["name"])], "spec").get("query")))
+        else:
+            unseen.append(f"MetricTemplate {reference.get('name')}")
+    return queries, unseen

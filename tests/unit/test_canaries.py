@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from interlock.core.errors import UsageError
+from interlock.core.verdict import Verdict
+from interlock.gate.canaries.manifests import exposures
+
+LIMIT = 0.05
+ORDERS = ("shop_orders_completed_total",)
+PAUSE: dict[str, Any] = {"pause": {"duration": "30m"}}
+TEMPLATE: dict[str, Any] = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "AnalysisTemplate",
+    "metadata": {"name": "orders"},
+    "spec": {"metrics": [{"name": "m", "provider": {"prometheus": {"query": "rate(shop_orders_completed_total[5m])"}}}]},
+}
+ANALYSIS = {"templates": [{"templateName": "orders"}]}
+
+
+def rollout(*steps: Any, replicas: Any = 20, analysis: Any = ANALYSIS, strategy: Any = None, **canary: Any) -> dict[str, Any]:
+    shown = {"steps": list(steps), "analysis": analysis, **canary}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": "shop"},
+        "spec": {"replicas": replicas, "strategy": strategy or {"canary": shown}},
+    }
+
+
+def flagged(**analysis: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": "shop"},
+        "spec": {"targetRef": {"kind": "Deployment", "name": "shop"}, "analysis": analysis},
+    }
+
+
+def judged(*objects: dict[str, Any], metrics: tuple[str, ...] = ORDERS) -> tuple[Verdict, str]:
+    """The verdict on the one release among some objects, and its reasons as one text. JSON is YAML."""
+    (found,) = exposures({"deploy.yaml": "\n---\n".join(json.dumps(one) for one in objects).encode()})
+    verdict, reasons = found.judged(LIMIT, metrics)
+    return verdict, "; ".join(reasons)
+
+
+ROUTED = {"trafficRouting": {"nginx": {"stableIngress": "shop"}}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "verdict", "reason"),
+    [
+        (rollout({"setWeight": 5}, PAUSE), Verdict.PASS, "4.0% to 5.0% of the users"),
+        (
+            rollout({"setWeight": 1}, PAUSE, replicas=4, **ROUTED),
+            Verdict.PASS,
+            "1.0% of the users (setWeight: 1, split by a router)",
+        ),
+        (rollout({"setWeight": 5}, PAUSE, replicas=4), Verdict.FAIL, "20.0% to 25.0% of the users"),
+        (rollout({"setWeight": 5}, PAUSE, replicas=10), Verdict.FAIL, "1 of 10 pods, or of 13 while it surges"),
+        (rollout({"setWeight": 5}, PAUSE, replicas=18), Verdict.UNKNOWN, "not within 5% for certain"),
+        (rollout({"setWeight": 20}, PAUSE, **ROUTED), Verdict.FAIL, "20.0% of the users"),
+        (rollout({"setWeight": 5}, PAUSE, replicas="{{ n }}"), Verdict.UNKNOWN, "replicas is '{{ n }}'"),
+        (rollout({"setWeight": 5}, {"setWeight": 50}, PAUSE, **ROUTED), Verdict.FAIL, "does not stay at its first step"),
+        (rollout({"setWeight": 5}, {"analysis": ANALYSIS}, analysis=None, **ROUTED), Verdict.PASS, "is watched"),
+        (rollout(), Verdict.FAIL, "no step sets a weight"),
+        (rollout(strategy={"blueGreen": {}}), Verdict.FAIL, "everybody at once"),
+    ],
+)
+def test_the_first_step_of_a_rollout_is_what_it_reaches_and_not_what_it_says(
+    declared: dict[str, Any], verdict: Verdict, reason: str
+) -> None:
+    found, reasons = judged(declared, TEMPLATE)
+
+    assert found is verdict, reasons
+    assert reason in reasons
+
+
+def test_a_router_with_another_scale_is_read_on_its_scale() -> None:
+    routing = {"trafficRouting": {"maxTrafficWeight": 1000, "plugins": {}}}
+
+    assert "0.5% of the users" in judged(rollout({"setWeight": 5}, PAUSE, **routing), TEMPLATE)[1]
+
+
+@pytest.mark.parametrize(
+    ("analysis", "metrics", "verdict", "reason"),
+    [
+        (ANALYSIS, ORDERS, Verdict.PASS, "watched by a metric of what it touches"),
+        (None, ORDERS, Verdict.FAIL, "nothing watches it"),
+        (ANALYSIS, ("shop_sign_ups_total",), Verdict.FAIL, "none of shop_sign_ups_total"),
+        (ANALYSIS, (), Verdict.UNKNOWN, "declares no metrics"),
+        ({**ANALYSIS, "startingStep": 5}, ORDERS, Verdict.FAIL, "nothing watches it"),
+        ({"templates": [{"templateName": "elsewhere"}]}, ORDERS, Verdict.UNKNOWN, "AnalysisTemplate elsewhere"),
+    ],
+)
+def test_it_must_be_watched_at_its_first_step_by_what_it_can_break(
+    analysis: Any, metrics: tuple[str, ...], verdict: Verdict, reason: str
+) -> None:
+    found, reasons = judged(rollout({"setWeight": 5}, PAUSE, analysis=analysis, **ROUTED), TEMPLATE, metrics=metrics)
+
+    assert found is verdict, reasons
+    assert reason in reasons
+
+
+def test_a_metric_that_only_looks_on_watches_nothing() -> None:
+    dry = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "dryRun": [{"metricName": ".*"}]}}
+
+    assert judged(rollout({"setWeight": 5}, PAUSE, **ROUTED), dry)[0] is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("declared", "verdict"),
+    [
+        (flagged(stepWeight=5, metrics=[{"name": "orders", "query": "rate(shop_orders_completed_total[1m])"}]), Verdict.PASS),
+        (flagged(stepWeights=[1, 10], metrics=[{"query": "shop_orders_completed_total"}]), Verdict.PASS),
+        (flagged(stepWeight=10, metrics=[{"query": "shop_orders_completed_total"}]), Verdict.FAIL),
+        (flagged(stepWeight=5, metrics=[{"name": "request-success-rate"}]), Verdict.FAIL),
+        (flagged(stepWeight=5, metrics=[{"templateRef": {"name": "gone"}}]), Verdict.UNKNOWN),
+        (flagged(iterations=10, metrics=[{"query": "shop_orders_completed_total"}]), Verdict.FAIL),
+        ({**flagged(), "spec": {"skipAnalysis": True, "analysis": {"stepWeight": 5}}}, Verdict.FAIL),
+    ],
+)
+def test_the_first_step_of_flagger(declared: dict[str, Any], verdict: Verdict) -> None:
+    assert judged(declared)[0] is verdict
+
+
+def test_a_deployment_alone_is_everybody_at_once_and_one_that_is_shifted_is_not_told_twice() -> None:
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop"}, "spec": {}}
+    canary = flagged(stepWeight=5, metrics=[{"query": "shop_orders_completed_total"}])
+
+    assert judged(deployment)[0] is Verdict.FAIL
+    assert judged(deployment, canary)[0] is Verdict.PASS
+
+
+def test_what_is_no_yaml_is_told_with_its_file() -> None:
+    with pytest.raises(UsageError, match=r"deploy.yaml: is not YAML"):
+        exposures({"deploy.yaml": b"spec: {{ .Values.spec }}\n  - x: ]"})
