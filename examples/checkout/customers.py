@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,7 +31,7 @@ class Customers:
     """What they do, and what they were told."""
 
     port: int
-    path: str
+    checkout: bool
     users: int
     orders: TextIO | None
     forgotten: float  # The part of the canary's orders that it answers with 200 and forgets.
@@ -77,7 +78,8 @@ class Customers:
             user = self.draw.randrange(self.users)
             try:
                 connection = connection or await asyncio.open_connection("127.0.0.1", self.port)
-                version, status = await asyncio.wait_for(self._ask(*connection, user), PATIENCE_S)
+                version, status, stays_open = await asyncio.wait_for(self._ask(*connection, user), PATIENCE_S)
+                connection = connection if stays_open else None
                 self.answers[f"{version} {status}"] += 1
                 self._order(user, version, status)
             except (OSError, EOFError, TimeoutError, ValueError):
@@ -86,13 +88,30 @@ class Customers:
             finally:
                 due.task_done()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: int) -> tuple[str, int]:
-        request = f"GET {self.path} HTTP/1.1\r\nHost: shop\r\nCookie: uid={user}\r\n\r\n"
-        writer.write(request.encode())
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: int) -> tuple[str, int, bool]:
+        writer.write(
+            self._checkout(user) if self.checkout else f"GET / HTTP/1.1\r\nHost: shop\r\nCookie: uid={user}\r\n\r\n".encode()
+        )
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
         body = await reader.readexactly(int(fields.get("content-length", 0)))
-        return fields.get("x-version") or body.split()[0].decode(), int(head.split()[1])
+        version = fields.get("x-version") or next(iter(body.split()), b"nobody").decode()
+        return version, int(head.split()[1]), fields.get("connection") != "close"
+
+    def _checkout(self, user: int) -> bytes:
+        """A press of the button: one of five buys five."""
+        form = {
+            "checkout_id": str(uuid.UUID(int=self.draw.getrandbits(128))),
+            "sku": "sencha",
+            "quantity": self.draw.randint(1, 5),
+            "payment_method_id": f"pm_{user}",
+        }
+        body = json.dumps(form).encode()
+        head = (
+            f"POST /checkout HTTP/1.1\r\nHost: shop\r\nCookie: uid={user}\r\nAuthorization: Bearer token-{user}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
 
     def _order(self, user: int, version: str, status: int) -> None:
         """What the business hears of an answer that was 200."""
@@ -106,7 +125,7 @@ def main() -> int:
     """Prints one JSON object at the end, also when it is stopped before."""
     parser = argparse.ArgumentParser(description="Customers who keep coming.")
     parser.add_argument("port", type=int)
-    parser.add_argument("--path", default="/")
+    parser.add_argument("--checkout", action="store_true", help="buy something, instead of a look at the page")
     parser.add_argument("--rate", type=float, default=420)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--users", type=int, default=1_000_000)
@@ -116,7 +135,7 @@ def main() -> int:
     options = parser.parse_args()
     orders = options.orders.open("a", encoding="utf-8") if options.orders else None
     draw = random.Random(options.seed)
-    customers = Customers(options.port, options.path, options.users, orders, options.forgotten, draw)
+    customers = Customers(options.port, options.checkout, options.users, orders, options.forgotten, draw)
     asyncio.run(customers.until_told(options.rate, options.seconds))
     print(json.dumps({"answers": customers.answers, "broken": customers.broken}))
     return 0

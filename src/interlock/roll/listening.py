@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.roll.sources import Heard, Source
 
 REQUESTS: Final = "requests"
+_BEYOND_S: Final = 1.0  # So long, at every look.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +85,8 @@ class Listening:
         self._shares = shares
         self.ears = ears
         self.totals = Totals()
-        self.exceeded = ""  # what is beyond an absolute limit on the canary
+        self.exceeded = ""  # what is beyond an absolute limit on the canary, and has been for a while
+        self._beyond_s: dict[str, float] = {}  # since when, by name
         self.unknown: set[str] = set()  # names of events that no metric has
 
     def begin(self, now_s: float) -> None:
@@ -105,7 +107,7 @@ class Listening:
                     case Count():
                         self._count(heard, counts, requests)
                     case Reading():
-                        self._reading(heard, ear)
+                        self._reading(heard, ear, now_s)
         served = sum(self.totals.requests.values()) > before
         if counts or any(requests.values()):
             told = {name: tuple(_paired(by_limit)) for name, by_limit in counts.items()}
@@ -165,9 +167,14 @@ class Listening:
         else:
             self.unknown.add(count.name)
 
-    def _reading(self, reading: Reading, ear: Ear) -> None:
+    def _reading(self, reading: Reading, ear: Ear, now_s: float) -> None:
+        """A gauge of the canary. One high reading is no harm: a pool may well be full for a moment."""
         at_most = ear.at_most.get(reading.name)
-        if reading.arm is Arm.CANARY and at_most is not None and reading.value > at_most:
+        if reading.arm is not Arm.CANARY or at_most is None:
+            return
+        if reading.value <= at_most:
+            self._beyond_s.pop(reading.name, None)
+        elif now_s - self._beyond_s.setdefault(reading.name, now_s) >= _BEYOND_S:
             self.exceeded = f"{reading.name} is {reading.value:g} on the canary, at most {at_most:g} was allowed"
 
     def close(self) -> None:

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from interlock.roll.routers import Setting
 from tests.contract.roll.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -167,9 +169,14 @@ def test_a_good_release_reaches_everyone_and_no_request_fails_on_the_way(stage: 
 
     result = stage.ended(stage.start(), code=0)
     wait_until(lambda: stage.haproxy.get(user="u1").startswith("canary"))
+    again = stage.start()
+    _, refused = again.communicate(timeout=60)
     told = stage.told(customers)
 
     assert (result["verdict"], result["phase"], result["step"]) == ("pass", "done", 4)
+    assert again.returncode == 2
+    assert "sends 100.00% to the canary already" in refused
+    assert stage.haproxy.get(user="u1").startswith("canary")
     assert stage.rolled_back == 0
     assert told["broken"] == 0
     assert [answer for answer in told["answers"] if not answer.endswith("200")] == []
@@ -289,6 +296,36 @@ def test_ctrl_c_takes_everybody_back(stage: Stage) -> None:
 
     assert (result["phase"], result["reason"]) == ("rolled back", "stopped by hand")
     assert stage.haproxy.router.read().limit == 0
+
+
+def test_half_a_rollout_is_not_gone_on_with_under_another_plan(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=300)
+    stage.customers()
+    killed = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    killed.kill()
+    killed.communicate()
+    stage.declare(0.5, 0.6, bake_s=300)
+
+    other = stage.start()
+    _, err = other.communicate(timeout=60)
+
+    assert other.returncode == 2
+    assert "another plan is half done" in err
+
+
+def test_a_share_that_changes_all_the_time_fails_no_request(stage: Stage) -> None:
+    customers = stage.customers(500)
+    wait_until(lambda: "baseline" in stage.haproxy.get())
+    until_s = int(time.time()) + 600
+    for number in range(300):
+        stage.haproxy.router.write(Setting(limit=number * 37 % 10_000, salt="a1b2", until_s=until_s))
+        time.sleep(0.01)
+    told = stage.told(customers)
+
+    assert told["broken"] == 0
+    assert {answer.split()[1] for answer in told["answers"]} == {"200"}
+    assert len(told["answers"]) == 2
 
 
 def test_two_rollouts_do_not_share_a_router(stage: Stage) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from interlock.cli.console import Console
     from interlock.cli.settings import Project
     from interlock.roll.rollout import Outcome
+    from interlock.roll.routers import Router
 
 HELP = "release step by step, and roll back at the first sound sign of harm"
 FOLDER: Final = Path(".interlock", "roll")
@@ -63,12 +64,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def _rolled(project: Project, file: StateFile, journal: Journal, console: Console) -> Outcome:
     plan, declared = load_plan(project.document), load_declared(project.document, project.root)
+    router = declared.open_router()
     state = _state(file, repr(plan), journal, console)
+    if not state.at_s:
+        _nobody_there(router)
     shares = Shares(state.shares)
     ears = declared.open_ears(plan, shares, state.salt)
     rollout = Rollout(
         plan=plan,
-        router=declared.open_router(),
+        router=router,
         ears=ears,
         file=file,
         state=state,
@@ -88,6 +92,17 @@ def _rolled(project: Project, file: StateFile, journal: Journal, console: Consol
         return rollout.stop("stopped by hand")
     finally:
         rollout.listening.close()
+
+
+def _nobody_there(router: Router) -> None:
+    """Raises UsageError if the canary serves already: to begin would send its users back to the version before."""
+    setting = router.read()
+    if setting.limit and setting.until_s > time.time():
+        message = (
+            f"the router sends {setting.share:.2%} to the canary already; expected nobody there before a rollout begins."
+            " Put the version that serves now where the baseline is, then `interlock roll abort`"
+        )
+        raise UsageError(message)
 
 
 def _state(file: StateFile, plan: str, journal: Journal, console: Console) -> State:
