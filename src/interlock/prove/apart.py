@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from interlock.prove.programs import Program
     from interlock.prove.proof import Findings
 
-# How long after the end of the time an answer is waited for: a schedule that is being run takes a few milliseconds.
-GRACE_S = 1.0
 _START_S = 30.0
 
 
@@ -104,10 +102,20 @@ def _main() -> None:
 def _answered(where: Address, programs: tuple[Program, ...] | None, left_s: float) -> object:
     from interlock.prove.bench import bench  # noqa: PLC0415 - not needed by those who ask.
     from interlock.prove.loading import contracts_in  # noqa: PLC0415 - as above.
+    from interlock.prove.proof import Findings  # noqa: PLC0415 - as above.
+    from interlock.prove.watchdog import NoAnswer, supervised  # noqa: PLC0415 - as above.
 
     [contract] = contracts_in(Path(where.path), where.name)
-    with bench(contract) as own:
-        return own.moods() if programs is None else own.in_turn(programs, time.monotonic() + left_s)
+    ends_at_s = time.monotonic() + (left_s if programs else _START_S)
+
+    def answer(_: object) -> object:
+        with bench(contract) as own:
+            return own.moods() if programs is None else own.in_turn(programs, ends_at_s)
+
+    try:
+        return supervised(answer, ends_at_s, lambda _: None)
+    except NoAnswer as error:
+        return [Findings(lost=str(error))]
 
 
 if __name__ == "__main__":

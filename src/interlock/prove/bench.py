@@ -16,6 +16,7 @@ from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant
+from interlock.prove.stowaways import stowaways_seen
 from interlock.prove.wire.redis_server import running_redis
 from interlock.prove.wire.sockets import controlled_sockets
 from interlock.prove.world import World
@@ -62,11 +63,13 @@ class Bench:
         contract: Whose.
         redis: The server that they run on.
         after_each: Called after each schedule.
+        is_over: Whether nobody asks for more.
     """
 
     contract: Contract
     redis: RedisServer
     after_each: Callable[[], None] = lambda: None
+    is_over: Callable[[], bool] = lambda: False
     _network: _Network = field(default_factory=_Network)
 
     def moods(self) -> tuple[str, ...]:
@@ -90,7 +93,7 @@ class Bench:
         """Runs every schedule of a program until one breaks the contract, or the time is over."""
         found, search = Findings(), program.search()
         while not found.is_end:
-            if time.monotonic() > ends_at_s:
+            if time.monotonic() > ends_at_s or self.is_over():
                 found.is_cut = True
                 break
             found.schedules += 1
@@ -207,6 +210,7 @@ def bench(contract: Contract) -> Generator[Bench]:
         controlled_sockets(network),
         virtual_time(network.run),
         controlled_randomness(network.chance),
+        stowaways_seen(network.run),
         _versions_kept(),
     ):
         yield Bench(contract, redis, _network=network)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import deque
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from interlock.core.errors import UsageError, WorldError
 from interlock.prove import apart
 from interlock.prove.bench import Bench, bench
+from interlock.prove.watchdog import LATE_S, where_it_stands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -53,6 +54,14 @@ class Crew:
     wide: int = 1
     batch: int = 1
 
+    def asked_for_moods(self, ends_at_s: float) -> tuple[str, ...]:
+        """The provider's moods.
+
+        Raises:
+            TimeoutError: If the time is over, and there is no answer.
+        """
+        return _result(self.executor.submit(self.moods), ends_at_s)
+
     def in_order(self, programs: Sequence[Program], ends_at_s: float) -> Generator[Findings]:
         """What programs have shown, in their order. Whoever stops asking ends what has not begun.
 
@@ -66,11 +75,19 @@ class Crew:
                 while batches and len(going) < self.wide + (self.wide > 1):
                     left_s = ends_at_s - time.monotonic()
                     going.append(self.executor.submit(self.carry_out, tuple(batches.popleft()), left_s))
-                left_s = max(0.0, ends_at_s - time.monotonic())
-                yield from going.popleft().result(left_s + apart.GRACE_S)
+                yield from _result(going.popleft(), ends_at_s)
         finally:
             for future in going:
                 future.cancel()
+
+
+def _result(future: Future[T], ends_at_s: float) -> T:
+    try:
+        return future.result(max(0.0, ends_at_s - time.monotonic()) + LATE_S)
+    except TimeoutError:
+        raise TimeoutError(where_it_stands()) from None
+    except BrokenExecutor as error:
+        raise WorldError(f"a process that ran schedules has ended: {error}") from error
 
 
 class Here(Executor):
@@ -98,11 +115,17 @@ def this_process(contract: Contract, after_each: Callable[[], None] = lambda: No
 def process_pool(contract: Contract, jobs: int) -> Generator[Crew]:
     """So many processes, forked from this one, each with a Redis of its own."""
     context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_own.remember, initargs=(contract,))
+    is_over = context.RawValue("b", 0)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_own.remember, initargs=(contract, lambda: bool(is_over.value)))
+    comes_back = True
     try:
         yield Crew(pool, _own_moods, _own_carry_out, jobs, _POOL_BATCH)
+    except TimeoutError:
+        comes_back = False
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        is_over.value = 1
+        pool.shutdown(wait=comes_back, cancel_futures=True)
 
 
 @contextmanager
@@ -135,11 +158,12 @@ class _Own:
 
     def __init__(self) -> None:
         self._contract: Contract | None = None
+        self._is_over: Callable[[], bool] = lambda: False
         self._bench: Bench | None = None
 
-    def remember(self, contract: Contract) -> None:
+    def remember(self, contract: Contract, is_over: Callable[[], bool]) -> None:
         """Notes what will be asked for; whatever fails then has somebody to tell it to."""
-        self._contract, self._bench = contract, None
+        self._contract, self._is_over, self._bench = contract, is_over, None
 
     def bench(self) -> Bench:
         """This process's bench. Its Redis ends with the process."""
@@ -147,6 +171,7 @@ class _Own:
             assert self._contract is not None  # noqa: S101 - the pool has told.
             stack = ExitStack()
             self._bench = stack.enter_context(bench(self._contract))
+            self._bench.is_over = self._is_over
             Finalize(None, stack.close, exitpriority=1)
         return self._bench
 

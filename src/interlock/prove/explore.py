@@ -12,6 +12,7 @@ from interlock.core.verdict import Verdict
 from interlock.prove.executors import dask_cluster, process_pool, this_process
 from interlock.prove.programs import stages
 from interlock.prove.proof import Proof, Violation
+from interlock.prove.watchdog import NoAnswer, supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from interlock.prove.programs import Stage
     from interlock.prove.proof import Findings
 
-__all__ = ["BUDGET_S", "Progress", "Proof", "Violation", "prove"]
+__all__ = ["BUDGET_S", "Progress", "Proof", "Violation", "prove", "watched"]
 
 BUDGET_S = 10.0
 _TOLD_EVERY_S = 0.2
@@ -72,16 +73,45 @@ def prove(
     began = time.monotonic()
     proof = Proof(contract.name)
     exploration = _Exploration(contract, proof, began + budget_s, told or (lambda _: None))
-    with _crew(contract, jobs, dask, exploration.count) as crew:
-        try:
+    try:
+        with _crew(contract, jobs, dask, exploration.count) as crew:
             exploration.explore(crew)
-        except TimeoutError:
-            proof.reason = f"the budget of {budget_s:g} s is used up"
-        else:
-            if not proof.reason:
-                proof.verdict = Verdict.PASS if proof.violation is None else Verdict.FAIL
+    except TimeoutError as error:
+        proof.reason = str(error) or f"the budget of {budget_s:g} s is used up"
+    if not proof.reason:
+        proof.verdict = Verdict.PASS if proof.violation is None else Verdict.FAIL
     proof.seconds = time.monotonic() - began
     return proof
+
+
+def watched(
+    contract: Contract,
+    *,
+    budget_s: float = BUDGET_S,
+    jobs: int = 1,
+    dask: str = "",
+    told: Callable[[Progress], None] | None = None,
+) -> Proof:
+    """The same in a child process, so that there is an answer in time whatever the module does, and nothing is left of it.
+
+    Raises:
+        WorldError: As `prove`.
+        UsageError: As `prove`.
+    """
+    began, last = time.monotonic(), Progress("", 0, budget_s)
+
+    def take(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        if told is not None:
+            told(progress)
+
+    try:
+        return supervised(
+            lambda tell: prove(contract, budget_s=budget_s, jobs=jobs, dask=dask, told=tell), began + budget_s, take
+        )
+    except NoAnswer as error:
+        return Proof(contract.name, schedules=last.schedules, seconds=time.monotonic() - began, reason=str(error))
 
 
 def _crew(contract: Contract, jobs: int, dask: str, after_each: Callable[[], None]) -> AbstractContextManager[Crew]:
@@ -107,7 +137,7 @@ class _Exploration:
         Raises:
             TimeoutError: If the time is over.
         """
-        moods = crew.executor.submit(crew.moods).result()
+        moods = crew.asked_for_moods(self.ends_at_s)
         for stage in stages(self.contract, moods, self.places):
             self.stage = stage.says
             if not self._all(stage, crew):

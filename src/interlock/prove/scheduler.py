@@ -30,6 +30,8 @@ from interlock.prove.randomness import Chance
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+TURNS_MAX = 20_000  # A worker that looks ten times a second whether something is there does so for half an hour.
+
 
 class Crashed(BaseException):
     """Unwinds a worker that no longer exists."""
@@ -149,6 +151,7 @@ class Run:
         struck: The places at which a fault of the plan has struck.
         places: What was done at each place: (worker, its n-th effect from 0).
         acting: The worker that is running.
+        turns: How often somebody was let go on, or time.
     """
 
     choose: Choose
@@ -165,6 +168,7 @@ class Run:
     struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
     acting: Worker | None = None
+    turns: int = 0
     _hub: greenlet.greenlet | None = None
     _thread: int = 0
     _doing: tuple[Effect, Fault | None] | None = None
@@ -364,6 +368,8 @@ class Run:
                     doing()
                 except (Crashed, greenlet.GreenletExit):
                     break
+                except KeyboardInterrupt:  # Not the module's.
+                    raise
                 except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
                     worker.error = worker.error or error
                     self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
@@ -379,6 +385,9 @@ class Run:
     def _advance(self, own: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:
             raise Stuck(f"no end within {self.limit} effects")
+        self.turns += 1
+        if self.turns >= TURNS_MAX:
+            raise Stuck(f"no end within {TURNS_MAX} effects and waits")
         ready = [worker for worker in own if not worker.is_over and self._can_go_on(worker)]
         if ready:
             prompt = next(

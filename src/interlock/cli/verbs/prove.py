@@ -42,7 +42,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Proves, prints, and answers with an exit code."""
     # Greenlets are needed here, and nowhere on the path of a check.
     try:
-        from interlock.prove.explore import prove  # noqa: PLC0415
+        from interlock.prove.explore import watched  # noqa: PLC0415
         from interlock.prove.loading import contracts_in  # noqa: PLC0415
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed; prove needs it: pip install 'interlock[prove]'"
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     for contract in contracts_in(Path(path), name or None):
         console.note(f"proving {contract.name} ...")
         told = partial(_show, console, contract.name)
-        proofs.append(prove(contract, budget_s=budget_s, jobs=arguments.jobs, dask=arguments.dask, told=told))
+        proofs.append(watched(contract, budget_s=budget_s, jobs=arguments.jobs, dask=arguments.dask, told=told))
     console.result(proved(arguments.format, proofs))
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.core.errors import UsageError
+from interlock.core.verdict import Verdict
+from interlock.prove.contract import contract
+from interlock.prove.explore import Progress, prove, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+RESTLESS = Path(__file__).parent.parent / "prove_subjects" / "restless.py"
+
+
+@pytest.fixture
+def restless(redis_server: None, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG001 - it must be there.
+    monkeypatch.syspath_prepend(RESTLESS.parent)
+    import restless  # type: ignore[import-not-found]  # noqa: PLC0415 - a subject is imported as its users would.
+
+    return restless
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where everything temporary is put, as long as the test lasts. Its name is short, since sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="ilk-") as name:
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+
+
+def line_of(task: Callable[[], object]) -> int:
+    """The line that is marked with the task's name."""
+    lines = RESTLESS.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, start=1) if line.endswith(f"# {task.__name__}"))
+
+
+def running_below(folder: Path) -> list[str]:
+    """The processes that have to do with a folder."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            said = process.joinpath("cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if str(folder) in said:
+            found.append(said)
+    return found
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    ends_at_s = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < ends_at_s, what
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["computes", "sleeps", "waits_for_itself"])
+def test_a_module_that_does_not_come_back_is_unknown_and_the_answer_says_where(restless: Any, folder: Path, name: str) -> None:
+    task = getattr(restless, name)
+    proof = watched(restless.under_contract(task), budget_s=3)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == f"the module does not come back from {RESTLESS}:{line_of(task)} in {name}"
+    assert list(folder.iterdir()) == []
+    wait_until(lambda: not running_below(folder), "the server of the proof still runs")
+
+
+def test_the_pool_says_it_too(restless: Any, folder: Path) -> None:
+    proof = watched(restless.under_contract(restless.computes), budget_s=3, jobs=2)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == f"the module does not come back from {RESTLESS}:{line_of(restless.computes)} in computes"
+    assert list(folder.iterdir()) == []
+    wait_until(lambda: not running_below(folder), "the servers of the proof still run")
+
+
+@pytest.mark.parametrize(
+    ("name", "does"),
+    [
+        ("forks", "forks"),
+        ("starts_a_program", "starts a program"),
+        ("starts_a_process", "forks"),
+        ("starts_a_thread", "starts a thread"),
+        ("hides_a_thread", "starts a thread"),
+    ],
+)
+def test_what_is_started_is_seen_when_it_happens(restless: Any, name: str, does: str) -> None:
+    task = getattr(restless, name)
+    proof = prove(restless.under_contract(task), budget_s=60)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == f"{RESTLESS}:{line_of(task)} {does}, and nobody controls what happens there"
+
+
+def test_a_module_that_takes_its_process_down_is_unknown(restless: Any, folder: Path) -> None:
+    proof = watched(restless.under_contract(restless.dies), budget_s=60)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == "the process that ran the schedules has ended: signal SIGSEGV"
+    assert list(folder.iterdir()) == []
+
+
+def test_who_watches_gets_the_same_answers_and_the_same_errors(queues: Any) -> None:
+    @contract(faults=0)
+    def charged(world: Any) -> None:
+        bank = world.provider(queues.PROVIDER)
+        queue = world.subject(queues.Right, world.redis_url)
+        world.given(lambda: queue().enqueue("p1"))
+        world.run(lambda: queue().process())
+        world.check(bank.charged_once("p1"))
+
+    shown: list[Progress] = []
+    proof, alone = watched(charged, budget_s=60, told=shown.append), prove(charged, budget_s=60)
+
+    assert (proof.verdict, proof.schedules, proof.bounds) == (Verdict.PASS, alone.schedules, alone.bounds)
+    assert shown
+    with pytest.raises(UsageError, match="found 0 jobs"):
+        watched(charged, jobs=0)
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_nothing_is_left_of_a_proof_that_is_stopped(folder: Path, number: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-m", "interlock", "prove", f"{RESTLESS}::never_comes_back", "--budget", "10m"]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(folder)}, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: any("redis-server" in said for said in running_below(folder)), "the proof does not begin")
+        process.send_signal(number)
+        assert process.wait(60) == code
+
+    assert list(folder.iterdir()) == []
+    wait_until(lambda: not running_below(folder), "the server of the proof still runs")
