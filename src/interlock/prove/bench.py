@@ -149,17 +149,15 @@ class Bench:
         Answers with the error in which it ended last, if it did. After an error it begins anew, as a process would.
         """
         run.choose, run.plan = _first, {}
-        task, left, failed = world.recovery.task or world.tasks[0], world.recovery.times, ""
+        task, waits_s, failed = world.recovery.task or world.tasks[0], list(world.recovery.waits_s), ""
 
         def clear_up() -> None:
-            nonlocal left
-            while left:
-                left -= 1
-                run.wait(world.recovery.every_s, Effect("wait", "the next time to clear up"))
+            while waits_s:
+                run.wait(waits_s.pop(0), Effect("wait", "the next time to clear up"))
                 run.limit = len(run.steps) + EFFECTS_MAX
                 task()
 
-        while left:
+        while waits_s:
             failed = self._alone(run, clear_up)
         for look in world.looks:
             if blind := self._alone(run, look):

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from interlock.prove.world import World
 
 
+# What whoever writes a contract does wrong: names that are not there, and the wrong number of arguments.
+SLIPS = (AttributeError, NameError, TypeError)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A situation in which a promise could be broken.
@@ -114,16 +118,18 @@ class Contract:
         Raises:
             UsageError: If it was.
         """
+        if isinstance(error, UsageError):
+            raise UsageError(f"{self._line(error)}: {self.name}: {error}") from error
         code = getattr(self.arrange, "__code__", None)
         frames = traceback.extract_tb(error.__traceback__)
-        slips = (AttributeError, NameError, TypeError)
-        if code is not None and frames and isinstance(error, slips) and frames[-1].filename == code.co_filename:
-            at = f"{frames[-1].filename}:{frames[-1].lineno}"
-            raise UsageError(f"{at}: {self.name} raises {type(error).__name__}: {error}") from error
+        if code is not None and frames and isinstance(error, SLIPS) and frames[-1].filename == code.co_filename:
+            raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
 
     def _shown(self, world: World) -> Promise | None:
         try:
             promise = self.arrange(world)
+        except UsageError as error:
+            raise UsageError(f"{self._line(error)}: {self.name}: {error}") from error
         except InterlockError:
             raise
         except Exception as error:

@@ -2,62 +2,155 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-from interlock.core.errors import UsageError
+from interlock.core.counting import counted
+from interlock.core.errors import UsageError, nearest
 from interlock.prove.invariant import Invariant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from interlock.prove.wire.http_wire import Request
 
-MOODS = ("ok", "declines", "declines once")
+MOODS = ("ok", "declines", "declines once", "declines 2 times")
+_DECLINES_FIRST = re.compile(r"declines (?:(once)|(\d+) times)")
 _PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "reference")
+
+# For how long Stripe, for one, knows an idempotency key again: "You can remove keys from the system automatically after they're
+# at least 24 hours old" (https://docs.stripe.com/api/idempotent_requests).
+REMEMBERS_S = 24 * 60 * 60
+
+_DECLINED = (402, {"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}})
+_BROKEN = (500, {"error": {"type": "api_error"}})
+
+# Virtual times are sums of floats.
+_SAME_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request for a charge, and what was said.
+
+    Attributes:
+        payment: Which payment is to be charged.
+        at_s: When, in virtual time.
+        status: Of the answer.
+        is_repeat: Whether the key was known, so that the answer is the one given before.
+    """
+
+    payment: str
+    at_s: float
+    status: int
+    is_repeat: bool
 
 
 @dataclass(slots=True)
 class Provider:
     """A provider behind an address.
 
-    It honours idempotency keys as the real ones do: the same key is answered as it was the first time.
+    It honours idempotency keys as the real ones do: the same key is answered as it was the first time, for a day.
 
     Attributes:
-        mood: `ok` charges; `declines` never does; `declines once` declines each payment's first request.
+        mood: `ok` charges; `declines` never does; `declines once` and `declines 3 times` do so at first, for each payment.
+        now_s: Tells virtual time.
+        payment_of: Finds the payment in a request.
+        breaks_for: The payments at which it breaks: it answers 500, always.
         charges: The payment of each charge, in the order in which they were made.
+        asked: Every request.
     """
 
     mood: str = "ok"
+    now_s: Callable[[], float] = lambda: 0.0
     payment_of: Callable[[Request], str] | None = None
+    breaks_for: frozenset[str] = frozenset()
     charges: list[str] = field(default_factory=list[str])
-    asked: Counter[str] = field(default_factory=Counter[str])
-    _answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict[str, tuple[int, dict[str, Any]]])
+    asked: list[Asked] = field(default_factory=list[Asked])
+    _answers: dict[str, tuple[float, tuple[int, dict[str, Any]]]] = field(
+        default_factory=dict[str, tuple[float, tuple[int, dict[str, Any]]]]
+    )
 
     def answer(self, request: Request) -> tuple[int, dict[str, Any]]:
         """Charges, or does not."""
-        key = request.headers.get("idempotency-key")
-        if key is not None and key in self._answers:
-            return self._answers[key]
-        answer = self._decided(self._payment(request))
+        key, payment = request.headers.get("idempotency-key"), self._payment(request)
+        known = self._answers.get(key) if key is not None else None
+        if known is not None and self.now_s() - known[0] < REMEMBERS_S:
+            self.asked.append(Asked(payment, self.now_s(), known[1][0], is_repeat=True))
+            return known[1]
+        answer = self._decided(payment)
+        self.asked.append(Asked(payment, self.now_s(), answer[0], is_repeat=False))
         if key is not None:
-            self._answers[key] = answer
+            self._answers[key] = self.now_s(), answer
         return answer
+
+    @property
+    def never_charges(self) -> bool:
+        """Whether every payment is declined, always."""
+        return self.mood == "declines"
+
+    def charged(self, payment: str) -> int:
+        """How often a payment was charged."""
+        return self.charges.count(payment)
+
+    def attempts(self, payment: str) -> int:
+        """How often the provider was asked to charge a payment."""
+        return sum(asked.payment == payment for asked in self.asked)
 
     def charged_once(self, payment: str) -> Invariant:
         """The payment is charged exactly once; not at all if the provider declines."""
-        expected = 0 if self.mood == "declines" else 1
-        return Invariant(f"{payment} is charged {_times(expected)}", lambda: self._wrong_count(payment, expected, expected))
+        expected = 0 if self.never_charges else 1
+        return Invariant(f"{payment} is charged {times(expected)}", lambda: self._wrong_count(payment, expected, expected))
 
     def charged_at_most_once(self, payment: str) -> Invariant:
         """The payment is not charged twice."""
         return Invariant(f"{payment} is charged at most once", lambda: self._wrong_count(payment, 0, 1))
 
+    def attempts_at_most(self, payment: str, most: int) -> Invariant:
+        """The provider is not asked more often than that."""
+
+        def broken() -> str | None:
+            made = self.attempts(payment)
+            return f"{counted(made, 'attempt')} to charge {payment}, where {most} are allowed" if made > most else None
+
+        return Invariant(f"at most {counted(most, 'attempt')} to charge {payment}", broken)
+
+    def schedule(self, payment: str, after_s: Sequence[float]) -> Invariant:
+        """After the first attempt, the second waits for at least the first of these times, and so on."""
+
+        def broken() -> str | None:
+            at_s = [asked.at_s for asked in self.asked if asked.payment == payment]
+            for number, (wanted_s, (before_s, then_s)) in enumerate(zip(after_s, pairwise(at_s), strict=False), start=2):
+                if then_s - before_s < wanted_s - _SAME_S:
+                    waited = f"{then_s - before_s:g} s after the one before"
+                    return f"attempt {number} to charge {payment} came {waited}, not {wanted_s:g} s"
+            return None
+
+        return Invariant(f"{payment} is tried again after {', '.join(f'{after:g} s' for after in after_s)}", broken)
+
+    def never_lost(self, payment: str, *set_aside: Callable[[], Sequence[str]]) -> Invariant:
+        """The payment is charged, or set aside where people look.
+
+        Args:
+            payment: Which.
+            set_aside: Tell what lies there: dead letters, say, that `world.look` has read.
+        """
+
+        def broken() -> str | None:
+            if self.charged(payment) or any(payment in found() for found in set_aside):
+                return None
+            return f"{payment} is lost: it was accepted, and never charged nor set aside"
+
+        return Invariant(f"{payment} is not lost", broken)
+
     def _decided(self, payment: str) -> tuple[int, dict[str, Any]]:
-        self.asked[payment] += 1
-        if self.mood == "declines" or (self.mood == "declines once" and self.asked[payment] == 1):
-            return 402, {"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}}
+        if payment in self.breaks_for:
+            return _BROKEN
+        earlier = sum(asked.payment == payment and not asked.is_repeat for asked in self.asked)
+        if self.never_charges or earlier < declines_first(self.mood):
+            return _DECLINED
         self.charges.append(payment)
         return 200, {"id": f"ch_{len(self.charges)}", "status": "succeeded", "paid": True}
 
@@ -74,13 +167,30 @@ class Provider:
         )
 
     def _wrong_count(self, payment: str, least: int, most: int) -> str | None:
-        count = self.charges.count(payment)
-        return None if least <= count <= most else f"{payment} was charged {_times(count)}"
+        count = self.charged(payment)
+        return None if least <= count <= most else f"{payment} was charged {times(count)}"
+
+
+def check_mood(mood: str) -> None:
+    """Raises if there is no such mood.
+
+    Raises:
+        UsageError: Likewise.
+    """
+    if mood not in MOODS and not _DECLINES_FIRST.fullmatch(mood):
+        raise UsageError(f"no mood of a provider: {mood!r}; {nearest(mood, MOODS)}")
+
+
+def declines_first(mood: str) -> int:
+    """How many attempts at each payment are declined before one is not."""
+    found = _DECLINES_FIRST.fullmatch(mood)
+    return 0 if found is None else 1 if found[1] else int(found[2])
+
+
+def times(count: int) -> str:
+    """`never`, `once`, `twice`, `3 times`."""
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _mapping(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from interlock.core.errors import UsageError, nearest
-from interlock.prove.provider import MOODS, Provider
+from interlock.core.errors import UsageError
+from interlock.prove.effect import Effect
+from interlock.prove.provider import Provider, check_mood
 from interlock.prove.wire.http_wire import HttpWire
 from interlock.prove.wire.redis_wire import RedisWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from interlock.prove.invariant import Invariant
-    from interlock.prove.scheduler import Run
+    from interlock.prove.scheduler import Run, Step
     from interlock.prove.wire.http_wire import Answer, Request
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
@@ -31,11 +32,10 @@ REDIS_HOST = "redis.interlock"
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What the worker that clears up does, and how long and how often it waits before that."""
+    """What the worker that clears up does, and how long it waits before each time."""
 
     task: Callable[[], object] | None = None
-    every_s: float = 60.0
-    times: int = 12
+    waits_s: tuple[float, ...] = (60.0,) * 12
 
 
 class World:
@@ -88,17 +88,16 @@ class World:
 
         Args:
             url: Where the module sends its charges.
-            moods: Of `ok`, `declines` and `declines once`.
+            moods: Of `ok`, `declines`, `declines once`, `declines 2 times` and so on.
             payment_of: Finds the payment in a request; by default a field of the JSON body with a usual name.
         """
         host = urlsplit(url).hostname
         if host is None:
             raise UsageError(f"no address of a provider: {url!r}")
         for mood in moods or ("",):
-            if mood not in MOODS:
-                raise UsageError(f"no mood of a provider: {mood!r}; {nearest(mood, MOODS)}")
+            check_mood(mood)
         self.moods = moods
-        provider = Provider(self._mood, payment_of)
+        provider = Provider(self._mood, lambda: self.now_s, payment_of)
         self.serve(host, lambda: HttpWire(self._run, host, provider.answer))
         return provider
 
@@ -143,15 +142,24 @@ class World:
         """What the workers do, once: all of them the same task, or each its own. A coroutine is run in an event loop."""
         self.tasks = tuple(self._whole(task) for task in tasks)
 
-    def recover(self, task: Callable[[], object] | None = None, *, every_s: float = 60.0, times: int = 12) -> None:
+    def recover(
+        self,
+        task: Callable[[], object] | None = None,
+        *,
+        every_s: float = 60.0,
+        times: int = 12,
+        waits_s: Sequence[float] | None = None,
+    ) -> None:
         """What is done afterwards by a worker that nothing happens to, to clear up.
 
         Args:
             task: What it does; what the first worker did, unless told otherwise.
             every_s: How long it waits before each time.
             times: How often it does it.
+            waits_s: How long it waits before each time, if not always the same.
         """
-        self.recovery = Recovery(self._whole(task) if task is not None else None, every_s, times)
+        waits = tuple(waits_s) if waits_s is not None else (every_s,) * times
+        self.recovery = Recovery(self._whole(task) if task is not None else None, waits)
 
     def clocks(self, *, ahead_s: tuple[float, ...]) -> None:
         """How far the wall clock of each worker runs ahead of the true one, the servers'; behind it, if it is negative."""
@@ -160,6 +168,15 @@ class World:
     def look(self, task: Callable[[], object]) -> None:
         """What is looked at when all is done, by a worker that nothing happens to, so that an invariant can tell."""
         self.looks.append(self._whole(task))
+
+    def wait(self, seconds: float) -> None:
+        """Lets virtual time pass for the worker that calls this."""
+        self._run.wait(seconds, Effect("wait", f"wait {seconds:g} s"))
+
+    @property
+    def history(self) -> Sequence[Step]:
+        """What has happened so far."""
+        return self._run.steps
 
     def check(self, *invariants: Invariant) -> None:
         """What must hold at the end."""

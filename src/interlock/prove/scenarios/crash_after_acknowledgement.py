@@ -1,0 +1,44 @@
+"""A worker is killed around one of its commands to the server: what it had acknowledged must have been done.
+
+A queue that removes a payment before it charges it loses it here. One that needs two commands to move a payment to the dead
+letters, or to its next attempt, loses it between them, or has it twice.
+
+One payment is due, two workers work, and each is killed in turn, before and after each of its commands. The provider takes
+the money, declines once, or declines always.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.prove.contract import Scenario
+from interlock.prove.contracts.retry_queue import Payment
+from interlock.prove.faults.crash_after import CrashAfter
+from interlock.prove.faults.crash_before import CrashBefore
+
+if TYPE_CHECKING:
+    from interlock.prove.contracts.retry_queue import RetryQueue
+    from interlock.prove.effect import Effect
+    from interlock.prove.scheduler import Fault
+    from interlock.prove.world import World
+
+NUMBER = 6
+
+
+def arrange(world: World, queue: RetryQueue) -> None:
+    """One payment, and workers of which one dies between two commands."""
+    payment = Payment("p1")
+    world.moods = ("ok", "declines once", "declines")
+    world.given(lambda: queue.enqueue(payment))
+    queue.wait_until_due(world)
+    world.run(queue.process)
+    world.recover(waits_s=queue.waits_s)
+    queue.check(world, payment)
+
+
+def strikes(fault: Fault, effect: Effect) -> bool:
+    """Before and after each command."""
+    return isinstance(fault, CrashBefore | CrashAfter) and effect.kind == "redis"
+
+
+SCENARIO = Scenario("crash after the acknowledgement", arrange, strikes=strikes)
