@@ -31,7 +31,7 @@ _WANTED: Final = {
     str(tuple[float, ...]): "a list of numbers",
     str(list[object]): "a list of tables",
 }
-SECTIONS: Final = ("alerts", "canary", "check", "drill", "feature", "roll")
+SECTIONS: Final = ("alerts", "canary", "check", "drill", "environment", "evidence", "feature", "roll", "rollback", "signer")
 
 
 @dataclass(frozen=True, slots=True)

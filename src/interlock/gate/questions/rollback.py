@@ -1,11 +1,65 @@
-"""Can it be undone? Written down is not enough: it was done, in staging, and timed."""
+"""Can it be undone? Written down is not enough: it was done, in an environment, and timed."""
 
-from interlock.gate.question import Question, no_evidence
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from interlock.core.verdict import Verdict
+from interlock.gate.question import Answer, Question
+from interlock.gate.records.kept import Kept, Policy, kept
+from interlock.gate.records.signers import Signer
+from interlock.gate.rehearsals.declared import Rollback
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+
+
+def ask(change: Change) -> Answer:
+    """The newest rehearsal that counts for the change, or why none does."""
+    rollback = Rollback.of(change.settings)
+    if rollback is None:
+        return Answer(verdict=Verdict.UNKNOWN, answer="no [rollback] at the base: what it depends on is not known")
+    found, refused = kept(change.repository.root, "rehearsal", Signer.all_of(change.settings))
+    covered = rollback.covered(change.repository.tree(change.head))
+    contents = change.repository.contents(change.head, [*covered, *(path for one in found for path in one.evidence.subjects)])
+    against = list(refused)
+    for one in found:
+        flaw = _flaw(one, change, covered, contents)
+        if not flaw:
+            return _told(one)
+        against.append(f"{one.path.name[:16]}: {flaw}")
+    return Answer(verdict=Verdict.UNKNOWN, answer="no rehearsal that counts is on record", evidence=tuple(against))
+
+
+def _flaw(one: Kept, change: Change, covered: list[str], contents: dict[str, bytes]) -> str:
+    policy = Policy.of(change.settings)
+    unknown = [path for path in covered if path not in one.evidence.subjects]
+    if unknown:
+        return f"it knows nothing of {unknown[0]}"
+    needed = policy.needed(is_tier_1=change.touches_tier_1)
+
+    def content(path: str) -> bytes | None:
+        return contents.get(path)
+
+    return one.flaw(content, datetime.now(UTC), timedelta(days=policy.max_age_days), needed)
+
+
+def _told(one: Kept) -> Answer:
+    facts = one.evidence.found
+    where, seconds = facts.get("environment"), facts.get("seconds")
+    told = f"rehearsed in {where} on {one.evidence.made_at:%Y-%m-%d}"
+    if one.evidence.verdict is Verdict.PASS:
+        told += f", {seconds} s until the old version served and was well"
+    else:
+        told += f", and it went wrong: {facts.get('flaw') or 'the environment told no version'}"
+    steps = tuple(f"{step['command']}: {step['seconds']} s" for step in facts.get("steps", []))
+    return Answer(verdict=one.evidence.verdict, answer=told, evidence=(*steps, f"vouched for by {one.signer} ({one.trust})"))
+
 
 QUESTION = Question(
     place=6,
     text="Was the rollback rehearsed?",
-    prove_with="interlock rehearse rollback --env staging -- COMMANDS",
-    ask=no_evidence("no rehearsal is on record"),
-    is_planned=True,
+    prove_with="interlock rehearse rollback --env staging --sign KEY -- COMMANDS",
+    ask=ask,
 )

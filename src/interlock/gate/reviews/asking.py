@@ -6,6 +6,7 @@ import json
 import re
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import WorldError
@@ -58,6 +59,6 @@ def _asked(url: str, headers: Mapping[str, str]) -> tuple[Any, str]:
     except urllib.error.HTTPError as error:
         message = f"{url} answered {error.code} {error.reason}; is the token allowed to read this?"
         raise WorldError(message) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         message = f"{url} gave no answer: {error}"
         raise WorldError(message) from error

@@ -1,0 +1,96 @@
+"""Carries a rollback out in an environment, times and verifies it, and leaves evidence for the gate.
+
+interlock rehearse rollback --env staging -- kubectl rollout undo deployment/shop
+
+Several steps are parted by `--then`. The environment's version and health are read before and after. The evidence holds as
+long as the files that [rollback] covers stay what they are. With --sign KEY it is signed, for features of tier 1.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.check.repository import Repository
+from interlock.cli.settings import project_around
+from interlock.core.errors import UsageError
+from interlock.core.evidence import Evidence, git_blob, write
+from interlock.gate.records.signers import sign
+from interlock.gate.rehearsals.declared import Environment, Rollback
+from interlock.gate.rehearsals.rehearse import rehearse
+
+if TYPE_CHECKING:
+    import argparse
+
+    from interlock.cli.console import Console
+    from interlock.cli.settings import Project
+
+HELP = "carry a rollback out in an environment, and keep evidence that it works"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="rollback")
+    parser = kinds.add_parser("rollback", help="that the old version can be brought back", description=__doc__)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print the result alone")
+    parser.add_argument("--env", required=True, metavar="NAME", help="an [[environment]] of the settings")
+    parser.add_argument("--to", default="", metavar="VERSION", help="what must serve afterwards (default: another than before)")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign the evidence with this SSH key")
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="the steps, parted by --then")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Rehearses, keeps the evidence, and answers with an exit code."""
+    project = project_around(Path.cwd())
+    rollback = Rollback.of(project.document)
+    if rollback is None:
+        raise project.document.fail("rollback", "no [rollback] in the settings: which files does a rollback depend on?")
+    environment = Environment.named(project.document, arguments.env)
+    commands = _steps(arguments.command)
+    subjects = _subjects(project, rollback)
+    done = rehearse(environment, commands, rollback.within_s, arguments.to, console.note)
+    evidence = Evidence(
+        kind="rehearsal",
+        verdict=done.verdict,
+        subjects=subjects,
+        made_at=datetime.now(UTC),
+        command=("interlock", "rehearse", "rollback", "--env", environment.name, "--", *arguments.command),
+        found=done.as_facts(),
+    )
+    path = write(evidence, project.root)
+    if arguments.sign is not None:
+        sign(path, arguments.sign)
+    told = done.flaw or f"{done.after.version} serves again and is well after {done.seconds:.1f} s"
+    if not done.before.version:
+        told = f"{environment.name} tells no version, so nothing was run"
+    console.result(f"{done.verdict}: {told}\nevidence: {path.relative_to(project.root)}")
+    return done.verdict.exit_code
+
+
+def _steps(words: list[str]) -> list[list[str]]:
+    """The commands, parted by `--then`."""
+    steps: list[list[str]] = [[]]
+    for word in words:
+        if word == "--then":
+            steps.append([])
+        else:
+            steps[-1].append(word)
+    if not all(steps):
+        message = "rehearse: no command; expected interlock rehearse rollback --env NAME -- COMMAND [--then COMMAND]"
+        raise UsageError(message)
+    return steps
+
+
+def _subjects(project: Project, rollback: Rollback) -> dict[str, str]:
+    """The files that the rollback depends on, as they are now."""
+    repository = Repository.around(project.root)
+    if repository is None:
+        message = f"rehearse needs a git repository, and {project.root} is in none"
+        raise UsageError(message)
+    covered = rollback.covered(repository.files(project.root))
+    if not covered:
+        raise project.document.fail(
+            "covers", f"no file is in {', '.join(rollback.covers)}: what would the rehearsal be bound to?"
+        )
+    return {path: git_blob((project.root / path).read_bytes()) for path in covered}

@@ -1,0 +1,5 @@
+"""Evidence on record: who vouches for it, what it is about, and whether it still counts.
+
+signers    whose signatures the base accepts, and for how much; signing and verifying with ssh-keygen
+kept       the evidence that there is, and what speaks against each piece
+"""

@@ -1,0 +1,95 @@
+"""The evidence on record, and what speaks against each piece of it: edited, of other code, too old, vouched for by too little.
+
+[evidence]
+max_age_days = 30
+tier_1 = "ci"          # who must vouch for what a feature of tier 1 needs
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+from interlock.core import evidence
+from interlock.core.errors import UsageError
+from interlock.core.settings import strict
+from interlock.gate.records.signers import Signer, Trust, trust_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from interlock.core.evidence import Evidence
+    from interlock.core.settings import Document
+
+_MOST_PATHS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When evidence counts."""
+
+    max_age_days: int = 30
+    tier_1: str = "ci"
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        """What the settings say. Raises UsageError if they are not right."""
+        policy = strict(document, cls, document.tables.get("evidence", {}), "evidence")
+        if policy.tier_1 not in set(Trust):
+            raise document.fail("tier_1", f"tier_1 in evidence is {policy.tier_1!r}; expected one of {', '.join(Trust)}")
+        return policy
+
+    def needed(self, *, is_tier_1: bool) -> Trust:
+        """Who must vouch for evidence."""
+        return Trust(self.tier_1) if is_tier_1 else Trust.SELF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A piece of evidence where it lies."""
+
+    path: Path
+    evidence: Evidence
+    trust: Trust
+    signer: str
+
+    def flaw(self, contents: Callable[[str], bytes | None], now: datetime, max_age: timedelta, needed: Trust) -> str:
+        """What speaks against it; nothing, if it counts.
+
+        Args:
+            contents: The tree under judgement.
+            now: The moment of judgement.
+            max_age: How old it may be.
+            needed: Who must vouch for it.
+        """
+        stale = self.evidence.stale_paths(contents)
+        age = now - self.evidence.made_at
+        if stale:
+            more = f" and {len(stale) - _MOST_PATHS} more" if len(stale) > _MOST_PATHS else ""
+            return f"it is about other code: {', '.join(stale[:_MOST_PATHS])}{more} changed"
+        if not self.evidence.subjects:
+            return "it is about no code"
+        if age > max_age:
+            return f"it is {age.days} days old, more than {max_age.days}"
+        if age < -timedelta(minutes=5):
+            return "it was made in the future"
+        if not self.trust.is_at_least(needed):
+            return f"{self.signer} vouches for it; tier 1 needs {needed}"
+        return ""
+
+
+def kept(project: Path, kind: str, signers: Sequence[Signer]) -> tuple[list[Kept], list[str]]:
+    """The evidence of a kind, the newest first, and what is in its folder that is none."""
+    found, refused = list[Kept](), list[str]()
+    for path in sorted((project / evidence.FOLDER / kind).glob("*.json")):
+        try:
+            one = evidence.read(path)
+        except UsageError as error:
+            refused.append(str(error).replace(f"{project}/", ""))
+            continue
+        trust, signer = trust_in(path, signers)
+        found.append(Kept(path=path, evidence=one, trust=trust, signer=signer))
+    return sorted(found, key=lambda one: one.evidence.made_at, reverse=True), refused

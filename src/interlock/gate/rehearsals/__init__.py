@@ -1,0 +1,5 @@
+"""Rollbacks that were rehearsed: carried out in an environment, timed, and verified there.
+
+declared    what a team says of its rollback and its environments
+rehearse    carries the steps out, and looks at the environment before and after
+"""

@@ -1,0 +1,298 @@
+"""Rollbacks rehearsed in an environment that answers over HTTP, signed by the real ssh-keygen, and the gate that asks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.core.evidence import read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Git, Interlock, Ran
+
+QUESTION = "Was the rollback rehearsed?"
+
+
+class Staging:
+    """An environment whose version is what a file says; it is well unless the version says otherwise."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.write_text("v2")
+        staging = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                version = staging.path.read_text()
+                is_bad = self.path == "/health" and "ill" in version
+                body = json.dumps({"version": version}).encode()
+                self.send_response(503 if is_bad else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+
+    def deploying(self, version: str) -> list[str]:
+        """The command that puts a version there."""
+        code = f"import pathlib; pathlib.Path({str(self.path)!r}).write_text({version!r})"
+        return [sys.executable, "-c", code]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    there = Staging(tmp_path / "version")
+    there.thread.start()
+    yield there
+    there.server.shutdown()
+    there.thread.join()
+    there.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("NOT RUN: no ssh-keygen on this machine")
+    path = tmp_path_factory.mktemp("key") / "ci"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", str(path)], check=True)
+    return path
+
+
+def settings(staging: Staging, key: Path, *, within_s: float = 5.0, signer_key: str = "") -> str:
+    return f"""
+[rollback]
+covers = ["deploy/**"]
+within_s = {within_s}
+
+[[environment]]
+name = "staging"
+version_url = "{staging.url}/version"
+health_url = "{staging.url}/health"
+
+[[signer]]
+name = "ci@shop.example"
+trust = "ci"
+key = "{signer_key or key.with_suffix(".pub").read_text().strip()}"
+
+[[feature]]
+name = "payments"
+tier = 1
+paths = ["shop/**"]
+"""
+
+
+def begun(git: Git, text: str) -> None:
+    """A project, and a change to its payments."""
+    git.write({"interlock.toml": text, "deploy/run.sh": "echo 1\n", "shop/pay.py": "A = 1\n", ".gitignore": ".interlock/\n"})
+    git.commit()
+    git("checkout", "--quiet", "-b", "change")
+    git.write({"shop/pay.py": "A = 2\n"})
+    git.commit()
+
+
+def rehearsed(interlock: Interlock, git: Git, *words: str) -> Ran:
+    return interlock("rehearse", "rollback", "--env", "staging", *words, folder=git.root)
+
+
+def asked(interlock: Interlock, git: Git) -> dict[str, Any]:
+    ran = interlock("gate", "--base", "main", "--format", "json", folder=git.root)
+    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
+    return dict(found)
+
+
+def kept(git: Git) -> Path:
+    (path,) = (git.root / ".interlock" / "evidence" / "rehearsal").glob("*.json")
+    return path
+
+
+def test_what_was_rolled_back_and_is_well_passes_the_gate_signed(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path
+) -> None:
+    begun(git, settings(staging, key))
+    ran = rehearsed(interlock_in, git, "--sign", str(key), "--", *staging.deploying("v0"), "--then", *staging.deploying("v1"))
+
+    assert (ran.code, ran.out.splitlines()[0].split(" after ")[0]) == (0, "pass: v1 serves again and is well")
+    found = asked(interlock_in, git)
+    assert found["verdict"] == "pass", found
+    assert found["evidence"][-1] == "vouched for by ci@shop.example (ci)"
+    assert len(found["evidence"]) == 3
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("v2", [], "v2 serves, as before: nothing was rolled back"),
+        ("v1-ill", [], "v1-ill serves, and is not well"),
+        ("v0", ["--to", "v1"], "v0 serves, expected v1"),
+    ],
+)
+def test_what_did_not_come_back_fails(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, case: tuple[str, list[str], str]
+) -> None:
+    deployed, words, flaw = case
+    begun(git, settings(staging, key, within_s=1.5))
+    ran = rehearsed(interlock_in, git, *words, "--", *staging.deploying(deployed))
+
+    assert ran.code == 1
+    assert flaw in ran.out
+
+
+def test_a_step_that_fails_is_the_last(interlock_in: Interlock, git: Git, staging: Staging, key: Path) -> None:
+    begun(git, settings(staging, key, within_s=1.5))
+    ran = rehearsed(interlock_in, git, "--", "false", "--then", *staging.deploying("v1"))
+
+    assert (ran.code, staging.path.read_text()) == (1, "v2")
+    assert "`false` ended with 1" in ran.out
+
+
+def test_a_step_that_hangs_is_ended_with_all_that_it_started(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, tmp_path: Path
+) -> None:
+    begun(git, settings(staging, key, within_s=1.5))
+    ran = rehearsed(interlock_in, git, "--", "sh", "-c", f"(sleep 4; touch {tmp_path}/late) & sleep 60")
+
+    assert ran.code == 1
+    assert "was not done within 1.5 s" in ran.out
+    assert not (tmp_path / "late").exists()
+
+
+@pytest.mark.parametrize("wrong", ["http://127.0.0.1:1", "http://127.0.0.1:1/a b", "nowhere"])
+def test_where_no_version_is_told_nothing_is_run_and_nothing_known(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, wrong: str
+) -> None:
+    begun(git, settings(staging, key).replace(staging.url, wrong, 1))
+    ran = rehearsed(interlock_in, git, "--", *staging.deploying("v1"))
+
+    assert (ran.code, staging.path.read_text()) == (3, "v2")
+
+
+class TestEvidenceThatDoesNotCount:
+    """The gate says of each piece why."""
+
+    @pytest.fixture
+    def project(self, interlock_in: Interlock, git: Git, staging: Staging, key: Path) -> Git:
+        begun(git, settings(staging, key))
+        assert rehearsed(interlock_in, git, "--sign", str(key), "--", *staging.deploying("v1")).code == 0
+        return git
+
+    def reason(self, interlock_in: Interlock, git: Git) -> str:
+        found = asked(interlock_in, git)
+        assert (found["verdict"], found["answer"]) == ("unknown", "no rehearsal that counts is on record")
+        return "; ".join(found["evidence"])
+
+    def test_none(self, interlock_in: Interlock, project: Git) -> None:
+        kept(project).unlink()
+
+        assert not self.reason(interlock_in, project)
+
+    def test_unsigned(self, interlock_in: Interlock, project: Git) -> None:
+        kept(project).with_name(f"{kept(project).name}.sig").unlink()
+
+        assert "nobody vouches for it; tier 1 needs ci" in self.reason(interlock_in, project)
+
+    def test_signed_by_a_stranger(self, interlock_in: Interlock, project: Git, tmp_path: Path) -> None:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "stranger")], check=True)
+        kept(project).with_name(f"{kept(project).name}.sig").unlink()
+        signing = ["ssh-keygen", "-q", "-Y", "sign", "-n", "interlock-evidence", "-f", str(tmp_path / "stranger")]
+        subprocess.run([*signing, str(kept(project))], check=True, capture_output=True)
+
+        assert "nobody whom the base knows vouches for it" in self.reason(interlock_in, project)
+
+    def test_signed_by_somebody_whom_the_change_itself_brings_along(
+        self, interlock_in: Interlock, project: Git, tmp_path: Path, staging: Staging, key: Path
+    ) -> None:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "own")], check=True)
+        own = (tmp_path / "own.pub").read_text().strip()
+        project.write({"interlock.toml": settings(staging, key, signer_key=own)})
+        project.commit()
+        kept(project).with_name(f"{kept(project).name}.sig").unlink()
+        signing = ["ssh-keygen", "-q", "-Y", "sign", "-n", "interlock-evidence", "-f", str(tmp_path / "own")]
+        subprocess.run([*signing, str(kept(project))], check=True, capture_output=True)
+
+        assert "nobody whom the base knows vouches for it" in self.reason(interlock_in, project)
+
+    def test_edited(self, interlock_in: Interlock, project: Git) -> None:
+        path = kept(project)
+        path.write_bytes(path.read_bytes().replace(b'"v1"', b'"v9"'))
+
+        assert "was edited" in self.reason(interlock_in, project)
+
+    def test_edited_and_renamed(self, interlock_in: Interlock, project: Git) -> None:
+        path = kept(project)
+        write(replace(read(path), found={}), project.root)
+        path.unlink()
+
+        assert "nobody vouches for it" in self.reason(interlock_in, project)
+
+    def test_of_other_code(self, interlock_in: Interlock, project: Git) -> None:
+        project.write({"deploy/run.sh": "echo 2\n"})
+        project.commit()
+
+        assert "it is about other code: deploy/run.sh changed" in self.reason(interlock_in, project)
+
+    def test_of_less_code(self, interlock_in: Interlock, project: Git) -> None:
+        project.write({"deploy/more.sh": "echo 3\n"})
+        project.commit()
+
+        assert "it knows nothing of deploy/more.sh" in self.reason(interlock_in, project)
+
+    @pytest.mark.parametrize(("moved", "flaw"), [(timedelta(days=-31), "31 days old"), (timedelta(days=1), "in the future")])
+    def test_of_another_time(self, interlock_in: Interlock, project: Git, key: Path, moved: timedelta, flaw: str) -> None:
+        path = kept(project)
+        other = write(replace(read(path), made_at=datetime.now(UTC) + moved), project.root)
+        path.unlink()
+        signing = ["ssh-keygen", "-q", "-Y", "sign", "-n", "interlock-evidence", "-f", str(key), str(other)]
+        subprocess.run(signing, check=True, capture_output=True)
+
+        assert flaw in self.reason(interlock_in, project)
+
+    def test_that_survives_a_squash_and_a_rebase_counts(self, interlock_in: Interlock, project: Git) -> None:
+        project("checkout", "--quiet", "main")
+        project.write({"other.txt": "moved on\n"})
+        project.commit()
+        project("checkout", "--quiet", "-b", "squashed")
+        project("merge", "--squash", "--quiet", "change")
+        project("commit", "--quiet", "-m", "all at once")
+
+        assert asked(interlock_in, project)["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (("staging", "stagin"), ["--", "true"], "did you mean 'stagin'?"),
+        (('"deploy/**"', '"nowhere/**"'), ["--", "true"], "what would the rehearsal be bound to?"),
+        (("[rollback]", "[rolback]"), ["--", "true"], "did you mean 'rollback'?"),
+        (('trust = "ci"', 'trust = "c"'), ["--", "true"], ""),
+        (("", ""), [], "no command"),
+    ],
+)
+def test_what_is_declared_wrong_is_told(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, case: tuple[tuple[str, str], list[str], str]
+) -> None:
+    change, words, message = case
+    begun(git, settings(staging, key).replace(*change, 1))
+    ran = rehearsed(interlock_in, git, *words)
+
+    assert message in ran.err
+    assert ran.code == (2 if message else 1)
