@@ -10,7 +10,8 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
-from interlock.core.errors import InterlockError, UsageError
+from interlock.core.errors import InterlockError, UsageError, nearest
+from interlock.prove.faults import every_kind, is_usual, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,6 +58,7 @@ class Contract:
         arrange: The user's function.
         workers: How many workers there are.
         faults: How many faults may strike one schedule: 0 or 1.
+        kinds: Of which kinds; of the usual ones, if none are named.
         scenario: The situation in which a promise is put to the test; none in a plain contract.
     """
 
@@ -64,6 +66,7 @@ class Contract:
     workers: int
     faults: int
     scenario: Scenario | None = None
+    kinds: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -73,9 +76,9 @@ class Contract:
 
     def strikes(self, fault: Fault, effect: Effect) -> bool:
         """Whether a fault is to be placed at an effect."""
-        if self.scenario is None:
-            return True
-        return self.scenario.strikes is not None and self.scenario.strikes(fault, effect)
+        if self.scenario is not None:
+            return self.scenario.strikes is not None and self.scenario.strikes(fault, effect)
+        return kind_of(fault) in self.kinds if self.kinds else is_usual(fault)
 
     def set_up(self, world: World) -> None:
         """Shows a world to the user's function, and to the scenario.
@@ -151,9 +154,11 @@ class Contract:
 @overload
 def contract(arrange: Callable[[World], object], /) -> Contract: ...
 @overload
-def contract(*, workers: int = 2, faults: int = 1) -> Callable[[Callable[[World], object]], Contract]: ...
 def contract(
-    arrange: Callable[[World], object] | None = None, /, *, workers: int = 2, faults: int = 1
+    *, workers: int = 2, faults: int = 1, kinds: tuple[str, ...] = ()
+) -> Callable[[Callable[[World], object]], Contract]: ...
+def contract(
+    arrange: Callable[[World], object] | None = None, /, *, workers: int = 2, faults: int = 1, kinds: tuple[str, ...] = ()
 ) -> Contract | Callable[[Callable[[World], object]], Contract]:
     """Makes a contract of a function that is shown a world.
 
@@ -161,18 +166,22 @@ def contract(
         arrange: The function, if it is decorated without arguments.
         workers: How many workers there are.
         faults: How many faults may strike one schedule: 0 or 1.
+        kinds: Of which kinds, such as `restart`; of the usual ones, if none are named.
 
     Raises:
-        UsageError: If they are other numbers, or it is no function.
+        UsageError: If they are other numbers or no kinds of faults, or it is no function.
     """
     if workers < 1 or faults not in {0, 1}:
         raise UsageError(
             f"@contract: found workers={workers} and faults={faults}, expected at least one worker, and 0 or 1 faults"
         )
+    for kind in kinds:
+        if kind not in every_kind():
+            raise UsageError(f"@contract: no kind of faults: {kind!r}; {nearest(kind, every_kind())}")
 
     def made(arrange: Callable[[World], object]) -> Contract:
         if not callable(arrange):
             raise UsageError(f"@contract: found {arrange!r}, expected a function that is shown a world")
-        return Contract(arrange, workers, faults)
+        return Contract(arrange, workers, faults, kinds=kinds)
 
     return made if arrange is None else made(arrange)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EVERYTHING = "*"
 
@@ -21,6 +21,7 @@ class Effect:
         reads: The names of what it looks at. `*` stands for everything.
         writes: The names of what it changes.
         process: The worker whose memory its outcome goes to, if that worker does several things at once.
+        after_s: If its worker had been granted something: for how long things are granted, and how long pauses are.
     """
 
     kind: str
@@ -28,6 +29,11 @@ class Effect:
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     process: int | None = None
+    after_s: tuple[float, ...] = field(default=(), compare=False)
+
+    def is_on_server_of(self, other: Effect) -> bool:
+        """Whether both go to the same server: there is one of a kind, but of those that speak HTTP."""
+        return self.kind == other.kind and (self.kind != "http" or self.writes == other.writes)
 
     def conflicts(self, other: Effect) -> bool:
         """Whether the two may tell in which order they happened: one changes what the other sees or changes."""

@@ -20,15 +20,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import greenlet
 
 from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+
+    from interlock.prove.outage import Server
 
 TURNS_MAX = 20_000  # A worker that looks ten times a second whether something is there does so for half an hour.
 
@@ -42,7 +45,13 @@ class Stuck(Exception):  # noqa: N818 - the state of a run, not a mistake of a p
 
 
 class Fault(Protocol):
-    """What goes wrong at one effect; see `faults`."""
+    """What goes wrong at one effect; see `faults`.
+
+    Attributes:
+        lasts: Whether it strikes every later effect on the same server too, whoever's, until the workers are done.
+    """
+
+    lasts: ClassVar[bool]
 
     @property
     def name(self) -> str:
@@ -85,6 +94,7 @@ class Worker:
         lanes: How many lanes it has.
         is_prompt: Whether it goes on as soon as what it waits for holds, which is nobody's choice.
         serves: Whether it is there for others, and need not come to an end.
+        holds: Whether it was granted something that ends by itself, such as a lease.
     """
 
     index: int
@@ -103,6 +113,7 @@ class Worker:
     lanes: int = 0
     is_prompt: bool = False
     serves: bool = False
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,7 @@ class Run:
         plan: The faults to place: (worker, its n-th effect from 0) to fault.
         seed: Of the workers' randomness; each worker gets its own.
         limit: How many effects there may be.
+        server: What can lose something, if anything can.
         time_passes: Is told of virtual seconds that have passed, so that what expires elsewhere does.
 
     Attributes:
@@ -150,6 +162,8 @@ class Run:
         lost: Why this run says nothing, if control was lost.
         struck: The places at which a fault of the plan has struck.
         places: What was done at each place: (worker, its n-th effect from 0).
+        outage: A fault that lasts, since it has struck.
+        lengths_s: For how long something was granted, or somebody slept.
         acting: The worker that is running.
         turns: How often somebody was let go on, or time.
     """
@@ -159,6 +173,7 @@ class Run:
     seed: int = 0
     limit: int = 400
     time_passes: Callable[[float], None] = lambda _: None
+    server: Server | None = None
     now_s: float = 0.0
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
@@ -167,8 +182,12 @@ class Run:
     lost: str = ""
     struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
+    outage: Outage | None = None
+    lengths_s: dict[float, None] = field(default_factory=dict[float, None])
+    _held: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     acting: Worker | None = None
     turns: int = 0
+    _does_remember: bool = False
     _hub: greenlet.greenlet | None = None
     _thread: int = 0
     _doing: tuple[Effect, Fault | None] | None = None
@@ -192,6 +211,8 @@ class Run:
         own = self.workers[first:]
         while any(not worker.is_over and not worker.serves for worker in [*own, *self.lanes]):
             self._advance([*own, *self.lanes])
+        for place in self._held:
+            self.places[place] = replace(self.places[place], after_s=tuple(self.lengths_s))
 
     def effect(
         self,
@@ -217,8 +238,10 @@ class Run:
         self._park(worker, effect)
         place = (worker.index, worker.done)
         self.places[place] = effect
+        if self.main(worker).holds:
+            self._held.append(place)
         worker.done += 1
-        fault = self.plan.get(place)
+        fault = self._fault_at(place, effect) if self.plan else None
         self._doing = (effect, fault)
         try:
             result = perform() if fault is None else self._strike(place, fault, worker, perform)
@@ -230,9 +253,56 @@ class Run:
         self._note(worker, effect, fault, answer(result))
         return result
 
+    def _fault_at(self, place: tuple[int, int], effect: Effect) -> Fault | None:
+        """What is planned here, or goes on since it began elsewhere."""
+        if (
+            self.server is not None
+            and not self._does_remember
+            and any(getattr(fault, "needs_memory", False) for fault in self.plan.values())
+        ):
+            self.server.remember()  # What was given has long been safe.
+            self._does_remember = True
+        fault = self.plan.get(place)
+        if fault is None and self.outage is not None and self.outage.strikes_too(effect):
+            return self.outage.fault
+        return fault
+
     def _strike(self, place: tuple[int, int], fault: Fault, worker: Worker, perform: Callable[[], Any]) -> Any:
-        self.struck.add(place)
+        assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
+        if place in self.plan:
+            self.struck.add(place)
+            if fault.lasts:
+                self.outage = Outage(fault, self._doing[0])
         return fault.strike(self, worker, perform)
+
+    def refuses(self, effect: Effect) -> bool:
+        """Whether a server is gone, so that nobody can connect to it. A worker that tries is told so, which is a step.
+
+        Args:
+            effect: To connect to it.
+        """
+        if not self.plan or self.outage is None or not self.outage.refuses(effect):
+            return False
+        self._note(self.current(), effect, self.outage.fault, "connection refused")
+        return True
+
+    def stall(self, seconds: float) -> None:
+        """Holds the worker that is running up before its effect, which it carries out afterwards, as if nothing had been."""
+        worker = self.current()
+        assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
+        worker.wakes_at_s = self.now_s + seconds
+        self._park(worker, self._doing[0])
+
+    def grant(self, seconds: float) -> None:
+        """Notes that the worker that is running was granted something for so long, such as a lease."""
+        worker = self.here()
+        if worker is not None:
+            self.main(worker).holds = True
+            self.pause(seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Notes that something takes so long."""
+        self.lengths_s[seconds] = None
 
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer))

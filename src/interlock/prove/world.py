@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import inspect
 import sys
@@ -54,6 +55,7 @@ class World:
 
     def __init__(self, run: Run, redis: RedisServer | None, mood: str) -> None:
         self._run = run
+        run.server = redis
         self._server = redis
         self._mood = mood
         self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, self._redis)}
@@ -202,6 +204,8 @@ class World:
         host = self._host(address)
         if host not in self._hosts:
             raise self._run.uncontrolled(f"a connection to {address!r}, which the contract does not know")
+        if self._run.refuses(_connecting(host)):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         wire = self._hosts[host]()
         self._wires.append(wire)
         return wire
@@ -241,6 +245,11 @@ class _Loop:
 
     def lost(self) -> None:
         """It is unwound with its worker."""
+
+
+def _connecting(host: str) -> Effect:
+    name = frozenset({f"http:{host}"})
+    return Effect("redis", "connect") if host == REDIS_HOST else Effect("http", f"connect to {host}", name, name)
 
 
 def _imported_anew(kind: Callable[..., S]) -> Callable[..., S]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ class CrashAfter:
     """SIGKILL after the effect."""
 
     name: str = "crash after"
+    lasts: ClassVar[bool] = False
 
     def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:
         """Carries the effect out, and ends the worker."""

@@ -21,9 +21,12 @@ from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire import resp
+from interlock.prove.wire.redis_log import begin_log, restore
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from interlock.prove.wire.redis_log import WriteLog
 
 START_TIMEOUT_S = 10.0
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
@@ -74,6 +77,9 @@ class RedisServer:
     Args:
         path: Its socket.
         clock: What it takes for the time; none if that is real, and only what expires can be made to do so sooner.
+
+    Attributes:
+        lives: How often it has ended and come back. A connection does not outlive that.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
@@ -81,6 +87,8 @@ class RedisServer:
         self._own = Connection(path)
         self._clock = clock
         self._passed_s = 0.0
+        self._log: WriteLog | None = None
+        self.lives = 0
         self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
 
@@ -97,15 +105,42 @@ class RedisServer:
         if self._clock is not None:
             self._passed_s = 0.0
             self._clock.show(EPOCH_S)
+        self._log = None
         self._own.ask(self._forget, self._forget.count(b"FLUSH"))
 
     def pass_time(self, seconds: float) -> None:
         """Lets virtual time pass: for the server as a whole, or else for whatever expires."""
+        if self._log is not None:
+            self._log.mark(self._passed_s)
         self._passed_s += seconds
         if self._clock is not None:
             self._clock.show(EPOCH_S + self._passed_s)
         else:
             self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
+
+    def remember(self) -> None:
+        """Lets nothing be lost of what is there now, whatever happens, and notes what is written from now on."""
+        self._log = begin_log(self._own, self.path.parent)
+
+    def restart(self, lost_s: float) -> None:
+        """Ends, and is back with what was written until `lost_s` ago. Loaded scripts are gone, functions are not."""
+        log = self._remembered()
+        self._come_back(log, log.older_than(self._passed_s - lost_s) if lost_s else log.writes())
+
+    def fail_over(self, behind: int) -> None:
+        """Ends, and another server takes its place, that has not heard of the last writes."""
+        log = self._remembered()
+        self._come_back(log, log.writes()[:-behind])
+
+    def _come_back(self, log: WriteLog, writes: list[bytes]) -> None:
+        self.lives += 1
+        self._own.value("SCRIPT", "FLUSH")
+        restore(self._own, log.state, writes)
+        self.remember()
+
+    def _remembered(self) -> WriteLog:
+        assert self._log is not None  # noqa: S101 - a run whose plan has such a fault lets the server remember.
+        return self._log
 
     @property
     def tells_virtual_time(self) -> bool:
@@ -190,6 +225,7 @@ def _running(binary: str, library: Path | None) -> Generator[RedisServer]:
         clock = stack.enter_context(closing(ServerClock(Path(folder), library, EPOCH_S))) if library else None
         environment = {**os.environ, **(clock.environment if clock else {})}
         command = [binary, "--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no"]
+        command += ["--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"]  # For when it is asked to remember.
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
         try:
             _wait(process, path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import re
 from typing import TYPE_CHECKING, cast
 
+from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import Effect
 from interlock.prove.wire import resp
 
@@ -19,6 +22,17 @@ _LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
 _PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
 _TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
+
+# What makes something last for a time. A lease can also be a moment in a score or a field.
+_GRANTS = frozenset(
+    {
+        *(b"SET", b"SETEX", b"PSETEX", b"GETEX", b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT"),
+        *(b"EVAL", b"EVALSHA", b"FCALL", b"ZADD", b"HSET", b"HMSET"),
+    }
+)
+_MOMENT = re.compile(rb"\d{10}(\.\d+)?|\d{13}")
+SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.5, 86_400.0
+
 LONGEST_WORD = 40
 MOST_PARTS = 6
 
@@ -35,6 +49,7 @@ class RedisWire:
         self._run = run
         self._server = server
         self._real = server.connect()
+        self._life = server.lives
         self._buffer = b""
         self._queued: list[list[bytes]] | None = None
         self.expects = ""
@@ -76,7 +91,7 @@ class RedisWire:
             self._queued.append(command)  # Nothing happens before EXEC.
         elif name not in _SETUP:
             return self._effect(command, raw)
-        return self._real.ask(raw)
+        return self._asked(raw)
 
     def _effect(self, command: list[bytes], raw: bytes) -> bytes:
         queued, self._queued = self._queued or [], None
@@ -86,8 +101,44 @@ class RedisWire:
             reads, writes = reads | some_reads, writes | some_writes
             said.append(_said(one))
         effect = Effect("redis", "; ".join(said), reads, writes)
-        answer: bytes = self._run.effect(effect, lambda: self._real.ask(raw), _told)
+        is_done = False
+
+        def perform() -> bytes:
+            nonlocal is_done
+            is_done = True
+            return self._asked(raw)
+
+        answer: bytes = self._run.effect(effect, perform, _told)
+        if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
+            self._asked(resp.encoded("DISCARD"))
+        if not self._run.plan:
+            self._note_lengths([*queued, command], writes)
         return answer
+
+    def _note_lengths(self, commands: list[list[bytes]], writes: frozenset[str]) -> None:
+        """Tells the run how long what was just written lasts, so that it can be tried what happens after that."""
+        if not any(command[0].upper() in _GRANTS for command in commands):
+            return
+        left_ms = [self._server.value("PTTL", name.removeprefix("redis:")) for name in writes]
+        lengths = [left / 1000 for left in left_ms if isinstance(left, int) and left > 0]
+        now_s = EPOCH_S + self._run.now_s
+        for word in (part for command in commands for part in command[1:]):
+            lengths += _deadline(word, now_s)
+        for length in lengths:
+            self._run.grant(float(math.ceil(length)))
+
+    def _asked(self, raw: bytes) -> bytes:
+        if self._life != self._server.lives:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        return self._real.ask(raw)
+
+
+def _deadline(word: bytes, now_s: float) -> list[float]:
+    """How far off the moment is that a word names in seconds or milliseconds since 1970, if it names one."""
+    if not _MOMENT.fullmatch(word):
+        return []
+    moment_s = float(word) / (1000 if float(word) > 10**11 else 1)
+    return [moment_s - now_s] if SHORTEST_DEADLINE_S < moment_s - now_s <= LONGEST_DEADLINE_S else []
 
 
 def _asks_for_the_time(name: bytes, command: list[bytes]) -> bool:
