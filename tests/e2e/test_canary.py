@@ -46,11 +46,3 @@ def test_a_leak_is_stopped_before_the_pool_is_gone() -> None:
     assert said.startswith("rolled back at step 1"), said
     assert "shop_database_connections_in_use" in said
     assert counted("canary 500", said) == 0
-
-
-def test_a_good_release_is_done() -> None:
-    said = rolled("opening-hours", "--rate", "30", "--bake", "2")
-
-    assert said.startswith("done at step 4"), said
-    assert "broken connections" in said
-    assert ", 0 broken" in said

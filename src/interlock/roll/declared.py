@@ -160,7 +160,9 @@ class Declared:
         name = next(iter(table.names), "")
         router = self.router
         open_by_kind: dict[str, Callable[[], Source]] = {
-            "haproxy-log": lambda: listening(self._address(table.address), baseline=router.baseline, canary=router.canary),
+            "haproxy-log": lambda: listening(
+                self._address(table.address), baseline=router.baseline, canary=router.canary, haproxy=self._haproxy()
+            ),
             "haproxy-counters": lambda: HaproxyCounters(self._haproxy(), baseline=router.baseline, canary=router.canary),
             "splitter": lambda: SplitterRequests(SplitterControl(self._path(router.socket))),
             "business": lambda: Business(self._lines(table.address), salt=salt, shares=shares, lag_s=table.lag_s),

@@ -47,7 +47,7 @@ class Ear:
         except WorldError as error:
             self.trouble = str(error)
             return []
-        if heard:
+        if heard or self.source.idle():
             self.heard_at_s, self.trouble = now_s, ""
         return heard
 
@@ -87,15 +87,17 @@ class Listening:
         self.totals = Totals()
         self.exceeded = ""  # what is beyond an absolute limit on the canary, and has been for a while
         self._beyond_s: dict[str, float] = {}  # since when, by name
+        self.served_at_s = 0.0
         self.unknown: set[str] = set()  # names of events that no metric has
 
     def begin(self, now_s: float) -> None:
         """Silence counts from now."""
+        self.served_at_s = now_s
         for ear in self.ears:
             ear.heard_at_s = now_s
 
     def hear(self, now_s: float) -> bool:
-        """Tells the judge what is new, and whether there were requests."""
+        """Tells the judge what is new. True if there were requests."""
         before = sum(self.totals.requests.values())
         counts: dict[str, dict[int, dict[Arm, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(Arm, 0)))
         requests = dict.fromkeys(Arm, 0)
@@ -109,10 +111,12 @@ class Listening:
                     case Reading():
                         self._reading(heard, ear, now_s)
         served = sum(self.totals.requests.values()) > before
+        if served:
+            self.served_at_s = now_s
         if counts or any(requests.values()):
             told = {name: tuple(_paired(by_limit)) for name, by_limit in counts.items()}
             self._judge.observe(Tick(now_s, requests[Arm.BASELINE], requests[Arm.CANARY], told))
-        elif served:
+        elif any(ear.heard_at_s == now_s for ear in self.ears if not ear.names and not ear.at_most):
             self._judge.tick(now_s)
         return served
 
@@ -121,6 +125,11 @@ class Listening:
         ear = max(self.ears, key=lambda ear: ear.silence_s(now_s))
         silence_s = ear.silence_s(now_s)
         return silence_s, (ear.trouble or f"{ear.source.name}: nothing for {now_s - ear.heard_at_s:.0f} s") if silence_s else ""
+
+    def nobody(self, now_s: float, limit_s: float) -> str:
+        """That nobody comes any more, if so; to hear well of nothing is to know nothing."""
+        idle_s = now_s - self.served_at_s
+        return f"nobody has come for {idle_s:.0f} s" if idle_s > limit_s else ""
 
     def _event(self, event: Event, now_s: float) -> None:
         exposed_s = self._shares.when(event.limit)

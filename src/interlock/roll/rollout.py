@@ -224,8 +224,9 @@ class Rollout:
         self.state.requests += self.listening.totals.requests[Arm.CANARY] - served
         judgement = self.judge.judgement(now_s)
         silence_s, silent = self.listening.silent(now_s)
+        held = silent or judgement.hold or self.listening.nobody(now_s, self.plan.stale_hold_s)
         self.state.decided_s += seen_s
-        if not silent and not judgement.hold:
+        if not held:
             self.state.baked_s += seen_s
         decision = decide(self.plan, self.state.step, self.state.baked_s, judgement)
         router = self._router_trouble(now_s)
@@ -238,11 +239,11 @@ class Rollout:
             self._aborting(router, Verdict.UNKNOWN)
         elif silence_s > self.plan.stale_abort_s:
             self._aborting(silent, Verdict.UNKNOWN)
-        elif silent or decision.action is Action.HOLD or judgement.hold:
+        elif held or decision.action is Action.HOLD:
             self.state.held_s += seen_s
         elif decision.action is Action.PROMOTE:
             self._passed(decision.reason)
-        return judgement, silent or decision.reason
+        return judgement, held or decision.reason
 
     def _router_trouble(self, now_s: float) -> str:
         """Whether somebody else has changed the router; renews what we told it. A router that does not answer is silent."""

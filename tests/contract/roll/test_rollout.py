@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from interlock.roll.routers import Setting
-from tests.contract.roll.conftest import wait_until
+from tests.contract.roll.conftest import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,6 @@ CUSTOMERS = Path(__file__).resolve().parents[3] / "examples" / "checkout" / "cus
 
 SETTINGS = """\
 [roll]
-alpha = {alpha}
 stale_hold_s = 1
 stale_abort_s = {stale_abort_s}
 on_unknown = "promote"
@@ -38,6 +39,7 @@ socket = "{folder}/admin"
 map = "{folder}/roll.map"
 lease_s = {lease_s}
 learn_s = 0.5
+hold_s = {hold_s}
 
 [[roll.source]]
 kind = "haproxy-log"
@@ -48,8 +50,32 @@ silent_s = 2
 commands = ["sh rollback.sh"]
 version_url = "http://127.0.0.1:{port}/"
 version = "baseline"
-recover_s = 6
+recover_s = 3
 """
+
+
+class Relay:
+    """Hands datagrams on, from one port to another, until it is cut."""
+
+    def __init__(self, here: int, there: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", here))
+        self._there = there
+        self._thread = Thread(target=self._relay)
+        self._whole = True
+        self._thread.start()
+
+    def _relay(self) -> None:
+        self._socket.settimeout(0.1)
+        while self._whole:
+            with suppress(TimeoutError):
+                self._socket.sendto(self._socket.recv(65536), ("127.0.0.1", self._there))
+
+    def cut(self) -> None:
+        """From now on it does not."""
+        self._whole = False
+        self._thread.join()
+        self._socket.close()
 
 
 class Stage:
@@ -67,9 +93,9 @@ class Stage:
         *shares: float,
         bake_s: float = 2.0,
         more: str = "",
-        alpha: float = 0.01,
         lease_s: float = 15,
         stale_abort_s: float = 8,
+        hold_s: float = 0,
     ) -> None:
         """Writes the settings."""
         steps = "".join(f"[[roll.step]]\nshare = {share}\nbake_s = {bake_s}\n" for share in shares)
@@ -79,8 +105,8 @@ class Stage:
             log=self.haproxy.section.log,
             steps=steps,
             more=more,
-            alpha=alpha,
             lease_s=lease_s,
+            hold_s=hold_s,
             stale_abort_s=stale_abort_s,
         )
         (self.folder / "interlock.toml").write_text(text, encoding="utf-8")
@@ -124,6 +150,18 @@ class Stage:
         state = self.state()
         return bool(state) and (state["phase"], state["step"]) == (phase, step)
 
+    @contextmanager
+    def relayed_log(self) -> Iterator[Relay]:
+        """The log reaches interlock through somebody who can cut it."""
+        settings = self.folder / "interlock.toml"
+        host, port = self.haproxy.section.log.split(":")
+        there = free_port()
+        text = settings.read_text(encoding="utf-8").replace(f"{host}:{port}", f"{host}:{there}")
+        settings.write_text(text, encoding="utf-8")
+        relay = Relay(int(port), there)
+        yield relay
+        relay.cut()
+
     @property
     def rolled_back(self) -> int:
         """How often the rollback was run."""
@@ -164,7 +202,7 @@ def test_a_release_that_fails_for_most_is_stopped_at_one_percent(stage: Stage) -
 
 
 def test_a_good_release_reaches_everyone_and_no_request_fails_on_the_way(stage: Stage) -> None:
-    stage.declare(0.01, 0.1, 0.5, bake_s=1.5)
+    stage.declare(0.01, 0.1, 0.5, bake_s=1)
     customers = stage.customers()
 
     result = stage.ended(stage.start(), code=0)
@@ -183,7 +221,7 @@ def test_a_good_release_reaches_everyone_and_no_request_fails_on_the_way(stage: 
 
 
 def test_a_rollout_that_is_killed_in_every_step_goes_on_where_it_was(stage: Stage) -> None:
-    stage.declare(0.01, 0.1, 0.5, bake_s=1.5)
+    stage.declare(0.01, 0.1, 0.5, bake_s=1)
     customers = stage.customers()
     salts = set()
     for step in range(3):
@@ -235,6 +273,20 @@ def test_an_abort_that_is_killed_is_brought_to_its_end(stage: Stage) -> None:
 
 def test_what_falls_silent_is_held_then_stopped_and_never_passed(stage: Stage) -> None:
     stage.declare(0.5, bake_s=2, stale_abort_s=2)
+    stage.customers()
+    with stage.relayed_log() as relay:
+        rollout = stage.start()
+        wait_until(lambda: stage.reached("bake", 0))
+        relay.cut()
+
+        result = stage.ended(rollout, code=3)
+
+    assert (result["phase"], result["verdict"], result["step"]) == ("rolled back", "unknown", 1)
+    assert stage.haproxy.router.read().limit == 0
+
+
+def test_where_nobody_comes_any_more_nothing_goes_on(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=4, stale_abort_s=3, hold_s=4)
     customers = stage.customers()
     rollout = stage.start()
     wait_until(lambda: stage.reached("bake", 0))
@@ -242,8 +294,21 @@ def test_what_falls_silent_is_held_then_stopped_and_never_passed(stage: Stage) -
 
     result = stage.ended(rollout, code=3)
 
-    assert (result["phase"], result["verdict"], result["step"]) == ("rolled back", "unknown", 1)
-    assert stage.haproxy.router.read().limit == 0
+    assert (result["phase"], result["step"]) == ("rolled back", 1)
+    assert "nobody has come" in result["reason"]
+
+
+def test_a_router_that_sends_more_than_was_asked_is_noticed(stage: Stage) -> None:
+    config = stage.haproxy.config.read_text(encoding="utf-8")
+    stage.haproxy.config.write_text(config.replace("mod(10000)", "mod(5000)"), encoding="utf-8")
+    stage.haproxy.restart()
+    stage.declare(0.1, bake_s=2, hold_s=4)
+    stage.customers()
+
+    result = stage.ended(stage.start(), code=3)
+
+    assert result["phase"] == "rolled back"
+    assert "to the canary, 10.000% was asked" in result["reason"]
 
 
 def test_nothing_is_begun_where_nothing_is_heard(stage: Stage) -> None:

@@ -1,7 +1,7 @@
 """Where a rollout hears what happens to users. One file a source; each is asked four times a second what is new.
 
-A source that cannot tell raises WorldError, and one that has nothing to tell gives nothing. Neither means that all is well: the
-rollout holds when it hears nothing, and aborts when that lasts.
+A source that cannot tell raises WorldError, and one that has nothing to tell gives nothing. Neither means that all is well. A
+source is silent if it gives nothing and is not certain that there was nothing: the rollout holds, and aborts when that lasts.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ class Source(Protocol):
 
     def poll(self) -> Sequence[Heard]:
         """What is new since the last time. Raises WorldError if it cannot tell."""
+        ...
+
+    def idle(self) -> bool:
+        """After a poll that gave nothing: whether it is certain that there was nothing to tell."""
         ...
 
     def close(self) -> None:

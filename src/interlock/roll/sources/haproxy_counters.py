@@ -31,7 +31,7 @@ class HaproxyCounters:
     def poll(self) -> Sequence[Count]:
         """What was counted since the last time; nothing at first, and nothing when HAProxy began to count anew."""
         limit = self._haproxy.read().limit
-        now = self._totals()
+        now = totals_of(self._haproxy, self._names)
         before, self._before = self._before, now
         if before is None or any(now[side] < before[side] for side in Arm):
             return []
@@ -46,17 +46,21 @@ class HaproxyCounters:
             for side in Arm
         ]
 
+    def idle(self) -> bool:
+        """It has answered; what it counted is told the next time."""
+        return True
+
     def close(self) -> None:
         """There is nothing to give back."""
 
-    def _totals(self) -> dict[Arm, tuple[int, int]]:
-        table = csv.DictReader(self._haproxy.ask("show stat -1 2 -1").removeprefix("# ").splitlines())
-        found = {self._names[row["pxname"]]: _totals_of(row) for row in table if row["pxname"] in self._names}
-        if missing := [name for name, side in self._names.items() if side not in found]:
-            message = f"HAProxy has no backend {missing[0]!r} in `show stat`"
-            raise WorldError(message)
-        return found
 
-
-def _totals_of(row: Mapping[str, str]) -> tuple[int, int]:
-    return int(row["req_tot"] or 0), int(row["hrsp_5xx"] or 0)
+def totals_of(haproxy: Haproxy, names: Mapping[str, Arm]) -> dict[Arm, tuple[int, int]]:
+    """Requests and 5xx of each backend. Raises WorldError if there is no such backend."""
+    table = csv.DictReader(haproxy.ask("show stat -1 2 -1").removeprefix("# ").splitlines())
+    found = {
+        names[row["pxname"]]: (int(row["req_tot"] or 0), int(row["hrsp_5xx"] or 0)) for row in table if row["pxname"] in names
+    }
+    if missing := [name for name, arm in names.items() if arm not in found]:
+        message = f"HAProxy has no backend {missing[0]!r} in `show stat`"
+        raise WorldError(message)
+    return found

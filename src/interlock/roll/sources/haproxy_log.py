@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.errors import WorldError
 from interlock.roll.judge import Arm
 from interlock.roll.sources import Event
+from interlock.roll.sources.haproxy_counters import totals_of
 from interlock.roll.sources.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from interlock.roll.routers.haproxy import Haproxy
 
 _LINE: Final = re.compile(rb"interlock 1 (\d+) (\S+) (-?\d+) (\S)(\S) \+?(-?\d+) (-|\d+) (\d+)")
 _BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -36,7 +39,12 @@ class HaproxyLog:
 
     name = "the HAProxy log"
 
-    def __init__(self, lines: Tail | Datagrams, *, baseline: str = "baseline", canary: str = "canary") -> None:
+    def __init__(
+        self, lines: Tail | Datagrams, *, baseline: str = "baseline", canary: str = "canary", haproxy: Haproxy | None = None
+    ) -> None:
+        self._haproxy = haproxy
+        self._names = {baseline: Arm.BASELINE, canary: Arm.CANARY}
+        self._counted: dict[Arm, tuple[int, int]] | None = None
         self._lines = lines
         self._arms = {baseline.encode(): Arm.BASELINE, canary.encode(): Arm.CANARY}
         self._number: int | None = None
@@ -60,6 +68,16 @@ class HaproxyLog:
         if lost > len(found):
             message = f"the HAProxy log lost {lost} of {lost + len(found)} lines; send it over UDP, or to a file"
             raise WorldError(message)
+
+    def idle(self) -> bool:
+        """Whether HAProxy itself has counted no request since the last look."""
+        if self._haproxy is None:
+            return False
+        try:
+            before, self._counted = self._counted, totals_of(self._haproxy, self._names)
+        except WorldError:
+            return False
+        return before == self._counted
 
     def close(self) -> None:
         """Closes the socket or file."""
@@ -122,8 +140,10 @@ class Datagrams:
             self._path.unlink(missing_ok=True)
 
 
-def listening(address: str, *, baseline: str = "baseline", canary: str = "canary") -> HaproxyLog:
+def listening(
+    address: str, *, baseline: str = "baseline", canary: str = "canary", haproxy: Haproxy | None = None
+) -> HaproxyLog:
     """The log at an address; a file that is there already is read from its end."""
     path = Path(address)
     lines = Tail(path) if path.is_file() else Datagrams(os.fspath(address))
-    return HaproxyLog(lines, baseline=baseline, canary=canary)
+    return HaproxyLog(lines, baseline=baseline, canary=canary, haproxy=haproxy)

@@ -44,5 +44,9 @@ class SplitterRequests:
             for side, limit, user, status, duration_ms in answer["events"]
         ]
 
+    def idle(self) -> bool:
+        """It has answered, so there was nothing."""
+        return True
+
     def close(self) -> None:
         """There is nothing to give back."""
