@@ -206,7 +206,8 @@ class Rollout:
         before_s = time.time()
         while self.state.phase is Phase.BAKE:
             now_s = time.time()
-            seen_s = min(now_s - before_s, 2 * self.pace.tick_s)  # A machine that slept saw nothing meanwhile.
+            seen_s = min(now_s - before_s, 4 * self.pace.tick_s)  # A machine that slept saw nothing meanwhile.
+            self.state.decided_s += now_s - before_s
             before_s = now_s
             judgement, note = self._look(now_s, seen_s)
             self.watcher.looked(self.state, judgement, note)
@@ -225,7 +226,6 @@ class Rollout:
         judgement = self.judge.judgement(now_s)
         silence_s, silent = self.listening.silent(now_s)
         held = silent or judgement.hold or self.listening.nobody(now_s, self.plan.stale_hold_s)
-        self.state.decided_s += seen_s
         if not held:
             self.state.baked_s += seen_s
         decision = decide(self.plan, self.state.step, self.state.baked_s, judgement)

@@ -55,7 +55,7 @@ class State:
     judge: str = ""
     judged: str = "unknown"  # the verdict
     reason: str = ""
-    decided_s: float = 0.0  # watched seconds until the decision
+    decided_s: float = 0.0  # from the first step to the decision, without the time in which nobody ran it
     requests: int = 0  # served by the canary
     at_s: float = 0.0  # when this was written
 
