@@ -94,8 +94,10 @@ class Rollout:
     done: list[Done] = field(default_factory=list[Done], init=False)
     judge: Judge = field(init=False)
     listening: Listening = field(init=False)
+    _judgement: Judgement | None = field(default=None, init=False)  # the last look at the canary
     _renewed_s: float = field(default=0.0, init=False)
     _saved_s: float = field(default=0.0, init=False)
+    _last_s: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         """Goes on with the evidence of a predecessor, if there was one."""
@@ -103,9 +105,14 @@ class Rollout:
         self.state.shares = self.shares.since
         self.listening = Listening(self.plan, self.judge, self.shares, self.ears)
 
+    def _now_s(self) -> float:
+        """The time, which never goes back here, though the machine's clock may be set."""
+        self._last_s = max(self._last_s, time.time(), self.state.at_s)
+        return self._last_s
+
     def run(self) -> Outcome:
         """To the end. Raises WorldError if nothing can be heard before anybody is on the canary."""
-        now_s = time.time()
+        now_s = self._now_s()
         self.listening.begin(now_s)
         if self.state.at_s:
             self._resumed(now_s)
@@ -121,7 +128,7 @@ class Rollout:
         return Outcome(
             state=self.state,
             verdict=Verdict(self.state.judged),
-            judgement=self.judge.judgement(time.time()),
+            judgement=self._judgement or self.judge.judgement(self._now_s()),
             done=self.done,
         )
 
@@ -137,19 +144,19 @@ class Rollout:
         self.watcher.entered(self.state)
 
     def _save(self, *, durably: bool = True) -> None:
-        self._saved_s = time.time()
+        self._saved_s = self._now_s()
         self.state.judge = self.judge.to_json()
-        self.file.save(self.state, durably=durably)
+        self.file.save(self.state, self._saved_s, durably=durably)
 
     # -- before the first step, or after a kill
 
     def _learn(self) -> None:
         """What is normal, with nobody on the canary; and whether anything can be heard at all."""
         self.router.write(self._setting(0))
-        self.shares.note(time.time(), 0)
+        self.shares.note(self._now_s(), 0)
         begun_s, heard = time.time(), False
         while time.time() - begun_s < self.pace.learn_s or not heard:
-            heard |= self.listening.hear(time.time())
+            heard |= self.listening.hear(self._now_s())
             if not heard and time.time() - begun_s > self.plan.stale_abort_s:
                 trouble = "; ".join(ear.trouble for ear in self.ears if ear.trouble)
                 message = f"no request was heard of for {self.plan.stale_abort_s:.0f} s, nothing was begun. {trouble}".strip()
@@ -193,7 +200,7 @@ class Rollout:
         except WorldError as error:
             self._aborting(str(error), Verdict.UNKNOWN)
             return
-        now_s = self._renewed_s = time.time()
+        now_s = self._renewed_s = self._now_s()
         self.shares.note(now_s, self._limit)
         self.judge.begin_step(self.state.step, now_s)
         self.state.baked_s = self.state.held_s = 0.0
@@ -203,13 +210,14 @@ class Rollout:
         """Looks at the canary until the step is passed, or the rollout is over."""
         step = self.plan.steps[self.state.step]
         hold_s = self.pace.hold_s or max(step.bake_s, 60.0)
-        before_s = time.time()
+        before_s = self._now_s()
         while self.state.phase is Phase.BAKE:
-            now_s = time.time()
+            now_s = self._now_s()
             seen_s = min(now_s - before_s, 4 * self.pace.tick_s)  # A machine that slept saw nothing meanwhile.
             self.state.decided_s += now_s - before_s
             before_s = now_s
             judgement, note = self._look(now_s, seen_s)
+            self._judgement = judgement
             self.watcher.looked(self.state, judgement, note)
             if self.state.phase is Phase.BAKE and self.state.held_s > hold_s:
                 self._aborting(f"held for {hold_s:.0f} s, and still: {note}", Verdict.UNKNOWN)
@@ -314,7 +322,7 @@ class Rollout:
                 else f"the router does not answer; what it was told ended {_CLOSING_S:.0f} s ago",
             )
         )
-        self.shares.note(time.time(), 0)
+        self.shares.note(self._now_s(), 0)
         for command in self.rollback.commands:
             self._did(run(command, self.folder, self.rollback.command_timeout_s))
         self._did(serves(self.rollback))
@@ -332,7 +340,7 @@ class Rollout:
         baseline = self.listening.totals
         served = baseline.requests[Arm.BASELINE]
         usual = baseline.failed[Arm.BASELINE] / served if served else 0.0
-        self.listening.hear(time.time())  # What was under way when the canary was closed.
+        self.listening.hear(self._now_s())  # What was under way when the canary was closed.
         deadline_s = time.time() + self.rollback.recover_s
         found = "no requests were heard of"
         while time.time() < deadline_s:
@@ -340,7 +348,7 @@ class Rollout:
             until_s = min(deadline_s, time.time() + max(1.0, 4 * self.pace.tick_s))
             while time.time() < until_s or (sum(totals.requests.values()) < _RECOVERED_REQUESTS and time.time() < deadline_s):
                 time.sleep(self.pace.tick_s)
-                self.listening.hear(time.time())
+                self.listening.hear(self._now_s())
             rate = totals.failure_rate()
             if rate is None:
                 continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -82,9 +81,9 @@ class StateFile:
             )
             raise UsageError(message) from error
 
-    def save(self, state: State, *, durably: bool = True) -> None:
+    def save(self, state: State, at_s: float, *, durably: bool = True) -> None:
         """Keeps it, whole or not at all; `durably` also if the machine loses its power."""
-        state.at_s = time.time()
+        state.at_s = at_s
         part = self.path.with_suffix(".part")
         try:
             with part.open("w", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
     from interlock.roll.sources import Event
 
+CUSTOMERS = Path(__file__).resolve().parents[3] / "examples" / "checkout" / "customers.py"
+
 SERVED = """
+import os
+
 from interlock.roll.routers.asgi import Splitter
 
 started = []
@@ -40,9 +45,10 @@ def version(name):
             return
         if scope["path"] == "/raises":
             raise RuntimeError(name)
-        status = 503 if scope["path"] == "/fails" else 200
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": f"{name} {len(started)}".encode()})
+        status = 503 if scope["path"] == "/fails" or os.path.exists(f"{name}-is-bad") else 200
+        body = f"{name} {len(started)}".encode()
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
     return app
 
 app = Splitter(baseline=version("baseline"), canary=version("canary"), control="control")
@@ -51,11 +57,12 @@ app = Splitter(baseline=version("baseline"), canary=version("canary"), control="
 
 class Served:
     def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
         self.control = SplitterControl(folder / "control")
-        self._port = port
 
     def get(self, path: str = "/", *, user: str | None = None) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         connection.request("GET", path, headers={} if user is None else {"Cookie": f"uid={user}"})
         answer = connection.getresponse().read().decode()
         connection.close()
@@ -140,3 +147,37 @@ def test_a_splitter_that_is_away_is_an_error(tmp_path: Path) -> None:
 def test_a_question_that_makes_no_sense_is_refused(served: Served) -> None:
     with pytest.raises(WorldError, match="expected read, write or events"):
         served.control.ask({"do": "dance"})
+
+
+SETTINGS = """\
+[[roll.step]]
+share = 0.05
+bake_s = 120
+
+[roll.router]
+kind = "splitter"
+socket = "control"
+learn_s = 0.5
+
+[[roll.source]]
+kind = "splitter"
+
+[roll.rollback]
+recover_s = 3
+"""
+
+
+def test_a_whole_rollout_needs_no_other_router(served: Served) -> None:
+    (served.folder / "interlock.toml").write_text(SETTINGS, encoding="utf-8")
+    (served.folder / "canary-is-bad").touch()
+    customers = [sys.executable, str(CUSTOMERS), str(served.port), "--rate", "100", "--seconds", "300"]
+    with subprocess.Popen(customers, stdout=subprocess.PIPE, text=True) as coming:
+        command = [sys.executable, "-m", "interlock", "roll", "start", "--format", "json"]
+        ran = subprocess.run(command, cwd=served.folder, capture_output=True, text=True, timeout=120, check=False)
+        coming.terminate()
+        told = json.loads(coming.communicate()[0])
+
+    assert ran.returncode == 1, ran.stderr
+    assert json.loads(ran.stdout)["phase"] == "rolled back"
+    assert 0 < told["answers"]["canary 503"] <= 20
+    assert served.control.read().limit == 0

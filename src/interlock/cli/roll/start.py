@@ -92,6 +92,8 @@ def _rolled(project: Project, file: StateFile, journal: Journal, console: Consol
         return rollout.stop("stopped by hand")
     finally:
         rollout.listening.close()
+        if unknown := rollout.listening.unknown:
+            console.complain(f"heard of {', '.join(sorted(unknown))}, which is no metric of the plan; not counted")
 
 
 def _nobody_there(router: Router) -> None:
