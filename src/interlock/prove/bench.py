@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -17,6 +17,8 @@ from interlock.prove.randomness import controlled_randomness
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant
 from interlock.prove.stowaways import stowaways_seen
+from interlock.prove.wire.postgres_protocol import PostgresError
+from interlock.prove.wire.postgres_server import Postgres
 from interlock.prove.wire.redis_server import running_redis
 from interlock.prove.wire.sockets import controlled_sockets
 from interlock.prove.world import World
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from interlock.prove.programs import Program
     from interlock.prove.randomness import Chance
     from interlock.prove.scheduler import Worker
+    from interlock.prove.wire.postgres_server import PostgresServer
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
 
 EFFECTS_MAX = 400
+SCHEMA_EFFECTS_MAX = 100_000  # The migrations of a large project.
 
 
 @dataclass(slots=True)
@@ -64,6 +68,7 @@ class Bench:
         redis: The server that they run on.
         after_each: Called after each schedule.
         is_over: Whether nobody asks for more.
+        postgres: The database that they run on, if they want one.
     """
 
     contract: Contract
@@ -71,6 +76,7 @@ class Bench:
     after_each: Callable[[], None] = lambda: None
     is_over: Callable[[], bool] = lambda: False
     _network: _Network = field(default_factory=_Network)
+    postgres: Postgres | None = None
 
     def moods(self) -> tuple[str, ...]:
         """The provider's moods in this contract.
@@ -118,6 +124,8 @@ class Bench:
         self.redis.clear()
         run = Run(_first, time_passes=self.redis.pass_time)
         world = self._arranged(run, program.mood)
+        if world.wants_postgres:
+            self._fill_database(world)
         choices: list[int] = []
 
         def chosen(ready: list[Worker]) -> Worker:
@@ -142,6 +150,27 @@ class Bench:
         if failed and not broken:  # Nothing was done to this worker.
             raise Uncontrolled(f"the task fails by itself: {failed}")
         return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None
+
+    def _fill_database(self, world: World) -> None:
+        """Makes the database what each schedule begins with; the first time, by laying its tables out."""
+        assert self.postgres is not None  # noqa: S101 - schedules are run.
+        server, schema = self.postgres.server, world.schema
+        server.lay(getattr(schema, "__code__", schema), lambda: self._lay_out(server, schema))
+        server.clear()
+
+    def _lay_out(self, server: PostgresServer, schema: str | Callable[[], object]) -> None:
+        if isinstance(schema, str):
+            try:
+                server.rows(schema)
+            except PostgresError as error:
+                raise UsageError(f"world.given_schema fails: {error}") from error
+            return
+        run = Run(_first, limit=SCHEMA_EFFECTS_MAX)
+        world = self._arranged(run, "ok")
+        with self._on_stage(world, run):
+            run.go([schema])
+        if (failed := run.workers[0].error) is not None:
+            raise UsageError(f"world.given_schema fails: {type(failed).__name__}: {failed}") from failed
 
     def _recover(self, run: Run, world: World) -> str:
         """One more worker, that nothing happens to, does what is left: only what stays wrong then is wrong.
@@ -174,7 +203,7 @@ class Bench:
         return f"{type(error).__name__}: {error}"
 
     def _arranged(self, run: Run, mood: str) -> World:
-        world = World(run, self.redis, mood)
+        world = World(run, self.redis, mood, self.postgres)
         self.contract.set_up(world)
         return world
 
@@ -205,13 +234,14 @@ def bench(contract: Contract) -> Generator[Bench]:
     network = _Network()
     with (
         running_redis() as redis,
+        closing(Postgres(network)) as postgres,
         controlled_sockets(network),
         virtual_time(network.run),
         controlled_randomness(network.chance),
         stowaways_seen(network.run),
         _versions_kept(),
     ):
-        yield Bench(contract, redis, _network=network)
+        yield Bench(contract, redis, _network=network, postgres=postgres)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ together.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -75,7 +76,7 @@ class Belonging(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Worker:
     """One worker of a run.
 
@@ -413,15 +414,20 @@ class Run:
             lane.greenlet.parent = self._hub
 
     def end(self) -> None:
-        """Clears everybody away who is not done. Whatever they still try to do is muted."""
+        """Clears everybody away who is not done. Whatever they still try to do or to say is muted."""
         left = [worker for worker in self.everyone() if worker.greenlet is not None and not worker.greenlet.dead]
         for worker in left:
             worker.has_crashed = worker.is_over = True
-        for worker in left:
-            assert worker.greenlet is not None  # noqa: S101 - as above.
-            self.acting = worker
-            worker.greenlet.throw(Crashed)
-        self.acting = None
+        before = logging.root.manager.disable
+        logging.disable()
+        try:
+            for worker in left:
+                assert worker.greenlet is not None  # noqa: S101 - as above.
+                self.acting = worker
+                worker.greenlet.throw(Crashed)
+        finally:
+            self.acting = None
+            logging.disable(before)
 
     def _start(self, task: Callable[[], object], name: str, ahead_s: float) -> None:
         index, life = len(self.workers), sum(worker.name == name for worker in self.workers)

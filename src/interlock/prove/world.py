@@ -15,6 +15,9 @@ from interlock.core.errors import UsageError
 from interlock.prove.effect import Effect
 from interlock.prove.provider import Provider, check_mood
 from interlock.prove.wire.http_wire import HttpWire
+from interlock.prove.wire.postgres_process import USER
+from interlock.prove.wire.postgres_server import DATABASE
+from interlock.prove.wire.postgres_wire import PostgresWire
 from interlock.prove.wire.redis_wire import RedisWire
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.prove.invariant import Invariant
     from interlock.prove.scheduler import Run, Step
     from interlock.prove.wire.http_wire import Answer, Request
+    from interlock.prove.wire.postgres_server import Postgres
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
 
@@ -46,6 +50,7 @@ class World:
         run: The schedule.
         redis: The proof's own server; none if nothing is to be run.
         mood: The provider's mood in this schedule.
+        postgres: The proof's own Postgres, if one is wanted.
 
     Attributes:
         tasks: What the workers do: the first one the first, and so on, over and over.
@@ -53,10 +58,11 @@ class World:
         ahead_s: How far each worker's wall clock runs ahead of the true one.
     """
 
-    def __init__(self, run: Run, redis: RedisServer | None, mood: str) -> None:
+    def __init__(self, run: Run, redis: RedisServer | None, mood: str, postgres: Postgres | None = None) -> None:
         self._run = run
         run.server = redis
         self._server = redis
+        self._sql = postgres
         self._mood = mood
         self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, self._redis)}
         self._wires: list[Wire] = []
@@ -67,6 +73,8 @@ class World:
         self.recovery = Recovery()
         self.looks: list[Callable[[], object]] = []
         self.ahead_s: tuple[float, ...] = ()
+        self.wants_postgres = False
+        self.schema: str | Callable[[], object] = ""
         self.invariants: list[Invariant] = []
 
     @property
@@ -78,6 +86,25 @@ class World:
     def redis_url(self) -> str:
         """The address of a Redis that holds nothing when a schedule begins."""
         return f"redis://{REDIS_HOST}:6379/0"
+
+    @property
+    def postgres_dsn(self) -> str:
+        """The address of a Postgres that holds what `given_schema` has laid out when a schedule begins."""
+        self.wants_postgres = True
+        host, port = self._sql.listens_at if self._sql is not None else ("127.0.0.1", 5432)  # Only looked at, if there is none.
+        return f"postgresql://{USER}@{host}:{port}/{DATABASE}"
+
+    def given_schema(self, schema: str | Callable[[], object]) -> None:
+        """What lies in Postgres when a schedule begins; carried out once.
+
+        Args:
+            schema: Statements, or a function that lays tables out with a client of the team's own.
+        """
+        self.wants_postgres, self.schema = True, schema
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Asks Postgres something, for an invariant; no effect of any worker."""
+        return self._postgres.server.rows(statement)
 
     def redis(self, *command: str | int) -> Any:
         """Asks the server something, for an invariant; no effect of any worker."""
@@ -201,6 +228,10 @@ class World:
 
     def wire(self, address: Any) -> Wire:
         """A new connection for a client."""
+        if self._sql is not None and address == self._sql.address:
+            wire: Wire = PostgresWire(self._run, self._sql.server)
+            self._wires.append(wire)
+            return wire
         host = self._host(address)
         if host not in self._hosts:
             raise self._run.uncontrolled(f"a connection to {address!r}, which the contract does not know")
@@ -214,11 +245,21 @@ class World:
         """Ends all connections, as the end of a process does."""
         for wire in self._wires:
             wire.close()
+        if self._sql is not None:
+            self._sql.forget()
 
     def numbered(self, host: str) -> str | None:
         """The number that a controlled host goes by."""
         name = self._host((host,))
+        if self._sql is not None and self._sql.address is not None and host == self._sql.address[0]:
+            return host
         return f"240.0.0.{list(self._hosts).index(name) + 1}" if name in self._hosts else None
+
+    @property
+    def _postgres(self) -> Postgres:
+        if self._sql is None:
+            raise UsageError("a contract asks for Postgres where nothing is run")
+        return self._sql
 
     @property
     def _redis(self) -> RedisServer:

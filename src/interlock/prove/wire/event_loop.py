@@ -104,7 +104,7 @@ def controlled_loops(current: Callable[[], Run | None]) -> Generator[None]:
             return real_executor(self, executor, func, *args)
         if isinstance(executor, ProcessPoolExecutor):
             raise run.uncontrolled("an executor with processes of its own")
-        return _on_a_lane(run, self, lambda: func(*args))
+        return on_a_lane(run, self, lambda: func(*args))
 
     async def getaddrinfo(self: Any, host: Any, port: Any, **options: Any) -> Any:
         if current() is None:
@@ -121,7 +121,8 @@ def controlled_loops(current: Callable[[], Run | None]) -> Generator[None]:
         base.getaddrinfo = real_lookup  # type: ignore[method-assign]
 
 
-def _on_a_lane(run: Run, loop: Any, task: Callable[[], Any]) -> asyncio.Future[Any]:
+def on_a_lane(run: Run, loop: Any, task: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Lets a worker do something beside what its event loop does; answers with what will come of it."""
     future: asyncio.Future[Any] = loop.create_future()
 
     def body() -> None:

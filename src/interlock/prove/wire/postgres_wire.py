@@ -1,0 +1,400 @@
+"""One client connection to Postgres: each statement is an effect, really carried out on the server of the proof.
+
+Read from the protocol's own messages, it is the same for every client. A statement that has to wait for a lock is two effects:
+it begins, and it goes on once it has got the lock. When that is, the server decides: what the lock's holder does lets it go on,
+and nobody else acts before it has come to its end or to another lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interlock.prove.effect import Effect
+from interlock.prove.wire.postgres_protocol import (
+    CANCEL_REQUEST,
+    GSS_REQUEST,
+    SSL_REQUEST,
+    Message,
+    fields_of,
+    message,
+    read_message,
+    text_at,
+    values_of,
+)
+from interlock.prove.wire.postgres_server import ANYTHING, LOCKS
+
+if TYPE_CHECKING:
+    from interlock.prove.scheduler import Run
+    from interlock.prove.wire.postgres_protocol import Connection
+    from interlock.prove.wire.postgres_server import PostgresServer, Touched
+
+LONGEST_STATEMENT = 120
+LONGEST_VALUE = 30
+_SILENT_S = 2.0  # So long may a statement take before we ask whether it waits for a lock, if it does not say so itself.
+
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+# What concerns nobody else.
+_OWN = frozenset(
+    {"SET", "SHOW", "RESET", "DISCARD", "DEALLOCATE", "SAVEPOINT", "RELEASE", "BEGIN", "START", "LISTEN", "UNLISTEN", "CLOSE"}
+)
+_ENDS = frozenset({"COMMIT", "END", "ROLLBACK", "ABORT"})
+_QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "TABLE", "MERGE"})
+_TIMEOUTS = re.compile(r"\b(lock_timeout|statement_timeout|idle_in_transaction_session_timeout)\b", re.IGNORECASE)
+_NO_TIMEOUT = re.compile(r"(=|\bto\b)\s*'?(0|default)\b", re.IGNORECASE)
+_CALLS = re.compile(r"\bpg_(try_)?advisory|\bpg_notify\b|\bnextval\b|\bsetval\b|\bdblink", re.IGNORECASE)
+_BATCH_ENDS = frozenset({b"Q", b"S", b"F", b"c", b"f"})
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a client sends before it waits for an answer.
+
+    Attributes:
+        raw: All of it.
+        statements: The statements that are carried out, and their parameters.
+    """
+
+    raw: bytes = b""
+    statements: list[tuple[str, tuple[int, ...], list[bytes | None]]] = field(
+        default_factory=list[tuple[str, tuple[int, ...], "list[bytes | None]"]]
+    )
+
+
+class PostgresWire:
+    """What stands behind one controlled connection.
+
+    Args:
+        run: The schedule.
+        server: Where statements are carried out.
+    """
+
+    def __init__(self, run: Run, server: PostgresServer) -> None:
+        self._run = run
+        self._server = server
+        self._real: Connection | None = None
+        self._opening = b""
+        self._buffer = b""
+        self._batch = _Batch()
+        self._prepared: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._portals: dict[str, tuple[str, tuple[int, ...], list[bytes | None]]] = {}
+        self._state = b"I"
+        self._wrote: set[str] = set()
+        self._reply = b""
+        self._lock = ""
+        self._listens = False
+        self._heard = 0
+        self._is_orphan = self._is_closed = self._is_stuck = False
+        self.expects = "a notification"
+
+    # What the client sees.
+
+    def sent(self, data: bytes) -> bytes:
+        """Carries out the statements that are complete now."""
+        if self._is_closed:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        self._buffer += data
+        told = b""
+        while (one := read_message(self._buffer, 0, is_first=self._real is None)) is not None:
+            self._buffer = self._buffer[len(one.raw) :]
+            told += self._opened(one) if self._real is None else self._taken(one)
+        return told
+
+    def has_news(self) -> bool:
+        """Whether somebody has notified."""
+        if not self._listens or self._real is None or self._lock or self._is_closed:
+            return bool(self._reply)
+        if not self._reply and self._heard != self._server.commits:
+            self._heard = self._server.commits
+            # An empty statement brings up whatever the server wants to say.
+            self._real.socket.sendall(message(b"Q", b"\0"))
+            self._reply = b"".join(one.raw for one in self._until_ready() if one.kind == b"A")
+        return bool(self._reply)
+
+    def news(self) -> bytes:
+        """The notifications."""
+        told, self._reply = self._reply, b""
+        return told
+
+    def left(self) -> None:
+        """The process ends: the server rolls back what was not committed."""
+        if self._real is not None and self._state != b"I" and not self._is_closed:
+            effect = Effect("postgres", "the connection ends: ROLLBACK", self._footprint(), self._footprint())
+            self._run.effect(effect, self.close, lambda _: "")
+
+    def lost(self) -> None:
+        """The process is killed. A statement that waits for a lock does not know, and will be carried out."""
+        if self._lock:
+            self._is_orphan = True
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the connection: the server rolls back what was not committed."""
+        if self._real is None or self._is_closed:
+            return
+        self._is_closed = True
+        if self in self._server.waiting:
+            self._server.waiting.remove(self)
+        if self._lock or self._is_stuck:
+            self._lock = ""
+            self._server.end(self._real)
+        else:
+            self._server.give_back(self._opening, self._real)
+        self._server.settle()
+
+    # How a connection begins.
+
+    def _opened(self, first: Message) -> bytes:
+        (code,) = struct.unpack_from("!i", first.body)
+        if code in {SSL_REQUEST, GSS_REQUEST}:
+            return b"N"
+        if code == CANCEL_REQUEST:
+            raise self._run.uncontrolled("a statement is cancelled from outside while it runs")
+        if _TIMEOUTS.search(first.raw.decode(errors="replace")):
+            raise self._run.uncontrolled("a timeout of Postgres's own, whose clock is the real one, is set for a connection")
+        self._opening, self._real = first.raw, self._server.connect(first.raw)
+        self._run.keep(self)
+        return self._real.greeting
+
+    # What it says then.
+
+    def _taken(self, one: Message) -> bytes:
+        batch = self._batch
+        batch.raw += one.raw
+        match one.kind:
+            case b"Q":
+                batch.statements += [(text, (), []) for text in _split(text_at(one.body, 0)[0])]
+            case b"P":
+                name, place = text_at(one.body, 0)
+                text, place = text_at(one.body, place)
+                (count,) = struct.unpack_from("!h", one.body, place)
+                self._prepared[name] = (text, struct.unpack_from(f"!{count}I", one.body, place + 2))
+            case b"B":
+                self._bind(one.body)
+            case b"E":
+                batch.statements.append(self._portals.get(text_at(one.body, 0)[0], ("EXECUTE", (), [])))
+            case b"X":
+                self._end_by_client()
+                return b""
+            case b"H":
+                raise self._run.uncontrolled("a Postgres client asks for answers in the middle of a batch (Flush)")
+            case b"d":
+                return b""  # Rows of a COPY.
+            case _:
+                pass
+        if one.kind not in _BATCH_ENDS:
+            return b""
+        self._batch = _Batch()
+        return self._carried_out(batch)
+
+    def _bind(self, body: bytes) -> None:
+        portal, place = text_at(body, 0)
+        name, place = text_at(body, place)
+        (count,) = struct.unpack_from("!h", body, place)
+        values, _ = values_of(body, place + 2 + 2 * count)
+        text, types = self._prepared.get(name, ("EXECUTE", ()))
+        self._portals[portal] = (text, types, values)
+
+    def _end_by_client(self) -> None:
+        self.left()
+        self.close()
+
+    def _carried_out(self, batch: _Batch) -> bytes:
+        words = [_first_word(text) for text, _, _ in batch.statements]
+        for text, _, _ in batch.statements:
+            if _first_word(text) in {"SET", "ALTER"} and _TIMEOUTS.search(text) and not _NO_TIMEOUT.search(text):
+                raise self._run.uncontrolled(f"{text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
+        self._listens = self._listens or "LISTEN" in words
+        if all(word in _OWN for word in words) and not any(self._rolls_back_to(text) for text, _, _ in batch.statements):
+            told, _ = self._asked(batch.raw)
+            return told
+        reads, writes = self._batch_touched(batch)
+        said = "; ".join(
+            _said(text, values) for text, _, values in batch.statements if _first_word(text) not in {"BEGIN", "START"}
+        )
+        told, is_whole = self._run.effect(
+            Effect("postgres", said, reads | {LOCKS}, writes),
+            lambda: self._asked(batch.raw, writes),
+            lambda reply: _told(reply[0], is_whole=reply[1]),
+        )
+        if not is_whole:
+            goes_on = Effect("postgres", f"{said}   -- goes on", reads | {LOCKS}, writes)
+            rest = self._run.effect(goes_on, self.news, lambda rest: _told(rest, is_whole=True), until=lambda: not self._lock)
+            told += rest
+        return bytes(told)
+
+    @staticmethod
+    def _rolls_back_to(text: str) -> bool:
+        return _first_word(text) == "ROLLBACK"
+
+    # What it touches.
+
+    def _batch_touched(self, batch: _Batch) -> Touched:
+        reads, writes = frozenset[str](), frozenset[str]()
+        for text, types, _ in batch.statements:
+            some_reads, some_writes = self._touched(text, types)
+            reads, writes = reads | some_reads, writes | some_writes
+        return reads, writes
+
+    def _touched(self, text: str, types: tuple[int, ...]) -> Touched:
+        word = _first_word(text)
+        if word in _OWN:
+            return frozenset(), frozenset()
+        if word in _ENDS:
+            return self._footprint(), self._footprint()
+        if word not in _QUERIES:
+            return ANYTHING
+        reads, writes = self._server.touched(text, types)
+        if _CALLS.search(text):
+            writes |= {LOCKS}
+        self._wrote |= writes
+        return reads, writes
+
+    def _footprint(self) -> frozenset[str]:
+        """What the end of the transaction shows to others, and whom it lets go on."""
+        return frozenset({*self._wrote, LOCKS}) if self._wrote else frozenset()
+
+    # How it is carried out.
+
+    def _asked(self, raw: bytes, writes: frozenset[str] = frozenset()) -> tuple[bytes, bool]:
+        """The server's answer, and whether it is whole: if not, the statement waits for a lock."""
+        assert self._real is not None  # noqa: S101 - it is open.
+        self._server.before_each()
+        self._real.socket.sendall(raw)
+        told = self._until_ready_or_waiting(writes, len(raw))
+        if self._lock:
+            self._server.waiting.append(self)
+            return told, False
+        self._server.settle()
+        return told, True
+
+    def settle(self) -> None:
+        """If the lock has been got: on to the statement's end, or to its next lock."""
+        assert self._real is not None  # noqa: S101 - it is open.
+        while self._lock and self._server.lock_awaited(self._real) != self._lock:
+            self._lock = ""
+            self._reply += self._until_ready_or_waiting(frozenset(), 0)
+        if not self._lock:
+            self._server.waiting.remove(self)
+            if self._is_orphan:
+                self.close()
+
+    def _until_ready(self) -> list[Message]:
+        assert self._real is not None  # noqa: S101 - it is open.
+        told = [self._real.receive()]
+        while told[-1].kind != b"Z":
+            told.append(self._real.receive())
+        return told
+
+    def _until_ready_or_waiting(self, writes: frozenset[str], size: int) -> bytes:
+        """What the server says up to the end of the batch, or until it waits for a lock."""
+        assert self._real is not None  # noqa: S101 - it is open.
+        told = b""
+        self._real.socket.settimeout(_SILENT_S)
+        while True:
+            try:
+                one = self._real.receive()
+            except TimeoutError:
+                self._lock = self._server.lock_awaited(self._real)
+                if self._lock:
+                    return told
+                continue
+            if one.kind == b"N" and _is_about_locks(one):
+                if "still waiting" in fields_of(one.body)["M"]:
+                    self._lock = self._server.lock_awaited(self._real)
+                    if self._lock:
+                        return told
+                continue
+            told += one.raw
+            if one.kind == b"C":
+                self._completed(text_at(one.body, 0)[0], writes, size)
+            if one.kind in {b"G", b"H", b"W"}:
+                self._is_stuck = True
+                raise self._run.uncontrolled("COPY, whose rows go past the order of effects")
+            if one.kind == b"Z":
+                self._real.socket.settimeout(None)
+                self._ready(one.body)
+                return told
+
+    def _completed(self, tag: str, writes: frozenset[str], size: int) -> None:
+        word, *rest = tag.split()
+        if word in {"INSERT", "UPDATE", "DELETE", "MERGE"}:
+            self._server.has_written(writes, int(rest[-1]), size)
+        elif word == "SELECT":
+            self._server.has_written(writes, 1 if writes else 0, size)
+        elif word in {
+            "CREATE",
+            "ALTER",
+            "DROP",
+            "TRUNCATE",
+            "COPY",
+            "PREPARE",
+            "VACUUM",
+            "REINDEX",
+            "GRANT",
+            "REVOKE",
+            "COMMENT",
+            "DO",
+        }:
+            self._server.is_altered = self._server.is_altered or tag != "PREPARE"
+        if word in {"COMMIT", "NOTIFY"} or self._state == b"I":
+            self._server.commits += 1
+
+    def _ready(self, state: bytes) -> None:
+        self._state = state
+        if state == b"I":
+            self._wrote = set()
+
+
+def _is_about_locks(one: Message) -> bool:
+    fields = fields_of(one.body)
+    return fields.get("V") == "LOG" and fields.get("R") == "ProcSleep"
+
+
+def _split(text: str) -> list[str]:
+    """The statements of a simple query. A semicolon within a text only makes one statement look like two."""
+    return [part for part in _COMMENTS.sub(" ", text).split(";") if part.strip()] or [""]
+
+
+def _first_word(text: str) -> str:
+    words = _COMMENTS.sub(" ", text).lstrip(" \t\r\n(").split(None, 1)
+    return words[0].upper() if words else ""
+
+
+def _said(text: str, values: list[bytes | None]) -> str:
+    """A statement for people, with its parameters."""
+    short = " ".join(_COMMENTS.sub(" ", text).split())
+    short = short if len(short) <= LONGEST_STATEMENT else short[: LONGEST_STATEMENT - 3] + "..."
+    return short + (f"   [{', '.join(_value(value) for value in values)}]" if values else "")
+
+
+def _value(value: bytes | None) -> str:
+    if value is None:
+        return "NULL"
+    text = value.decode(errors="replace")
+    if not text.isprintable():
+        text = str(int.from_bytes(value, "big", signed=True)) if len(value) in {2, 4, 8} else value.hex()
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+
+
+def _told(reply: bytes, *, is_whole: bool) -> str:
+    """What came of it, for people: rows, what was done, or the error."""
+    parts: list[str] = []
+    rows, place = list[str](), 0
+    while (one := read_message(reply, place)) is not None:
+        place += len(one.raw)
+        if one.kind == b"D":
+            rows.append("(" + ", ".join(_value(value) for value in values_of(one.body, 0)[0]) + ")")
+        elif one.kind == b"C":
+            tag = text_at(one.body, 0)[0]
+            parts += (
+                [", ".join(rows[:6]) or "no rows"] if tag.startswith("SELECT") else [tag, *rows[:6]] if tag != "BEGIN" else []
+            )
+            rows = []
+        elif one.kind == b"E":
+            parts.append(f"ERROR: {fields_of(one.body).get('M', '?')}")
+    return "; ".join(parts) if is_whole else "; ".join([*parts, "waits for a lock"])
