@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from interlock.core.yaml_files import mapping, mappings
 from interlock.gate.canaries.exposure import Exposure
-from interlock.gate.yaml_files import mapping, mappings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from interlock.core.yaml_files import mapping, mappings
 from interlock.gate.canaries.exposure import Exposure
-from interlock.gate.yaml_files import mapping, mappings
 
 API: Final = "flagger.app/"
 _ALL: Final = 100

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from interlock.core.settings import strict
+from interlock.core.yaml_files import documents, mapping
 from interlock.gate.canaries import argo, flagger
 from interlock.gate.canaries.exposure import Exposure
-from interlock.gate.yaml_files import documents, mapping
 
 if TYPE_CHECKING:
     from interlock.core.settings import Document

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.core.errors import UsageError
-from interlock.gate.yaml_files import documents
+from interlock.core.yaml_files import documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

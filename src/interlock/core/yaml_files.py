@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any, cast
 
 from interlock.core.errors import UsageError
@@ -13,22 +14,41 @@ def documents(name: str, content: bytes) -> list[dict[str, Any]]:
     Raises:
         UsageError: If it is not YAML, or holds something else.
     """
-    try:  # A tenth of a second that only those pay who have such files.
-        from ruamel.yaml import YAML  # noqa: PLC0415
-        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        message = f"ruamel.yaml is not installed; {name} cannot be read without it: pip install 'interlock[gate]'"
-        raise UsageError(message) from error
-    loader: Any = YAML(typ="safe", pure=True)
+    loader = _library(name)
     try:
         found: list[object] = [document for document in loader.load_all(content.decode()) if document is not None]
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (loader.Error, UnicodeDecodeError) as error:
         message = f"{name}: is not YAML: {' '.join(str(error).split())[:300]}"
         raise UsageError(message) from error
     if not all(isinstance(document, dict) for document in found):
         message = f"{name}: holds something else than mappings"
         raise UsageError(message)
     return cast("list[dict[str, Any]]", found)
+
+
+def written(objects: list[dict[str, Any]]) -> str:
+    """Some mappings as one file, parted by `---`, the keys in their order."""
+    stream = StringIO()
+    writer = _library("what is printed")
+    writer.default_flow_style = False
+    writer.width = 1000
+    writer.representer.sort_base_mapping_type_on_output = False
+    writer.representer.ignore_aliases = lambda _: True
+    writer.dump_all(objects, stream)
+    return stream.getvalue()
+
+
+def _library(name: str) -> Any:  # noqa: ANN401 - it has no types of its own.
+    """The library, made ready. A tenth of a second that only those pay who have such files."""
+    try:
+        from ruamel.yaml import YAML  # noqa: PLC0415
+        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        message = f"ruamel.yaml is not installed; {name} cannot be had without it: pip install 'interlock[gate]'"
+        raise UsageError(message) from error
+    library: Any = YAML(typ="safe", pure=True)
+    library.Error = YAMLError
+    return library
 
 
 def mapping(around: dict[str, Any], key: str) -> dict[str, Any]:
