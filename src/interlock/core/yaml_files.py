@@ -33,9 +33,13 @@ def written(objects: list[dict[str, Any]]) -> str:
     writer.default_flow_style = False
     writer.width = 1000
     writer.representer.sort_base_mapping_type_on_output = False
-    writer.representer.ignore_aliases = lambda _: True
+    writer.representer.ignore_aliases = _everything  # What stands in two places is written twice.
     writer.dump_all(objects, stream)
     return stream.getvalue()
+
+
+def _everything(_: object) -> bool:
+    return True
 
 
 def _library(name: str) -> Any:  # noqa: ANN401 - it has no types of its own.

@@ -1,7 +1,7 @@
 """What [roll] declares beside the plan: the router, the sources, and how to go forward and back.
 
 [roll.router]
-kind = "haproxy"                                    or "splitter", with its socket alone
+kind = "haproxy"                                    or "splitter", with its socket alone, or "flag", with its file
 socket = "/run/haproxy/admin.sock"
 map = "/etc/haproxy/roll.map"
 
@@ -33,6 +33,7 @@ from interlock.roll.plan import Kind
 from interlock.roll.rollback import Rollback
 from interlock.roll.rollout import Pace
 from interlock.roll.routers.asgi import SplitterControl
+from interlock.roll.routers.flag import FlagRouter
 from interlock.roll.routers.haproxy import Haproxy
 from interlock.roll.routers.haproxy_config import Section
 from interlock.roll.sources.business import Business, Posted
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from interlock.roll.shares import Shares
     from interlock.roll.sources import Source
 
+_NEEDED: Final = {"haproxy": ("socket", "map"), "splitter": ("socket",), "flag": ("file",)}
 # How long a source may say nothing, in seconds, where the settings do not say it.
 _SILENT_S: Final = {
     "haproxy-log": 5.0,
@@ -69,8 +71,9 @@ class RouterTable:
     """[roll.router]."""
 
     kind: str
-    socket: str
+    socket: str = ""
     map: str = ""
+    file: str = ""
     baseline: str = "baseline"
     canary: str = "canary"
     user: str = "cookie uid"
@@ -128,9 +131,13 @@ class Declared:
 
     def open_router(self) -> Router:
         """The router."""
-        if self.router.kind == "splitter":
-            return SplitterControl(self._path(self.router.socket))
-        return self._haproxy()
+        match self.router.kind:
+            case "splitter":
+                return SplitterControl(self._path(self.router.socket))
+            case "flag":
+                return FlagRouter(self._path(self.router.file))
+            case _:
+                return self._haproxy()
 
     def open_ears(self, plan: Plan, shares: Shares, salt: str) -> list[Ear]:
         """All sources, opened. Raises UsageError if a metric has none."""
@@ -143,8 +150,13 @@ class Declared:
             if metric.kind in {Kind.BUSINESS, Kind.COUNT} and metric.name not in told:
                 message = f"no [[roll.source]] tells of {metric.name!r}; expected one with it among its names"
                 raise self.document.fail(metric.name, message)
-        if not any(source.kind in {"haproxy-log", "haproxy-counters", "splitter"} for source in self.sources):
-            message = "no [[roll.source]] tells of requests; expected one of kind haproxy-log, haproxy-counters or splitter"
+        if not any(source.kind in {"haproxy-log", "haproxy-counters", "splitter"} for source in self.sources) and (
+            "requests" not in told
+        ):
+            message = (
+                "no [[roll.source]] tells of requests; expected one of kind haproxy-log, haproxy-counters or splitter, "
+                "or business events called 'requests'"
+            )
             raise self.document.fail("source", message)
 
     def _ear(self, table: SourceTable, shares: Shares, salt: str) -> Ear:
@@ -197,9 +209,10 @@ def load_declared(document: Document, root: Path) -> Declared:
     if "router" not in roll:
         raise document.fail("roll", "there is no [roll.router]; expected one, with kind and socket")
     router = strict(document, RouterTable, roll["router"], "[roll.router]")
-    _one_of(document, "kind", router.kind, ("haproxy", "splitter"))
-    if router.kind == "haproxy" and not router.map:
-        raise document.fail("router", "[roll.router] has no 'map', which HAProxy needs")
+    _one_of(document, "kind", router.kind, tuple(_NEEDED))
+    for key in _NEEDED[router.kind]:
+        if not getattr(router, key):
+            raise document.fail("router", f"[roll.router] has no {key!r}, which a router of kind {router.kind!r} needs")
     return Declared(
         document=document,
         root=root,

@@ -22,6 +22,7 @@ from interlock.roll.decision import Action, decide
 from interlock.roll.judge import Arm, Counts, Judge, Tick
 from interlock.roll.plan import ShareFrom
 from interlock.roll.shares import Shares
+from interlock.roll.sources import Reading
 from interlock.roll.sources.prometheus import Prometheus
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Engine:
         sides = ((Arm.BASELINE, release.stable), (Arm.CANARY, release.canary))
         gauges = {(name, arm): query.replace(HASH, value) for name, query in queries.items() for arm, value in sides}
         prometheus = Prometheus(url=self._argo.prometheus_url, gauges=gauges, counters={}, shares=Shares([]))
-        read = {(reading.name, reading.arm): reading.value for reading in prometheus.poll() if hasattr(reading, "value")}
+        read = {(heard.name, heard.arm): heard.value for heard in prometheus.poll() if isinstance(heard, Reading)}
         return {name: [read.get((name, arm)) for arm, _ in sides] for name in queries}
 
     def _heard(self, release: Release, read: dict[str, list[float | None]], now_s: float) -> None:
