@@ -13,7 +13,9 @@ from interlock.core.counting import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interlock.prove.explore import Proof, Violation
+    from interlock.prove.confirm.confirmation import Confirmation
+    from interlock.prove.proof import Proof, Violation
+    from interlock.prove.replay import Replayed
     from interlock.prove.scheduler import Step
 
 FORMATS: Final = ("text", "json", "html")
@@ -35,7 +37,7 @@ def _lines(proof: Proof) -> list[str]:
 
     head = f"{proof.contract}: {proof.verdict} ({_size(proof)})"
     if proof.violation is not None:
-        return [head, *story(proof.violation)]
+        return [head, *story(proof.violation), *_surety(proof)]
     tried = [f"  done: {bound}" for bound in proof.bounds] or ["  done: nothing completely"]
     return [head, *tried, *([f"  unknown: {proof.reason}"] if proof.reason else [])]
 
@@ -53,8 +55,54 @@ def _data(proof: Proof) -> dict[str, object]:
         "seconds": round(proof.seconds, 3),
         "violation": list(proof.violation.broken) if proof.violation else None,
         "story": story(proof.violation) if proof.violation else [],
+        "confirmed": _confirmed(proof.finding.confirmation) if proof.finding else None,
+        "replay": proof.replay or None,
         "reason": proof.reason,
     }
+
+
+def _surety(proof: Proof) -> list[str]:
+    """How sure it is that a contract is broken, and how to see it again."""
+    said = proof.finding.confirmation.said if proof.finding else f"unknown: {proof.reason}"
+    return [said, *([f"again: interlock prove --replay {proof.replay}"] if proof.replay else [])]
+
+
+def _confirmed(confirmation: Confirmation) -> dict[str, object]:
+    return {
+        "times": confirmation.times,
+        "same": confirmation.same,
+        "killed": confirmation.killed,
+        "otherwise": confirmation.otherwise or None,
+    }
+
+
+def replay_told(form: str, path: str, again: Replayed) -> str:
+    """What came of a replay, in one of the formats."""
+    from interlock.prove.story import story  # noqa: PLC0415 - as above.
+
+    lines = story(again.violation) if again.violation else []
+    match form:
+        case "json":
+            told = {
+                "replay": path,
+                "verdict": again.verdict,
+                "said": again.said,
+                "skipped": list(again.skipped),
+                "violation": list(again.violation.broken) if again.violation else None,
+                "story": lines,
+                "confirmed": _confirmed(again.confirmation) if again.confirmation else None,
+            }
+            return json.dumps({"version": 1, "replays": [told]}, indent=2)
+        case "html":
+            picture = (
+                f'<div class="picture">{sequence_diagram(list(_arrows(again.violation)))}</div>' if again.violation else ""
+            )
+            body = f"<h2>{escape(path)}: {verdict(again.verdict)}</h2><p>{escape(again.said)}</p>{picture}"
+            return page("interlock prove --replay", body, STYLE)
+        case _:
+            skipped = [f"  skipped: {misfit}" for misfit in again.skipped]
+            sure = [again.confirmation.said] if again.confirmation else []
+            return "\n".join([f"{path}: {again.verdict}: {again.said}", *skipped, *lines, *sure])
 
 
 def _section(proof: Proof) -> str:
@@ -74,7 +122,7 @@ def _arrows(violation: Violation) -> Iterator[Arrow]:
         if number < violation.recovery_at or step.effect.writes:
             yield Arrow(
                 at_s=step.at_s,
-                worker=f"worker {step.worker}",
+                worker=_who(step),
                 place=_place(step),
                 said=step.effect.said,
                 answer=step.answer,
@@ -83,11 +131,15 @@ def _arrows(violation: Violation) -> Iterator[Arrow]:
             )
 
 
+def _who(step: Step) -> str:
+    return f"worker {step.worker}" if step.worker[0].isupper() else step.worker
+
+
 def _place(step: Step) -> str:
     """The thing that an effect was done to: the host of a request, else the kind of server."""
     match step.effect.kind:
         case "wait":
-            return f"worker {step.worker}"
+            return _who(step)
         case "http":
             return step.effect.said.split(" ", 2)[1].partition("/")[0]
         case kind:

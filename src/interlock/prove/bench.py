@@ -14,7 +14,7 @@ from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
-from interlock.prove.scheduler import Run, Stuck
+from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, Run, Stuck, letter
 from interlock.prove.search import Redundant
 from interlock.prove.stowaways import stowaways_seen
 from interlock.prove.wire.postgres_protocol import PostgresError
@@ -86,6 +86,10 @@ class Bench:
         """
         return self._arranged(Run(_first), "ok").moods
 
+    def fewest_workers(self) -> int:
+        """How many workers there are at least: each task of the contract has one."""
+        return len(self._arranged(Run(_first), "ok").tasks)
+
     def in_turn(self, programs: tuple[Program, ...], ends_at_s: float) -> list[Findings]:
         """Carries programs out up to the first after which nothing counts."""
         findings: list[Findings] = []
@@ -113,16 +117,26 @@ class Bench:
                 break
         return found
 
-    def schedule(self, program: Program, choose: Callable[[list[Worker]], Worker], found: Findings) -> Violation | None:
+    def schedule(
+        self,
+        program: Program,
+        choose: Callable[[list[Worker]], Worker],
+        found: Findings | None = None,
+        *,
+        make: Callable[..., Run] = Run,
+        where: Callable[[], str] = lambda: "",
+    ) -> Violation | None:
         """Runs one schedule.
 
         Args:
             program: What is fixed.
             choose: Picks the next of the workers that can go on.
             found: Is told what was seen.
+            make: Makes the run: in one process, unless told otherwise.
+            where: Tells which of the user's lines led to an effect.
         """
         self.redis.clear()
-        run = Run(_first, time_passes=self.redis.pass_time)
+        run = make(_first, time_passes=self.redis.pass_time, where=where)
         world = self._arranged(run, program.mood)
         if world.wants_postgres:
             self._fill_database(world)
@@ -134,13 +148,14 @@ class Bench:
             return worker
 
         with self._on_stage(world, run):
-            run.go(world.setup)
+            run.go(world.setup, [SETTING_UP] * len(world.setup))
             self._check_setup(run)
             first = len(run.workers)
             run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
-            run.go(_tasks(world, program.workers), ahead_s=world.ahead_s)
+            tasks = _tasks(world, program.workers)
+            run.go(tasks, [letter(index) for index in range(len(tasks))], ahead_s=world.ahead_s)
             for (worker, place), effect in run.places.items():
-                if worker >= first:
+                if worker % LANES >= first and found is not None:
                     found.places.setdefault((worker - first, place), {})[effect] = None
             before_recovery = len(run.steps)
             failed = self._recover(run, world)
@@ -178,24 +193,25 @@ class Bench:
         Answers with the error in which it ended last, if it did. After an error it begins anew, as a process would.
         """
         run.choose, run.plan = _first, {}
-        task, waits_s, failed = world.recovery.task or world.tasks[0], list(world.recovery.waits_s), ""
+        task, failed = world.recovery.task or world.tasks[0], ""
+        turns = _Turns(run, list(world.recovery.waits_s))
+        outside = run.outside(turns)
 
         def clear_up() -> None:
-            while waits_s:
-                run.wait(waits_s.pop(0), Effect("wait", "the next time to clear up"))
-                run.limit = len(run.steps) + EFFECTS_MAX
+            while (wait_s := outside.take()) is not None:
+                run.wait(wait_s, Effect("wait", "the next time to clear up"))
                 task()
 
-        while waits_s:
-            failed = self._alone(run, clear_up)
+        while turns.waits_s:
+            failed = self._alone(run, clear_up, CLEARING_UP)
         for look in world.looks:
-            if blind := self._alone(run, look):
+            if blind := self._alone(run, look, LOOKING):
                 raise Uncontrolled(f"nobody can look at what has become of it: {blind}")
         return failed
 
-    def _alone(self, run: Run, task: Callable[[], object]) -> str:
+    def _alone(self, run: Run, task: Callable[[], object], name: str) -> str:
         run.limit = len(run.steps) + EFFECTS_MAX
-        run.go([task])
+        run.go([task], [name])
         error = run.workers[-1].error
         if error is None:
             return ""
@@ -222,6 +238,19 @@ class Bench:
             run.end()
             self._network.world, self._network.schedule = None, None
             world.close()
+
+
+@dataclass(slots=True)
+class _Turns:
+    """How long to wait before each time that there is still to clear up."""
+
+    run: Run
+    waits_s: list[float]
+
+    def take(self) -> float | None:
+        """The next, if there is one; as many effects are allowed as the first time."""
+        self.run.limit = len(self.run.steps) + EFFECTS_MAX
+        return self.waits_s.pop(0) if self.waits_s else None
 
 
 @contextmanager

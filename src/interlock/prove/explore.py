@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
+from interlock.prove.effect import Uncontrolled
+from interlock.prove.examine import examined
 from interlock.prove.executors import dask_cluster, process_pool, this_process
 from interlock.prove.programs import stages
 from interlock.prove.proof import Proof, Violation
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["BUDGET_S", "Progress", "Proof", "Violation", "prove", "watched"]
 
 BUDGET_S = 10.0
+# What was found is made smaller for so long at most, which is some hundred times what it takes; and then it is repeated.
+SHRUNK_WITHIN_S = 5.0
+JUDGED_WITHIN_S = 60.0
 _TOLD_EVERY_S = 0.2
 
 
@@ -55,11 +60,12 @@ def prove(
 ) -> Proof:
     """Runs the schedules of a contract until one breaks it, all within the bounds are done, or the time is over.
 
-    The answer is the same whoever runs them.
+    What breaks it is then made small and repeated in real processes, which is not counted in the budget. The answer is the
+    same whoever runs them.
 
     Args:
         contract: Whose.
-        budget_s: How long it may take.
+        budget_s: How long the search may take.
         jobs: How many processes run schedules; with 1 it is this one.
         dask: The address of a Dask scheduler, whose workers run them instead.
         told: Is called now and then with how far it is.
@@ -68,6 +74,11 @@ def prove(
         WorldError: If there is no Redis to run them on.
         UsageError: If the contract cannot be set up, or holds nothing that could break.
     """
+    return _judged(contract, _searched(contract, budget_s, jobs, dask, told))
+
+
+def _searched(contract: Contract, budget_s: float, jobs: int, dask: str, told: Callable[[Progress], None] | None) -> Proof:
+    """A proof without an answer yet, if something was found."""
     if jobs < 1:
         raise UsageError(f"found {jobs} jobs, expected at least one")
     began = time.monotonic()
@@ -78,8 +89,8 @@ def prove(
             exploration.explore(crew)
     except TimeoutError as error:
         proof.reason = str(error) or f"the budget of {budget_s:g} s is used up"
-    if not proof.reason:
-        proof.verdict = Verdict.PASS if proof.violation is None else Verdict.FAIL
+    if not proof.reason and proof.violation is None:
+        proof.verdict = Verdict.PASS
     proof.seconds = time.monotonic() - began
     return proof
 
@@ -107,11 +118,33 @@ def watched(
             told(progress)
 
     try:
-        return supervised(
-            lambda tell: prove(contract, budget_s=budget_s, jobs=jobs, dask=dask, told=tell), began + budget_s, take
-        )
+        proof = supervised(lambda tell: _searched(contract, budget_s, jobs, dask, tell), began + budget_s, take)
     except NoAnswer as error:
         return Proof(contract.name, schedules=last.schedules, seconds=time.monotonic() - began, reason=str(error))
+    try:
+        return supervised(lambda _: _judged(contract, proof), time.monotonic() + JUDGED_WITHIN_S, take)
+    except NoAnswer as error:
+        proof.reason = f"it was found once, and could not be repeated: {error}"
+        return proof
+
+
+def _judged(contract: Contract, proof: Proof) -> Proof:
+    """The proof with its answer: only what was repeated in real processes is a failure."""
+    if proof.violation is None:
+        return proof
+    began = time.monotonic()
+    try:
+        proof.finding = examined(contract, proof.violation, began + SHRUNK_WITHIN_S)
+    except Uncontrolled as error:
+        proof.reason = str(error)
+    else:
+        proof.violation = proof.finding.violation
+        if proof.finding.confirmation.is_sure:
+            proof.verdict = Verdict.FAIL
+        else:
+            proof.reason = proof.finding.confirmation.said
+    proof.seconds += time.monotonic() - began
+    return proof
 
 
 def _crew(contract: Contract, jobs: int, dask: str, after_each: Callable[[], None]) -> AbstractContextManager[Crew]:

@@ -9,6 +9,7 @@ from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from interlock.prove.effect import Effect
+    from interlock.prove.examine import Finding
     from interlock.prove.programs import Program
     from interlock.prove.scheduler import Step
 
@@ -71,7 +72,9 @@ class Proof:
         schedules: How many were run.
         bounds: What was tried completely, for people.
         seconds: How long it took.
-        violation: The first schedule that broke it.
+        violation: The first schedule that broke it; made as small as it gets.
+        finding: What is known of that schedule.
+        replay: The file that it was kept in, if it was.
         reason: Why the answer is unknown.
     """
 
@@ -81,4 +84,6 @@ class Proof:
     bounds: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     violation: Violation | None = None
+    finding: Finding | None = None
+    replay: str = ""
     reason: str = ""

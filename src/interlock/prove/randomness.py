@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interlock.prove.substitution import substituted
+from interlock.prove.holders import put_in_place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
 # The functions of `random` that belong to its hidden instance.
 _DRAWS = tuple(name for name in random.__all__ if isinstance(getattr(getattr(random, name), "__self__", None), random.Random))
@@ -71,40 +71,59 @@ class Chance:
         return uuid.UUID(fields=(*fields, _NODE if node is None else node), version=1)
 
 
+def _nobody() -> Chance | None:
+    return None
+
+
+_current: Callable[[], Chance | None] = _nobody
+
+
 @contextmanager
 def controlled_randomness(chance: Callable[[], Chance | None]) -> Generator[None]:
     """Lets whoever draws do so from `chance()`, for as long as the block lasts; where that is none, from the real sources."""
-    with substituted(_pairs(chance)), _seeded_instances(chance):
-        yield
+    global _current  # noqa: PLW0603 - the stand-ins outlive a proof, as those of the clock do, and follow whichever is on.
+    before, _current = _current, chance
+    try:
+        with put_in_place_of(_STAND_INS), _seeded_instances():
+            yield
+    finally:
+        _current = before
 
 
-def _pairs(chance: Callable[[], Chance | None]) -> Iterator[tuple[object, Callable[..., object]]]:
-    def instead(real: Callable[..., Any], drawn: Callable[[Chance], Callable[..., Any]]) -> tuple[object, Callable[..., Any]]:
-        def draw(*args: Any, **options: Any) -> Any:
-            current = chance()
-            return real(*args, **options) if current is None else drawn(current)(*args, **options)
+@dataclass(frozen=True, slots=True, eq=False)
+class _StandIn:
+    """What is called instead of a source of chance. It binds to no object, as a built-in function does not."""
 
-        return real, draw
+    real: Callable[..., Any]
+    drawn: Callable[[Chance], Callable[..., Any]]
 
-    for name in _DRAWS:
-        yield instead(getattr(random, name), partial(_own, name))
-    for some_bytes in (os.urandom, os.getrandom, ssl.RAND_bytes):
-        yield instead(some_bytes, lambda current: current.some_bytes)
-    yield instead(uuid.uuid1, lambda current: current.uuid1)
-    yield instead(os.getpid, lambda current: lambda: current.pid)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        current = _current()
+        return (self.real if current is None else self.drawn(current))(*args, **options)
 
 
 def _own(name: str, current: Chance) -> Callable[..., Any]:
     return getattr(current.source, name)  # type: ignore[no-any-return]
 
 
+_DRAWN: dict[Callable[..., Any], Callable[[Chance], Callable[..., Any]]] = {
+    **{getattr(random, name): partial(_own, name) for name in _DRAWS},
+    os.urandom: lambda current: current.some_bytes,
+    os.getrandom: lambda current: current.some_bytes,
+    ssl.RAND_bytes: lambda current: current.some_bytes,
+    uuid.uuid1: lambda current: current.uuid1,
+    os.getpid: lambda current: lambda: current.pid,
+}
+_STAND_INS: dict[object, object] = {real: _StandIn(real, drawn) for real, drawn in _DRAWN.items()}
+
+
 @contextmanager
-def _seeded_instances(chance: Callable[[], Chance | None]) -> Generator[None]:
+def _seeded_instances() -> Generator[None]:
     """`random.Random()` takes its seed from the system, below everything that can be replaced; so it is handed one."""
     real = random.Random.seed
 
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
-        current = chance() if a is None else None
+        current = _current() if a is None else None
         real(self, a if current is None else current.source.getrandbits(128), version)
 
     random.Random.seed = seed  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import greenlet
 
@@ -35,6 +35,17 @@ if TYPE_CHECKING:
     from interlock.prove.outage import Server
 
 TURNS_MAX = 20_000  # A worker that looks ten times a second whether something is there does so for half an hour.
+
+
+T = TypeVar("T")
+
+# What those are called who are no worker of the contract's own: their chance depends on it, and so do stories.
+SETTING_UP, CLEARING_UP, LOOKING = "before", "recovery", "look"
+
+
+def letter(index: int) -> str:
+    """What a contract's worker is called."""
+    return chr(ord("A") + index)
 
 
 class Crashed(BaseException):
@@ -127,6 +138,7 @@ class Step:
         at_s: When, in virtual time.
         fault: The fault that struck it, if one did.
         answer: What came of it, for people.
+        where: The line of the user's code that led to it, if somebody wanted to know.
     """
 
     worker: str
@@ -134,6 +146,7 @@ class Step:
     at_s: float
     fault: str | None
     answer: str
+    where: str = ""
 
 
 Choose = Callable[[list[Worker]], Worker]
@@ -153,6 +166,7 @@ class Run:
         limit: How many effects there may be.
         server: What can lose something, if anything can.
         time_passes: Is told of virtual seconds that have passed, so that what expires elsewhere does.
+        where: Tells which line is being run, for a story.
 
     Attributes:
         now_s: Virtual time, from the run's beginning.
@@ -175,6 +189,7 @@ class Run:
     limit: int = 400
     time_passes: Callable[[float], None] = lambda _: None
     server: Server | None = None
+    where: Callable[[], str] = lambda: ""
     now_s: float = 0.0
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
@@ -207,7 +222,7 @@ class Run:
         self._hub, self._thread = greenlet.getcurrent(), get_ident()
         first = len(self.workers)
         for number, task in enumerate(tasks):
-            name = names[number] if names else chr(ord("A") + first + number)
+            name = names[number] if names else letter(first + number)
             self._start(task, name, ahead_s[number] if number < len(ahead_s) else 0.0)
         own = self.workers[first:]
         while any(not worker.is_over and not worker.serves for worker in [*own, *self.lanes]):
@@ -306,7 +321,7 @@ class Run:
         self.lengths_s[seconds] = None
 
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
-        self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer))
+        self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer, self.where()))
 
     def wait(
         self, seconds: float | None, effect: Effect, *, until: Callable[[], bool] | None = None, is_prompt: bool = False
@@ -363,9 +378,13 @@ class Run:
             return worker
         raise self.uncontrolled("something is done by a thread that is no worker: the module starts threads of its own")
 
+    def outside(self, thing: T) -> T:
+        """Something that is kept outside of the workers, as a provider is. Here it is the thing itself."""
+        return thing
+
     def chance(self) -> Chance | None:
         """What the worker that is running draws, if one is."""
-        return self.acting.chance if self.acting is not None else None
+        return self.acting.chance if self.acting is not None and self.is_here else None
 
     @property
     def is_here(self) -> bool:

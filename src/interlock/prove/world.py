@@ -36,6 +36,13 @@ REDIS_HOST = "redis.interlock"
 
 
 @dataclass(frozen=True, slots=True)
+class _Service:
+    """What is behind an address."""
+
+    answer: Callable[[Request], Answer]
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
     """What the worker that clears up does, and how long it waits before each time."""
 
@@ -127,7 +134,8 @@ class World:
             check_mood(mood)
         self.moods = moods
         provider = Provider(self._mood, lambda: self.now_s, payment_of)
-        self.serve(host, lambda: HttpWire(self._run, host, provider.answer))
+        service = self.outside(provider)
+        self.serve(host, lambda: HttpWire(self._run, host, service.answer))
         return provider
 
     def http(self, url: str, answer: Callable[[Request], Answer]) -> None:
@@ -140,7 +148,8 @@ class World:
         host = urlsplit(url).hostname
         if host is None:
             raise UsageError(f"no address: {url!r}")
-        self.serve(host, lambda: HttpWire(self._run, host, answer))
+        service = self.outside(_Service(answer))
+        self.serve(host, lambda: HttpWire(self._run, host, service.answer))
 
     def serve(self, host: str, wire: Callable[[], Wire]) -> None:
         """Puts a host under control.
@@ -150,6 +159,13 @@ class World:
             wire: Makes what stands behind a new connection to it.
         """
         self._hosts[host] = wire
+
+    def outside(self, thing: S) -> S:
+        """Something that is kept outside of the workers' processes, and whose methods they can call: a list of what they saw.
+
+        What a task notes elsewhere, in a plain list say, is lost with its process when a violation is confirmed.
+        """
+        return self._run.outside(thing)
 
     def subject(self, kind: Callable[..., S], *args: Any, **options: Any) -> Callable[[], S]:
         """A function that gives each worker an instance of its own, of an import of its own, as processes have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 import redis
@@ -64,6 +65,13 @@ class WithoutKey(Right):
 
     def headers(self, order: str) -> dict[str, str]:
         return {}
+
+
+class KeyOfTheAttempt(Right):
+    """A key that is made anew for each attempt recognises no other attempt."""
+
+    def headers(self, order: str) -> dict[str, str]:
+        return {"Idempotency-Key": f"{order}:{uuid.uuid4().hex[:8]}"}
 
 
 class RemovesFirst(Right):

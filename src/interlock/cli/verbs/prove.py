@@ -1,7 +1,8 @@
 """Runs contracts: a module's workers under every interleaving and single fault that matters, on a Redis of its own.
 
 A contract is a function under @contract(...) that sets a world up and says what must hold in it: see docs/prove.md. PATH may
-name one of the contracts in a file: contracts.py::each_payment_is_charged_once.
+name one of the contracts in a file: contracts.py::each_payment_is_charged_once. What breaks a contract is kept in a small file,
+and --replay runs it again: is it still broken, now that the module has changed?
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.cli.proofs import FORMATS, proved
+from interlock.cli.proofs import FORMATS, proved, replay_told
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.core.verdict import worst
@@ -27,7 +28,8 @@ HELP = "run a module under every interleaving and fault that matters"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("path", metavar="PATH", help="a Python file with contracts, or FILE::CONTRACT")
+    parser.add_argument("path", metavar="PATH", nargs="?", help="a Python file with contracts, or FILE::CONTRACT")
+    parser.add_argument("--replay", metavar="FILE", help="run again what broke a contract, from a file in .interlock/replays")
     parser.add_argument(
         "--budget", default="10s", metavar="TIME", help="how long each contract may take, such as 60s (default: 10s)"
     )
@@ -44,10 +46,17 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     try:
         from interlock.prove.explore import watched  # noqa: PLC0415
         from interlock.prove.loading import contracts_in  # noqa: PLC0415
+        from interlock.prove.replay import kept, replayed, write  # noqa: PLC0415
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed; prove needs it: pip install 'interlock[prove]'"
         raise UsageError(message) from error
 
+    if (arguments.path is None) == (arguments.replay is None):
+        raise UsageError("expected a PATH with contracts, or --replay FILE")
+    if arguments.replay is not None:
+        again = replayed(Path(arguments.replay))
+        console.result(replay_told(arguments.format, arguments.replay, again))
+        return again.verdict.exit_code
     budget_s = _seconds(arguments.budget)
     path, _, name = arguments.path.partition("::")
     proofs: list[Proof] = []
@@ -55,6 +64,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.note(f"proving {contract.name} ...")
         told = partial(_show, console, contract.name)
         proofs.append(watched(contract, budget_s=budget_s, jobs=arguments.jobs, dask=arguments.dask, told=told))
+        if (finding := proofs[-1].finding) is not None:
+            proofs[-1].replay = str(write(kept(contract, finding.schedule, finding.violation)))
     console.result(proved(arguments.format, proofs))
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interlock.prove.wire.redis_log import WriteLog
 
 START_TIMEOUT_S = 10.0
+_process_number = os.getpid
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
 
 
@@ -84,13 +85,20 @@ class RedisServer:
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
-        self._own = Connection(path)
+        self._connection = (_process_number(), Connection(path))
         self._clock = clock
         self._passed_s = 0.0
         self._log: WriteLog | None = None
         self.lives = 0
         self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
+
+    @property
+    def _own(self) -> Connection:
+        """The connection for questions of our own; another one in each process."""
+        if self._connection[0] != _process_number():
+            self._connection = (_process_number(), Connection(self.path))
+        return self._connection[1]
 
     def connect(self) -> Connection:
         """Another connection."""

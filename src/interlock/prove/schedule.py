@@ -1,0 +1,61 @@
+"""One schedule, so that it can be run again: what is fixed in it, and where its order differs from the plainest one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from interlock.prove.scheduler import LANES
+from interlock.prove.steering import called, number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from interlock.prove.programs import Program
+    from interlock.prove.scheduler import Fault, Step
+    from interlock.prove.steering import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule.
+
+    Attributes:
+        program: What is fixed in it.
+        switches: Who goes on after a turn, where it is not as in the plainest order.
+    """
+
+    program: Program
+    switches: tuple[tuple[Turn, str], ...] = ()
+
+    def with_plan(self, plan: tuple[tuple[tuple[int, int], Fault], ...]) -> Schedule:
+        """The same with other faults."""
+        return replace(self, program=replace(self.program, plan=plan))
+
+    def without(self, gone: int) -> Schedule:
+        """The same without one of the workers: those after it move up."""
+        plan = tuple(
+            ((_moved(worker, gone), place), fault) for (worker, place), fault in self.program.plan if worker % LANES != gone
+        )
+        switches = tuple(
+            ((_renamed(worker, gone), turn), _renamed(to, gone))
+            for (worker, turn), to in self.switches
+            if gone not in {number_of(name) % LANES for name in (worker, to) if name}
+        )
+        return Schedule(replace(self.program, workers=self.program.workers - 1, plan=plan), switches)
+
+
+def _moved(worker: int, gone: int) -> int:
+    """The number of a worker or lane without the one that is gone."""
+    return worker - (worker % LANES > gone)
+
+
+def _renamed(name: str, gone: int) -> str:
+    return called(_moved(number_of(name), gone)) if name else name
+
+
+def digest(steps: Iterable[Step]) -> str:
+    """Tells two histories apart: who did what, in which order, and what went wrong."""
+    told = "\n".join(f"{step.worker}|{step.effect.said}|{step.fault or ''}" for step in steps)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

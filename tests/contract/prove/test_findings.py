@@ -1,0 +1,105 @@
+"""What a finding is held to, whichever subject it is of: small, the same again, and confirmed with real kills."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.core.verdict import Verdict
+from interlock.prove.bench import bench
+from interlock.prove.contract import Contract, contract
+from interlock.prove.explore import prove
+from interlock.prove.invariant import Invariant
+from interlock.prove.loading import contracts_in
+from interlock.prove.schedule import digest
+from interlock.prove.steering import Steering
+from interlock.prove.story import story
+
+if TYPE_CHECKING:
+    from interlock.prove.world import World
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "contracts" / "payments.py"
+MUTANTS = ("WithoutLease", "LooksThenTakes", "WithoutKey", "RemovesFirst", "LeaseForEver", "KeyOfTheAttempt")
+PUBLISHED = ("the_original_charges_once", "the_published_fix_charges_once")
+
+
+def of_queue(queues: Any, name: str) -> Contract:
+    kind = getattr(queues, name)
+
+    @contract(workers=2, faults=1)
+    def each_payment_is_charged_once(world: World) -> None:
+        bank = world.provider(queues.PROVIDER)
+        queue = world.subject(kind, world.redis_url)
+        world.given(lambda: queue().enqueue("p1"))
+        world.run(lambda: queue().process())
+        world.check(bank.charged_once("p1"))
+
+    return each_payment_is_charged_once
+
+
+def contract_of(queues: Any, name: str) -> Contract:
+    if name in MUTANTS:
+        return of_queue(queues, name)
+    [published] = contracts_in(EXAMPLE, name)
+    return published
+
+
+@pytest.mark.parametrize("name", [*MUTANTS, *PUBLISHED])
+def test_a_finding_is_small_and_is_the_same_again_and_happens_among_processes(queues: Any, name: str) -> None:
+    subject = contract_of(queues, name)
+    proof = prove(subject, budget_s=60)
+    finding = proof.finding
+
+    assert finding is not None, proof.reason
+    schedule, violation, sure = finding.schedule, finding.violation, finding.confirmation
+    crashes = [fault for _, fault in schedule.program.plan if fault.name.startswith("crash")]
+
+    assert proof.verdict is Verdict.FAIL
+    assert len(schedule.program.plan) <= 1
+    assert len(schedule.switches) <= 2
+    assert len(story(violation)) <= 15
+    assert (sure.same, sure.times, sure.killed) == (5, 5, 5 * len(crashes)), sure.said
+    with bench(subject) as own:
+        again = [own.schedule(schedule.program, Steering(dict(schedule.switches)).choose) for _ in range(5)]
+    assert [one and digest(one.steps) for one in again] == [digest(violation.steps)] * 5
+
+
+def test_a_story_names_the_lines_of_the_users_own_code(queues: Any) -> None:
+    finding = prove(of_queue(queues, "WithoutKey"), budget_s=60).finding
+
+    assert finding is not None
+    wheres = {Path(step.where.rpartition(":")[0]).name for step in finding.violation.steps}
+    assert wheres == {"queues.py"}
+    charge = next(step for step in finding.violation.steps if step.effect.kind == "http")
+    line = Path(charge.where.rpartition(":")[0]).read_text().splitlines()[int(charge.where.rpartition(":")[2]) - 1]
+    assert "requests.post" in line
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_what_happens_in_one_process_only_is_unknown_and_no_failure() -> None:
+    @contract(workers=2, faults=0)
+    def one_of_them_at_most(world: World) -> None:
+        seen: list[int] = []
+        world.run(lambda: seen.append(1))
+        world.check(Invariant("one of them", lambda: "two of them" if len(seen) > 1 else None))
+
+    proof = prove(one_of_them_at_most, budget_s=60)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == "in one process only: 0 of 5 in real processes; there, the contract holds"
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_what_is_kept_outside_is_seen_from_every_process() -> None:
+    @contract(workers=2, faults=0)
+    def one_of_them_at_most(world: World) -> None:
+        seen: list[int] = []
+        outside = world.outside(seen)
+        world.run(lambda: outside.append(1))
+        world.check(Invariant("one of them", lambda: "two of them" if len(seen) > 1 else None))
+
+    proof = prove(one_of_them_at_most, budget_s=60)
+
+    assert (proof.verdict, proof.violation and proof.violation.broken) == (Verdict.FAIL, ("two of them",)), proof.reason
