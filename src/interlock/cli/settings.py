@@ -15,6 +15,7 @@ class Project:
 
     root: Path
     document: Document
+    is_certain: bool = True  # whether it has settings, or is a repository: else it is just the folder that one stands in
 
     def inside(self, path: str | Path) -> str:
         """A path relative to the project, with forward slashes; absolute if it is not below."""
@@ -31,7 +32,7 @@ def project_around(here: Path) -> Project:
         document = _settings_in(folder)
         if document.tables or (folder / ".git").exists():
             return Project(folder, _valid(document))
-    return Project(here, Document(FILES[0], "", {}))
+    return Project(here, Document(FILES[0], "", {}), is_certain=False)
 
 
 def _settings_in(folder: Path) -> Document:

@@ -37,6 +37,7 @@ class Feature:
     symbols: tuple[str, ...] = ()  # dotted names of functions, classes and modules
     routes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    contracts: tuple[str, ...] = ()  # files for `interlock prove`, or FILE::CONTRACT
 
     @classmethod
     def all_of(cls, document: Document) -> tuple[Feature, ...]:

@@ -16,6 +16,7 @@ from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
 from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, Run, Stuck, letter
 from interlock.prove.search import Redundant
+from interlock.prove.sources import loaded_sources
 from interlock.prove.stowaways import stowaways_seen
 from interlock.prove.wire.postgres_protocol import PostgresError
 from interlock.prove.wire.postgres_server import Postgres
@@ -115,6 +116,7 @@ class Bench:
             self.after_each()
             if not search.advance():
                 break
+        found.sources = loaded_sources()
         return found
 
     def schedule(

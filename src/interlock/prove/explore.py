@@ -201,5 +201,6 @@ class _Exploration:
         return True
 
     def _take(self, found: Findings) -> None:
+        self.proof.sources |= found.sources
         for place, effects in found.places.items():
             self.places.setdefault(place, {}).update(effects)

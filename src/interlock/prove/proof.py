@@ -48,6 +48,7 @@ class Findings:
         violation: The first schedule that broke the contract, and the last that was run.
         lost: Why the program says nothing, if control was lost.
         is_cut: Whether the time was over before all was run.
+        sources: The files that were loaded, of the project's and others'.
     """
 
     schedules: int = 0
@@ -55,6 +56,7 @@ class Findings:
     violation: Violation | None = None
     lost: str = ""
     is_cut: bool = False
+    sources: frozenset[str] = frozenset()
 
     @property
     def is_end(self) -> bool:
@@ -76,6 +78,7 @@ class Proof:
         finding: What is known of that schedule.
         replay: The file that it was kept in, if it was.
         reason: Why the answer is unknown.
+        sources: The files that were run: what it is evidence about.
     """
 
     contract: str
@@ -87,3 +90,4 @@ class Proof:
     finding: Finding | None = None
     replay: str = ""
     reason: str = ""
+    sources: frozenset[str] = frozenset()

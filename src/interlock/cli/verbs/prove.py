@@ -7,13 +7,17 @@ and --replay runs it again: is it still broken, now that the module has changed?
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.cli.proofs import FORMATS, proved, replay_told
+from interlock.cli.settings import project_around
+from interlock.core import evidence
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError
+from interlock.core.evidence import Evidence, git_blob
 from interlock.core.verdict import worst
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dask", default="", metavar="ADDRESS", help="run schedules on a Dask cluster, such as tcp://host:8786"
     )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign the evidence with this SSH key")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the result (default: text)")
 
 
@@ -67,8 +72,39 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         if (finding := proofs[-1].finding) is not None:
             proofs[-1].replay = str(write(kept(contract, finding.schedule, finding.violation)))
     console.result(proved(arguments.format, proofs))
+    _keep(arguments, Path(path), proofs, console)
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code
+
+
+def _keep(arguments: argparse.Namespace, path: Path, proofs: list[Proof], console: Console) -> None:
+    """Leaves evidence of what was proved, and of which files; only where there is a project to leave it in."""
+    project = project_around(path.resolve().parent)
+    if not project.is_certain:
+        return
+    sources = {name for proof in proofs for name in proof.sources if Path(name).is_relative_to(project.root)}
+    sources.add(str(path.resolve()))
+    contracts = project.inside(path) + "".join(arguments.path.partition("::")[1:])
+    claim = Evidence(
+        kind="prove",
+        verdict=worst(proof.verdict for proof in proofs),
+        subjects={project.inside(name): git_blob(Path(name).read_bytes()) for name in sorted(sources)},
+        made_at=datetime.now(UTC),
+        command=("interlock", "prove", contracts),
+        found={"contracts": contracts, "proofs": [_fact(proof) for proof in proofs]},
+    )
+    kept = evidence.write(claim, project.root)
+    if arguments.sign is not None:
+        from interlock.gate.records.signers import sign  # noqa: PLC0415 - only who signs needs it.
+
+        sign(kept, arguments.sign)
+    console.note(f"evidence: {kept.relative_to(project.root)}")
+
+
+def _fact(proof: Proof) -> dict[str, object]:
+    """What the evidence says of one contract."""
+    facts = {"contract": proof.contract, "verdict": proof.verdict, "schedules": proof.schedules, "bounds": proof.bounds}
+    return {**facts, "violation": list(proof.violation.broken) if proof.violation else [], "reason": proof.reason}
 
 
 def _show(console: Console, name: str, progress: Progress) -> None:

@@ -1,0 +1,124 @@
+"""A proof as evidence: signed where it was made, and asked for by the gate as long as it is about the code that is to ship."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Git, Interlock
+
+QUESTION = "Does the critical module keep its contracts under load and faults?"
+QUEUES = (Path(__file__).parent / "prove_subjects" / "queues.py").read_text()
+CONTRACTS = """
+from interlock.prove.contract import contract
+from shop.queues import PROVIDER, SUBJECT
+
+
+@contract(workers=2, faults=0)
+def each_payment_is_charged_once(world):
+    bank = world.provider(PROVIDER)
+    queue = world.subject(SUBJECT, world.redis_url)
+    world.given(lambda: queue().enqueue("p1"))
+    world.run(lambda: queue().process())
+    world.check(bank.charged_once("p1"))
+"""
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    missing = [name for name in ("ssh-keygen", "redis-server") if not shutil.which(name)]
+    if missing:
+        message = f"NOT RUN: no {' and no '.join(missing)} on this machine (make servers)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    path = tmp_path_factory.mktemp("key") / "ci"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return path
+
+
+def queues(subject: str) -> str:
+    return f"{QUEUES}\n\nSUBJECT = {subject}\n"
+
+
+def begun(git: Git, key: Path, subject: str = "Right") -> None:
+    """A project with a contract for its payments, and a change to them."""
+    settings = f"""
+[[signer]]
+name = "ci@shop.example"
+trust = "ci"
+key = "{key.with_suffix(".pub").read_text().strip()}"
+
+[[feature]]
+name = "payments"
+tier = 1
+paths = ["shop/**"]
+contracts = ["contracts.py"]
+"""
+    git.write({"interlock.toml": settings, "contracts.py": CONTRACTS, ".gitignore": ".interlock/\n__pycache__/\n"})
+    git.write({"shop/__init__.py": "", "shop/queues.py": queues("LooksThenTakes")})
+    git.commit()
+    git("checkout", "--quiet", "-b", "change")
+    git.write({"shop/queues.py": queues(subject)})
+    git.commit()
+
+
+def asked(interlock_in: Interlock, git: Git) -> dict[str, Any]:
+    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
+    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
+    return dict(found)
+
+
+def proved(interlock_in: Interlock, git: Git, *words: str) -> int:
+    return interlock_in("prove", "contracts.py", "--budget", "60s", *words, folder=git.root).code
+
+
+def test_a_signed_proof_of_this_very_code_is_a_pass_until_the_code_or_the_contract_changes(
+    interlock_in: Interlock, git: Git, key: Path
+) -> None:
+    begun(git, key)
+    assert asked(interlock_in, git)["answer"] == "contracts.py: no proof that counts is on record"
+
+    assert proved(interlock_in, git) == 0
+    assert any("nobody vouches for it; tier 1 needs ci" in line for line in asked(interlock_in, git)["evidence"])
+
+    assert proved(interlock_in, git, "--sign", str(key)) == 0
+    found = asked(interlock_in, git)
+    assert (found["verdict"], found["answer"]) == ("pass", "contracts.py: pass")
+    assert found["evidence"][-1].endswith("vouched for by ci@shop.example (ci)")
+
+    git.write({"shop/queues.py": queues("Right") + "# more\n"})
+    git.commit()
+    assert any("it is about other code: shop/queues.py changed" in line for line in asked(interlock_in, git)["evidence"])
+
+    git.write({"shop/queues.py": queues("Right"), "contracts.py": CONTRACTS.replace("workers=2", "workers=1")})
+    git.commit()
+    assert proved(interlock_in, git, "--sign", str(key)) == 0
+    found = asked(interlock_in, git)
+    assert (found["verdict"], "the change alters the contract itself" in found["answer"]) == ("unknown", True)
+
+
+def test_a_broken_contract_closes_the_gate_with_what_broke_it(interlock_in: Interlock, git: Git, key: Path) -> None:
+    begun(git, key, "WithoutLease")
+    assert proved(interlock_in, git, "--sign", str(key)) == 1
+    found = asked(interlock_in, git)
+
+    assert (found["verdict"], found["answer"]) == ("fail", "contracts.py: fail")
+    assert "p1 was charged twice" in found["evidence"][0]
+
+
+def test_outside_of_a_project_nothing_is_written(interlock_in: Interlock, key: Path, tmp_path: Path) -> None:
+    assert key.is_file()
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "queues.py").write_text(queues("Right"))
+    (tmp_path / "contracts.py").write_text(CONTRACTS)
+
+    assert interlock_in("prove", "contracts.py", "--budget", "60s", folder=tmp_path).code == 0
+    assert not (tmp_path / ".interlock").exists()
