@@ -110,6 +110,14 @@ class Judge:
         for name, judge in self._metrics.items():
             judge.tick(seen.groups[name], elapsed_s, at_s, sum(seen.requests))
 
+    @property
+    def is_alarming(self) -> bool:
+        """Whether it is worth asking for a judgement between two looks: evidence, or a limit, may be enough to stop."""
+        judges = self._metrics.values()
+        return sum(judge.weight * judge.evidence for judge in judges) >= 1.0 / self._plan.alpha or any(
+            judge.evidence >= judge.needed or judge.broken_limit for judge in judges
+        )
+
     def judgement(self, now_s: float) -> Judgement:
         """The answer now. `now_s` tells how old the last tick is."""
         metrics = tuple(judge.judgement() for judge in self._metrics.values())

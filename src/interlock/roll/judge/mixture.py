@@ -6,7 +6,7 @@ expectation it does not grow while the version changes nothing (see `labels` and
     M_j <- (M_j + v) f_j          M_j = 0 at the start
     E = sum_j p_j M_j + (1 - sum v)
 
-v is the part of the stake that is put down in this tick: half of it at once, the rest evenly over the planned rollout, so
+v is the part of the stake that is put down in this tick: most of it at once, the rest evenly over the planned rollout, so
 that a fault that begins late is not found late. E is a nonnegative supermartingale that begins at 1, so P(E ever reaches
 1/alpha) <= alpha, however often one looks (Ville 1939; mixtures over alternatives: Robbins 1970; over start times: Shin,
 Ramdas, Rinaldo, "E-detectors", 2023). The share may change from tick to tick; nothing is pooled, so a drift that meets a
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 # From the smallest harm worth stopping for to a service that is down. The weights favour small harm: there each factor costs
 # users, while a tenfold rate is found at once whatever its weight.
-WORSE: Final = ((1.25, 0.10), (1.5, 0.22), (2.0, 0.20), (3.0, 0.14), (5.0, 0.12), (10.0, 0.08), (20.0, 0.07), (50.0, 0.07))
+WORSE: Final = ((1.25, 0.06), (1.5, 0.30), (2.0, 0.22), (3.0, 0.12), (5.0, 0.10), (10.0, 0.07), (20.0, 0.07), (50.0, 0.06))
 FEWER: Final = ((0.95, 0.10), (0.9, 0.15), (0.8, 0.25), (0.7, 0.20), (0.5, 0.15), (0.25, 0.08), (0.05, 0.07))
 
-AT_ONCE: Final = 0.5  # The part of the stake for faults that are there from the start.
+AT_ONCE: Final = 0.6  # The part of the stake for faults that are there from the start.
 _LARGEST: Final = 1e150  # Far above every threshold, far below what a float can hold.
 _LARGEST_LOG: Final = 300.0  # Of one tick; a tick of many seconds can bring thousands of events.
 
 
 class Stake:
-    """How much is put down in a tick: half at the first, the rest as time passes, until it is used up."""
+    """How much is put down in a tick: most at the first, the rest as time passes, until it is used up."""
 
     __slots__ = ("_planned_s", "begun", "left")
 
