@@ -107,7 +107,7 @@ class Plan:
 
     @property
     def planned_s(self) -> float:
-        """How long the steps before everyone take together; 105 minutes by default."""
+        """How long the steps before everyone take together; 75 minutes by default."""
         return sum(step.bake_s for step in self.steps if step.share < 1)
 
     def metric(self, name: str) -> Metric:
@@ -225,7 +225,7 @@ _E = TypeVar("_E", bound=StrEnum)
 
 def _word(document: Document, key: str, words: type[_E], found: str) -> _E:
     if found not in list(words):
-        message = f"{key} is {found!r}; {nearest(found, words)}"
+        message = f"{key} is {found!r}; {nearest(found, [word.value for word in words])}"
         raise document.fail(key, message)
     return words(found)
 

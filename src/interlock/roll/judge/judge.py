@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.roll.plan import Metric, Plan
 
 _VERSION: Final = 1
+_ALONE: Final = "; with one canary instance, a bad node cannot be told from a bad version"
 
 
 class Judge:
@@ -45,6 +46,7 @@ class Judge:
         self._intake = Intake(plan)
         self._guard = ShareGuard()
         self._at_s: float | None = None
+        self._step = 0
         self._exposed = Distinct()
         self._newcomers = Distinct()
         self._exposed_requests = 0
@@ -54,6 +56,7 @@ class Judge:
         if not self._metrics:
             self._start(self._normal or self._learner.normal())
             self._at_s = at_s
+        self._step = index
         self._intake.begin_step(at_s, self._plan.steps[index].share if share is None else share)
         self._guard, self._newcomers = ShareGuard(), Distinct()
         for judge in self._metrics.values():
@@ -152,7 +155,8 @@ class Judge:
         blamed = max(failed or metrics, key=lambda metric: metric.evidence / metric.needed)
         together = evidence >= 1.0 / self._plan.alpha and self._metrics[blamed.name].harmed >= self._plan.harmed_min
         if failed or together:
-            return Verdict.FAIL, f"{blamed.name}: {blamed.reason}"
+            alone = self._plan.steps[self._step].canary_instances == 1
+            return Verdict.FAIL, f"{blamed.name}: {blamed.reason}{_ALONE if alone else ''}"
         visible = [metric.verdict for metric in metrics if metric.visible or metric.verdict is Verdict.PASS]
         return worst(visible), "; ".join(f"{metric.name}: {metric.reason}" for metric in metrics)
 
@@ -161,6 +165,7 @@ class Judge:
         state: dict[str, Any] = {
             "version": _VERSION,
             "at_s": self._at_s,
+            "step": self._step,
             "normal": asdict(self._normal) if self._normal else None,
             "intake": self._intake.state(),
             "guard": self._guard.state(),
@@ -185,7 +190,7 @@ class Judge:
     def _restore(self, state: dict[str, Any]) -> None:
         if state["metrics"] and self._normal:
             self._start(self._normal)
-        self._at_s = state["at_s"]
+        self._at_s, self._step = state["at_s"], state["step"]
         self._intake.restore(state["intake"])
         self._guard.restore(state["guard"])
         self._exposed.restore(state["exposed"][0])

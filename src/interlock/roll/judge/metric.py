@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isinf
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.verdict import Verdict
@@ -126,10 +127,8 @@ class MetricJudge:
     @property
     def _wanted(self) -> float:
         """How many events must be expected on the canary before the tolerance can be told from no change."""
-        return max(
-            events_to_pass(tolerated(self.metric.tolerance, self._noise, self._spread, worse=worse), self._plan.beta)
-            for worse in self._sides
-        )
+        edges = [(tolerated(self.metric.tolerance, self._noise, self._spread, worse=worse), worse) for worse in self._sides]
+        return max(events_to_pass(edge, self._plan.beta, worse=worse) for edge, worse in edges)
 
     def _answer(self) -> tuple[Verdict, str]:
         if not self.channels:
@@ -142,6 +141,8 @@ class MetricJudge:
             return Verdict.FAIL, f"{told}; evidence {self.evidence:,.0f} of {self.needed:,.0f} needed"
         if min(safety.value for safety in self._for) >= 1.0 / self._plan.beta:
             return Verdict.PASS, f"{told}; a change by {self.metric.tolerance:.0%} is excluded"
+        if isinf(self._wanted):
+            return Verdict.UNKNOWN, f"{told}; instances differ too much to exclude a change by {self.metric.tolerance:.0%}"
         if expected < self._wanted:
             return Verdict.UNKNOWN, f"{told}; {self._wanted:.0f} are needed to exclude a change by {self.metric.tolerance:.0%}"
         return Verdict.UNKNOWN, f"{told}; a change by {self.metric.tolerance:.0%} is not excluded"

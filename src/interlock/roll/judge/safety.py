@@ -68,7 +68,9 @@ def tolerated(tolerance: float, noise: Noise, spread: float, *, worse: bool) -> 
     return (1.0 + tolerance) / lucky if worse else (1.0 - tolerance) * lucky
 
 
-def events_to_pass(edge: float, beta: float) -> float:
+def events_to_pass(edge: float, beta: float, *, worse: bool) -> float:
     """How many events on the canary it takes to exclude a ratio, if the version changes nothing; inf if it cannot be."""
+    if edge <= 1.0 if worse else edge >= 1.0:
+        return float("inf")
     information = edge - 1.0 - log(edge)  # Per event: Kullback & Leibler between Poisson rates 1 and `edge`.
-    return _MUCH * log(1.0 / beta) / information if information > 0 else float("inf")
+    return _MUCH * log(1.0 / beta) / information

@@ -1,0 +1,113 @@
+"""A plan is read strictly, and the planner says what a step cannot see."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from interlock.core.errors import UsageError
+from interlock.core.settings import Document
+from interlock.roll.plan import Direction, Kind, Plan, ShareFrom, load_plan
+from interlock.roll.planner import sights
+
+
+def plan_of(text: str) -> Plan:
+    return load_plan(Document("interlock.toml", text, tomllib.loads(text)))
+
+
+def test_without_settings_it_is_1_10_50_and_all_with_75_minutes_before_everyone() -> None:
+    plan = plan_of("")
+
+    assert [(step.share, step.bake_s) for step in plan.steps] == [(0.01, 1800), (0.10, 1800), (0.50, 900), (1.0, 0)]
+    assert plan.alpha == 0.01
+    assert plan.planned_s == 75 * 60
+
+
+def test_a_plan_is_read_as_written() -> None:
+    plan = plan_of(
+        """
+        [roll]
+        alpha = 0.001
+        share_from = "requests"
+        [roll.router]
+        kind = "somebody else's business"
+        [[roll.step]]
+        share = 0.05
+        bake_s = 10
+        [[roll.metric]]
+        name = "orders"
+        kind = "business"
+        [[roll.metric]]
+        name = "slow"
+        kind = "latency"
+        above_ms = [200, 500.5]
+        """
+    )
+
+    assert [step.share for step in plan.steps] == [0.05, 1.0]
+    assert plan.share_from is ShareFrom.REQUESTS
+    assert (plan.metric("orders").kind, plan.metric("orders").direction) == (Kind.BUSINESS, Direction.DOWN)
+    assert plan.metric("slow").above_ms == (200, 500.5)
+    assert plan.metric("slow").warm_up_s == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[roll]\nalhpa = 0.01", "interlock.toml:2: unknown key 'alhpa' in [roll]; did you mean 'alpha'?"),
+        ("[roll]\nalpha = true", "alpha in [roll] is 'True'; expected a number"),
+        ("[roll]\nalpha = 2.0", "alpha is 2; expected a number above 0 and at most 0.5"),
+        ("[[roll.step]]\nshare = 0.1\n[[roll.step]]\nshare = 0.1", "expected each larger than the one before"),
+        ("[[roll.step]]\nshare = 0.0", "share is 0; expected a number above 0 and at most 1"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'latencies'", "kind is 'latencies'; did you mean 'latency'?"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'count'\nabove_ms = [1]", "expected kind = 'latency'"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'latency'\nabove_ms = ['fast']", "expected a list of numbers"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'count'\n" * 2, "two metrics are called 'a'"),
+        ("roll = 3", "expected a table"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error_that_says_where(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        plan_of(text)
+
+    assert complaint in str(error.value)
+
+
+def test_a_20_percent_drop_of_orders_is_invisible_in_15_minutes_at_1_percent_and_plain_at_10() -> None:
+    plan = plan_of(
+        """
+        [[roll.step]]
+        share = 0.01
+        bake_s = 900
+        [[roll.step]]
+        share = 0.10
+        bake_s = 900
+        [[roll.metric]]
+        name = "orders"
+        kind = "business"
+        """
+    )
+
+    small, large = sights(plan, {"orders": 21.0})
+    assert 17 * 60 < small.harm_after_s < 27 * 60
+    assert 1.5 * 60 < large.harm_after_s < 3 * 60
+    assert (small.is_seeing, large.is_seeing) == (False, True)
+    assert small.smallest is not None
+    assert small.smallest < 0.8
+    assert large.smallest is not None
+    assert large.smallest > 0.8
+
+
+def test_without_events_nothing_is_visible() -> None:
+    (sight,) = sights(plan_of("[[roll.step]]\nshare = 0.5"), {"failures": 0.0})
+
+    assert sight.smallest is None
+    assert not sight.is_seeing
+
+
+def test_noise_as_large_as_the_tolerance_hides_it_for_ever() -> None:
+    (sight,) = sights(plan_of("[roll]\nnoise_cv = 0.3\n[[roll.step]]\nshare = 0.5\nbake_s = 1e6"), {"failures": 100.0})
+
+    assert not sight.is_seeing
+    assert sight.harm_after_s == float("inf")
