@@ -29,6 +29,7 @@ lint: $(VENV)/demo.done $(VENV)/test.done $(VENV)/lint.done  ## Formatting, rule
 
 bench: $(VENV)/demo.done $(VENV)/test.done servers  ## Measures what a check costs, and the queue against its peers.
 	$(BIN)/python benchmarks/check.py
+	$(BIN)/python benchmarks/judge.py
 	cd retryqueue && ../$(BIN)/python benchmarks/queue.py
 
 docs: $(VENV)/demo.done  ## Writes the generated pages.
