@@ -418,6 +418,16 @@ def test_memory_does_not_grow_with_the_rollout() -> None:
     assert len(judge.to_json()) < 200_000
 
 
+def test_memory_does_not_grow_with_shares_that_are_measured() -> None:
+    judge = begun(replace(PLAN, share_from=ShareFrom.REQUESTS), 1)
+    sizes: list[int] = []
+    for second in range(1, 601):
+        judge.observe(Tick(second, 370 + second % 29, 40 + second % 7, {"failures": (Counts(9, 1),)}))
+        sizes.append(len(judge.to_json()))
+
+    assert sizes[-1] < sizes[99] + 100
+
+
 def test_unknown_metrics_and_time_that_goes_back_are_errors() -> None:
     judge = begun(PLAN)
     with pytest.raises(UsageError, match="expected one of the plan's metrics: failures"):

@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     rates = dict(_rate(text, plan) for text in arguments.rate)
     seen = sights(plan, rates)
     for step in plan.steps:
-        console.result(f"{step.share:.4g} of the users" + (f" for {_time(step.bake_s)}" if step.share < 1.0 else ""))
+        console.result(f"{100 * step.share:.4g} % of the users" + (f" for {_time(step.bake_s)}" if step.share < 1.0 else ""))
         for sight in seen:
             if sight.step is step:
                 console.result(f"  {_told(sight)}")

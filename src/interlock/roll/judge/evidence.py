@@ -46,7 +46,7 @@ class Evidence:
         self._steps = steps
         self._needed = needed
         self._scales = [_Scale(length_s, cv, [weight for _, weight in ratios]) for length_s, cv in noise.scales()]
-        self._wide = [step for step in steps if noise.cautious_cv * spread(step) > _WIDE_CV]
+        self._wide = [step for step in steps if step.share < 1.0 and noise.cautious_cv * spread(step) > _WIDE_CV]
         self._step: int | None = None
 
     def begin_step(self, index: int, at_s: float) -> None:

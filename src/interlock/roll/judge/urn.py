@@ -14,7 +14,7 @@ price is exact at every moment in the block; when a block ends, what was won sta
 
 from __future__ import annotations
 
-from math import lgamma
+from math import lgamma, log
 from typing import TYPE_CHECKING
 
 from interlock.roll.judge.labels import on_canary
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from interlock.roll.judge.labels import Group
 
 Beta = tuple[float, float, float]
-UrnState = list[tuple[float, list[int]]]
+UrnState = list[tuple[int, list[int]]]
+
+_LAWS_KEPT = 16
 
 
 class Urn:
@@ -37,8 +39,8 @@ class Urn:
         self._ratios = (1.0, *ratios)
         self._cv = cv
         self._laws: dict[float, list[Beta]] = {}
-        self._drawn: dict[float, list[int]] = {}  # By share: baseline, canary.
-        self._now: dict[float, list[float]] = {}
+        self._drawn: dict[int, list[int]] = {}  # Baseline and canary, of shares that are about the same.
+        self._now: dict[int, tuple[float, list[float]]] = {}
 
     def empty(self) -> None:
         """A new block begins."""
@@ -50,11 +52,14 @@ class Urn:
         """For each ratio, the logarithm of the factor that these labels are worth."""
         factors = [0.0] * (len(self._ratios) - 1)
         for share, baseline, canary in groups:
-            drawn = self._drawn.setdefault(share, [0, 0])
-            before = self._now.get(share) or self._probabilities(share, drawn)
+            about = _about(share)
+            drawn = self._drawn.setdefault(about, [0, 0])
+            known = self._now.get(about)
+            before = known[1] if known and known[0] == share else self._probabilities(share, drawn)
             drawn[0] += baseline
             drawn[1] += canary
-            after = self._now[share] = self._probabilities(share, drawn)
+            after = self._probabilities(share, drawn)
+            self._now[about] = share, after
             null = after[0] - before[0]
             factors = [sum_ + now - then - null for sum_, now, then in zip(factors, after[1:], before[1:], strict=True)]
         return factors
@@ -67,6 +72,8 @@ class Urn:
         return [lgamma(on + canary) + lgamma(off + baseline) - lgamma(size + total) for on, off, size in laws]
 
     def _learn(self, share: float) -> list[Beta]:
+        if len(self._laws) >= _LAWS_KEPT:  # A measured share is new in every tick; memory stays constant all the same.
+            self._laws.clear()
         laws: list[Beta] = []
         for ratio in self._ratios:
             theta = on_canary(ratio, share)
@@ -82,4 +89,9 @@ class Urn:
     def restore(self, state: UrnState) -> None:
         """Goes on where a predecessor was."""
         self.empty()
-        self._drawn = {share: list(drawn) for share, drawn in state}
+        self._drawn = {about: list(drawn) for about, drawn in state}
+
+
+def _about(share: float) -> int:
+    """Shares whose odds differ by less than 10 % are drawn from one urn; a measured share is never twice the same."""
+    return round(10.0 * log(share / (1.0 - share)))
