@@ -99,10 +99,11 @@ class MetricJudge:
 
     @property
     def harmed(self) -> float:
-        """How many more or fewer events the canary had than is harmless, on the threshold that shows it best."""
+        """How many users the evidence is about: those on whom something happened, or, of a drop, on whom it should have."""
         cold = sum(cold.canary for cold in self._cold)
-        found = [cold + (seen if self._sides[0] and seen >= expected else expected - seen) for expected, seen in self._counts]
-        return max(found, default=0.0)
+        happened = max((seen for _, seen in self._counts), default=0.0) + cold if True in self._sides else 0.0
+        missed = max((expected for expected, _ in self._counts), default=0.0) if False in self._sides else 0.0
+        return max(happened, missed)
 
     @property
     def broken_limit(self) -> str:
