@@ -31,6 +31,7 @@ OTHERS: Final = (
     "router",
     "source",
     "rollback",
+    "promote",
     "argo",
 )  # Tables inside [roll] that others read: how traffic is moved, not judged.
 

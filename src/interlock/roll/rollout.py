@@ -21,6 +21,7 @@ from interlock.roll.buckets import BUCKETS, limit_for
 from interlock.roll.decision import Action, decide
 from interlock.roll.judge import Arm, Judge
 from interlock.roll.listening import Listening, Totals
+from interlock.roll.plan import Kind
 from interlock.roll.rollback import Done, Rollback, run, serves
 from interlock.roll.routers import FOREVER_S, Router, Setting
 from interlock.roll.shares import UNCERTAIN, Shares
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _SAVED_EVERY_S: Final = 1.0
 _CLOSING_S: Final = 60.0  # How long to go on telling a router that does not answer; its setting has ended long before.
 _RECOVERED_REQUESTS: Final = 20
+_SPOTLESS_USERS: Final = 300
 _BACKGROUND: Final = 0.01  # Failures that are no news: as many again as before, and one in a hundred.
 
 
@@ -291,8 +293,23 @@ class Rollout:
             self._renew(time.time())
         final = self._setting(0) if self.promote else replace(self._setting(BUCKETS), until_s=FOREVER_S)
         self.router.write(final)
-        self.state.judged = Verdict.PASS
+        unseen = self._unseen()
+        self.state.judged = Verdict.UNKNOWN if unseen else Verdict.PASS
+        if unseen:
+            self.state.reason = f"nothing was seen to be wrong, but too little was seen of {', '.join(unseen)}"
         self._enter(Phase.DONE)
+
+    def _unseen(self) -> list[str]:
+        """The metrics that nobody can call good. No failure among 300 users is good: below 1 % at 95 % (the rule of three)."""
+        judgement = self.judge.judgement(self._now_s())
+        spotless = {metric.name for metric in self.plan.metrics if metric.kind in {Kind.FAILURES, Kind.LATENCY}}
+        if judgement.exposed_users < _SPOTLESS_USERS:
+            spotless = set()
+        return [
+            metric.name
+            for metric in judgement.metrics
+            if metric.verdict is not Verdict.PASS and (metric.canary or metric.name not in spotless)
+        ]
 
     # -- the way back
 
