@@ -27,9 +27,10 @@ lint: $(VENV)/demo.done $(VENV)/test.done $(VENV)/lint.done  ## Formatting, rule
 	$(BIN)/python scripts/document_hazards.py --check
 	$(BIN)/interlock check
 
-bench: $(VENV)/demo.done $(VENV)/test.done servers  ## Measures what a check costs, and the queue against its peers.
+bench: $(VENV)/demo.done $(VENV)/test.done servers  ## Measures what a check costs, how fast a rollout is stopped, and the queue against its peers.
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/judge.py
+	$(BIN)/python benchmarks/roll.py
 	cd retryqueue && ../$(BIN)/python benchmarks/queue.py
 
 docs: $(VENV)/demo.done  ## Writes the generated pages.

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from interlock.roll.plan import Plan
 
 _SAVED_EVERY_S: Final = 1.0
-_CLOSING_S: Final = 60.0  # How long to go on telling a router that does not answer; its setting has ended long before.
 _RECOVERED_REQUESTS: Final = 20
 _SPOTLESS_USERS: Final = 300
 _BACKGROUND: Final = 0.01  # Failures that are no news: as many again as before, and one in a hundred.
@@ -327,16 +326,14 @@ class Rollout:
 
     def _abort(self) -> None:
         """Nobody on the canary, then the team's own rollback, then a look whether all is well again."""
-        begun_s = time.time()
-        while not (closed := self._close_canary()) and time.time() - begun_s < _CLOSING_S:
+        ended_s = (self._renewed_s or time.time()) + self.pace.lease_s + 1  # By then the router does it without us.
+        while not (closed := self._close_canary()) and time.time() < ended_s:
             time.sleep(self.pace.tick_s)
         self._did(
             Done(
                 what="nobody is on the canary",
                 verdict=Verdict.PASS if closed else Verdict.UNKNOWN,
-                found="the router says so"
-                if closed
-                else f"the router does not answer; what it was told ended {_CLOSING_S:.0f} s ago",
+                found="the router says so" if closed else "the router does not answer; what it was told has ended by itself",
             )
         )
         self.shares.note(self._now_s(), 0)

@@ -362,6 +362,19 @@ def test_a_router_that_somebody_else_changes_ends_the_rollout(stage: Stage, how:
     assert (result["phase"], stage.rolled_back) == ("rolled back", 1)
 
 
+def test_a_router_that_is_gone_ends_the_rollout(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=300, lease_s=2, stale_abort_s=2)
+    stage.customers()
+    rollout = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    stage.haproxy.stop()
+
+    result = stage.ended(rollout, 3)
+
+    assert (result["phase"], result["verdict"], stage.rolled_back) == ("rolled back", "unknown", 1)
+    assert result["done"][0]["verdict"] == "unknown"
+
+
 def test_ctrl_c_takes_everybody_back(stage: Stage) -> None:
     stage.declare(0.5, bake_s=300)
     stage.customers()
