@@ -301,9 +301,9 @@ class Rollout:
     def _unseen(self) -> list[str]:
         """The metrics that nobody can call good. No failure among 300 users is good: below 1 % at 95 % (the rule of three)."""
         judgement = self.judge.judgement(self._now_s())
-        spotless = {metric.name for metric in self.plan.metrics if metric.kind in {Kind.FAILURES, Kind.LATENCY}}
-        if judgement.exposed_users < _SPOTLESS_USERS:
-            spotless = set()
+        enough = judgement.exposed_users >= _SPOTLESS_USERS
+        kinds = {Kind.FAILURES, Kind.LATENCY} if enough else set[Kind]()
+        spotless = {metric.name for metric in self.plan.metrics if metric.kind in kinds}
         return [
             metric.name
             for metric in judgement.metrics
