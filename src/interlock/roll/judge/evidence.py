@@ -12,8 +12,8 @@ exceeds x* they are supermartingales, so with winnings of at most B
 
     E [min(M, B)] <= 1 + a' B          so          min(M, B) / (1 + a' B) is an e-value.
 
-With B ten times the evidence that is needed (T) and a' = 0.9 / T, it is worth T when M reaches B: most of alpha goes to the
-noise, and the labels, of which there are many, have to be ten times as sure. a' is shared by the steps, each of which draws
+With B thirty times the evidence that is needed (T) and a' = 0.97 / T, it is worth T when M reaches B: most of alpha goes to the
+noise, and the labels, of which there are many, have to be thirty times as sure. a' is shared by the steps, each of which draws
 anew.
 """
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from interlock.roll.judge.noise import Noise
     from interlock.roll.plan import Step
 
-_SURER: Final = 10.0  # B / T.
+_SURER: Final = 30.0  # B / T.
+# What remains beyond x* is often little: a bet on 1.25 x* would lose against a true ratio of 1.1 x*.
+_BEYOND: Final = (1.03, 1.06, 1.12, 1.25, 1.5, 2.0, 4.0, 10.0)
 _WIDE_CV: Final = 0.15  # From here on a wider null hypothesis finds x2 more often than the urn does (measured).
 
 
@@ -61,8 +63,9 @@ class Evidence:
         if scale.length_s or cv <= _WIDE_CV:
             return Urn(self._ratios, cv)
         edge = self._noise.largest(spread(step), (1.0 - 1.0 / _SURER) / (self._needed * len(self._wide)))
-        edge = edge if self._ratios[-1] > 1.0 else 1.0 / edge
-        return Labels([edge * ratio for ratio in self._ratios], null=edge)
+        if self._ratios[-1] > 1.0:
+            return Labels([edge * beyond for beyond in _BEYOND], null=edge)
+        return Labels([ratio / edge for ratio in self._ratios], null=1.0 / edge)
 
     def add(self, groups: Sequence[Group], stake: float, at_s: float) -> None:
         """One tick."""
