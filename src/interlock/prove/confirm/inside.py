@@ -109,8 +109,8 @@ class Inside:
 
     def answered(self, question: str, *what: Any) -> Any:
         """The answer to a question that is no effect."""
-        self.say(question, self.run.current().index, *what)
-        self.run.now_s, _, kind, value = self.link.hear()
+        self.say(question, *what)
+        self.run.now_s, kind, value = self.link.hear()
         if kind == "raise":
             raise raisable(value)
         return value

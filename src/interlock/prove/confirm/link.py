@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from interlock.prove.effect import Uncontrolled
+
 if TYPE_CHECKING:
     from socket import socket
 
@@ -19,7 +21,7 @@ _LENGTH = struct.Struct("!I")
 _own_pid = os.getpid
 
 
-class LinkLost(Exception):  # noqa: N818 - how a process ended, and no mistake of this one.
+class LinkLost(Uncontrolled):
     """The other process ended, or said nothing for too long."""
 
 

@@ -159,6 +159,8 @@ class ProcessRun(Run):
             self._hub, self._inside = greenlet.getcurrent(), Inside(self, link)
             worker.greenlet = greenlet.greenlet(self._body(worker, task))
             self._inside.live(worker)
+        except BaseException as error:  # noqa: BLE001 - our own mistake; the other process says so.
+            link.say(f"{type(error).__name__} in a worker's process: {error}", "ended")
         finally:
             os._exit(0)
 
@@ -184,7 +186,7 @@ class ProcessRun(Run):
                 case ("over", _, error):
                     raise raisable(error)
                 case other:
-                    raise self.uncontrolled(f"a worker's process said {other!r}")
+                    raise LinkLost(f"a worker's process said {other!r}")
 
     def _grant(self, child: Child, worker: Worker, effect: Effect, until: Callable[[], bool] | None) -> None:
         done: list[tuple[Any, str]] = []
@@ -237,14 +239,13 @@ class ProcessRun(Run):
             self.lost = self.lost or lost
             if message[0] not in {"thing", "refuses"}:
                 return tuple(message)
-            kind, index, *what = message
-            worker = self._numbered(index)
+            kind, *what = message
             try:
                 value = self.ask(*what) if kind == "thing" else self.refuses(*what)
             except Exception as error:  # noqa: BLE001 - it is the worker's to see.
-                self._tell(child, worker, "raise", error)
+                child.link.say(self.now_s, "raise", error)
             else:
-                self._tell(child, worker, "value", value)
+                child.link.say(self.now_s, "value", value)
 
 
 class _Thing:
