@@ -39,6 +39,10 @@ def _lines(proof: Proof) -> list[str]:
     if proof.violation is not None:
         return [head, *story(proof.violation), *_surety(proof)]
     tried = [f"  done: {bound}" for bound in proof.bounds] or ["  done: nothing completely"]
+    if proof.unused:
+        tried.append(
+            f"  not struck: {proof.unused} of {proof.placements} faults, because what they were placed at did not come"
+        )
     return [head, *tried, *([f"  unknown: {proof.reason}"] if proof.reason else [])]
 
 
@@ -50,6 +54,8 @@ def _data(proof: Proof) -> dict[str, object]:
         "scenario": proof.violation.mood if proof.violation else None,
         "verdict": proof.verdict,
         "schedules": proof.schedules,
+        "placements": proof.placements,
+        "unused_placements": proof.unused,
         "exhaustive": proof.bounds,
         "seed": 0,
         "seconds": round(proof.seconds, 3),

@@ -156,9 +156,11 @@ class Bench:
             run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
             tasks = _tasks(world, program.workers)
             run.go(tasks, [letter(index) for index in range(len(tasks))], ahead_s=world.ahead_s)
-            for (worker, place), effect in run.places.items():
+            for (worker, place), effect in run.seen().items():
                 if worker % LANES >= first and found is not None:
                     found.places.setdefault((worker - first, place), {})[effect] = None
+            if found is not None:
+                found.struck += bool(run.struck)
             before_recovery = len(run.steps)
             failed = self._recover(run, world)
         if run.lost:

@@ -86,7 +86,7 @@ class _StandIn:
 def _slept(run: Run, seconds: float) -> None:
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    run.pause(seconds)
+    run.grant(seconds)
     run.wait(seconds, Effect("wait", f"sleep {seconds:g} s"))
 
 

@@ -21,7 +21,8 @@ class Effect:
         reads: The names of what it looks at. `*` stands for everything.
         writes: The names of what it changes.
         process: The worker whose memory its outcome goes to, if that worker does several things at once.
-        after_s: If its worker had been granted something: for how long things are granted, and how long pauses are.
+        lengths_s: How long what ends by itself lasts in this run: leases, expiries, pauses.
+        is_late: Whether its worker had been granted something before that ends by itself, or had slept.
     """
 
     kind: str
@@ -29,7 +30,8 @@ class Effect:
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     process: int | None = None
-    after_s: tuple[float, ...] = field(default=(), compare=False)
+    lengths_s: tuple[float, ...] = field(default=(), compare=False)
+    is_late: bool = field(default=False, compare=False)
 
     def is_on_server_of(self, other: Effect) -> bool:
         """Whether both go to the same server: there is one of a kind, but of those that speak HTTP."""

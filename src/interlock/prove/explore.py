@@ -189,8 +189,10 @@ class _Exploration:
     def _all(self, stage: Stage, crew: Crew) -> bool:
         """Runs the programs of a stage; tells whether the next one is wanted."""
         with closing(crew.in_order(stage.programs, self.ends_at_s)) as findings:
-            for found in findings:
+            for program, found in zip(stage.programs, findings, strict=False):  # Fewer, if one ends it.
                 self.proof.schedules += found.schedules
+                self.proof.placements += bool(program.plan)
+                self.proof.unused += bool(program.plan) and not found.struck
                 self._take(found)
                 self.count(0)
                 if found.is_cut:

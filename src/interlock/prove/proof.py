@@ -45,6 +45,7 @@ class Findings:
     Attributes:
         schedules: How many were run.
         places: What was seen at each place: (worker, its n-th effect from 0).
+        struck: In how many of them a fault has struck.
         violation: The first schedule that broke the contract, and the last that was run.
         lost: Why the program says nothing, if control was lost.
         is_cut: Whether the time was over before all was run.
@@ -53,6 +54,7 @@ class Findings:
 
     schedules: int = 0
     places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    struck: int = 0
     violation: Violation | None = None
     lost: str = ""
     is_cut: bool = False
@@ -72,6 +74,8 @@ class Proof:
         contract: Its name.
         verdict: pass if every schedule within the bounds was run and none broke it.
         schedules: How many were run.
+        placements: In how many ways faults were placed.
+        unused: In how many of these none has struck, because what it was placed at did not come.
         bounds: What was tried completely, for people.
         seconds: How long it took.
         violation: The first schedule that broke it; made as small as it gets.
@@ -84,6 +88,8 @@ class Proof:
     contract: str
     verdict: Verdict = Verdict.UNKNOWN
     schedules: int = 0
+    placements: int = 0
+    unused: int = 0
     bounds: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     violation: Violation | None = None

@@ -106,7 +106,7 @@ class Worker:
         lanes: How many lanes it has.
         is_prompt: Whether it goes on as soon as what it waits for holds, which is nobody's choice.
         serves: Whether it is there for others, and need not come to an end.
-        holds: Whether it was granted something that ends by itself, such as a lease.
+        holds: Whether it was granted something that ends by itself, such as a lease, or has slept.
     """
 
     index: int
@@ -200,7 +200,7 @@ class Run:
     places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
     outage: Outage | None = None
     lengths_s: dict[float, None] = field(default_factory=dict[float, None])
-    _held: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    _late: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     acting: Worker | None = None
     turns: int = 0
     _does_remember: bool = False
@@ -227,8 +227,15 @@ class Run:
         own = self.workers[first:]
         while any(not worker.is_over and not worker.serves for worker in [*own, *self.lanes]):
             self._advance([*own, *self.lanes])
-        for place in self._held:
-            self.places[place] = replace(self.places[place], after_s=tuple(self.lengths_s))
+
+    def seen(self) -> dict[tuple[int, int], Effect]:
+        """What was done at each place, with what a fault there may need to know of the run."""
+        if not self.lengths_s or self.plan:
+            return self.places
+        lengths_s = tuple(self.lengths_s)
+        return {
+            place: replace(effect, lengths_s=lengths_s, is_late=place in self._late) for place, effect in self.places.items()
+        }
 
     def effect(
         self,
@@ -255,7 +262,7 @@ class Run:
         place = (worker.index, worker.done)
         self.places[place] = effect
         if self.main(worker).holds:
-            self._held.append(place)
+            self._late.add(place)
         worker.done += 1
         fault = self._fault_at(place, effect) if self.plan else None
         self._doing = (effect, fault)
@@ -310,15 +317,11 @@ class Run:
         self._park(worker, self._doing[0])
 
     def grant(self, seconds: float) -> None:
-        """Notes that the worker that is running was granted something for so long, such as a lease."""
+        """Notes that something lasts so long for the worker that is running: it was granted a lease, or has slept."""
         worker = self.here()
         if worker is not None:
             self.main(worker).holds = True
-            self.pause(seconds)
-
-    def pause(self, seconds: float) -> None:
-        """Notes that something takes so long."""
-        self.lengths_s[seconds] = None
+            self.lengths_s[seconds] = None
 
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer, self.where()))

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
+import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -33,9 +38,10 @@ from interlock.prove.faults.server_error import ServerError
 from interlock.prove.invariant import Invariant
 from interlock.prove.outage import STRIKES_MAX
 from interlock.prove.scheduler import Run, Worker
+from interlock.prove.server_clock import compiled_clock
 from interlock.prove.wire import resp
 from interlock.prove.wire.http_wire import Answer, HttpWire
-from interlock.prove.wire.redis_server import running_redis
+from interlock.prove.wire.redis_server import Connection, running_redis
 from interlock.prove.wire.redis_wire import RedisWire
 from interlock.prove.wire.sockets import controlled_sockets
 
@@ -50,7 +56,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = Path(__file__).parent.parent / "prove_subjects"
 BUDGET_S = 120
-WRITE = Effect("redis", "SET a 1", writes=frozenset({"redis:a"}), after_s=(5.0, 30.0, 10.0, 86_400.0))
+WRITE = Effect("redis", "SET a 1", writes=frozenset({"redis:a"}), lengths_s=(5.0, 30.0, 10.0, 86_400.0), is_late=True)
 REQUEST = Effect("http", "POST pay.example/", frozenset({"http:pay.example"}), frozenset({"http:pay.example"}))
 READ = Effect("redis", "GET a", frozenset({"redis:a"}))
 
@@ -176,16 +182,29 @@ def test_a_restart_that_loses_the_last_second_keeps_what_is_older(server: RedisS
     assert server.value("PTTL", "lease") == 85_000
 
 
-def test_what_is_back_after_a_restart_is_what_a_second_server_reads_from_the_same_log(server: RedisServer) -> None:
+@pytest.mark.parametrize("lost_s", [0.0, 1.0])
+def test_what_is_back_after_a_restart_is_what_a_second_server_reads_from_the_same_log(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost_s: float
+) -> None:
     server.value("ZADD", "given", 1, "a", 2, "b")
-    script = ["HSET h a 1", "MULTI", "INCR n", "RPUSH l x", "EXEC", "SADD s 1 2 3", "SPOP s", "SET t 1 PX 50000", "GET n"]
-    played(server, {(0, 5): Restart()}, script)
-    back = {key: server.value("DUMP", key) for key in sorted(server.value("KEYS", "*"))}
+    restart = server.restart
 
-    assert server.value("DEBUG", "JMAP") is not None  # An error: no debugging is switched on for this.
-    assert sorted(back) == [b"given", b"h", b"l", b"n", b"s", b"t"]
-    assert server.value("PTTL", "t") == 50_000
-    assert server.value("SCARD", "s") == 2
+    def kept_for_another(lost_s: float) -> None:
+        copy = shutil.copytree(server.path.parent, tmp_path / "copy", ignore=shutil.ignore_patterns("redis"))
+        log = server._log  # noqa: SLF001 - how much of the file would have been synced.
+        assert log is not None
+        if lost_s:
+            os.truncate(copy / log.file.relative_to(server.path.parent), log.marks[-1][1])
+        restart(lost_s)
+
+    monkeypatch.setattr(server, "restart", kept_for_another)
+    script = ["HSET h a 1", "MULTI", "INCR n", "RPUSH l x", "EXEC", "SADD s 1 2 3", "SPOP s", "SET t 1 PX 50000", "5"]
+    played(server, {(0, 6): Restart(lost_s)}, [*script, "SET young 1", "GET n"])
+    back = {key: server.value("DUMP", key) for key in server.value("KEYS", "*")}
+
+    assert back == read_by_another(tmp_path / "copy")
+    assert set(back) - {b"young"} == {b"given", b"h", b"l", b"n", b"s", b"t"}
+    assert (b"young" in back) == (not lost_s)
 
 
 def test_a_failover_loses_the_last_write_and_no_more(server: RedisServer) -> None:
@@ -289,6 +308,35 @@ def test_what_a_client_is_told_and_what_the_provider_did(fault: Fault, told: str
     assert [step.fault for step in steps] == [fault.name]
 
 
+def read_by_another(folder: Path) -> dict[bytes, bytes]:
+    """What a server of its own reads from a log, when it starts at the moment that the log's clock shows."""
+    library = compiled_clock()
+    environment = {**os.environ, "INTERLOCK_CLOCK": str(folder / "clock"), "LD_PRELOAD": str(library or "")}
+    binary = str(shutil.which("redis-server") or shutil.which("valkey-server"))
+    options = ["--port", "0", "--unixsocket", str(folder / "second"), "--dir", str(folder), "--save", "", "--appendonly", "yes"]
+    process = subprocess.Popen([binary, *options], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not isinstance(found := told_by(folder / "second"), dict) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert isinstance(found, dict)
+    return found
+
+
+def told_by(path: Path) -> dict[bytes, bytes] | None:
+    """What a server holds, once it is there and has read its log."""
+    try:
+        connection = Connection(path)
+    except OSError:
+        return None
+    with closing(connection):
+        keys = connection.value("KEYS", "*")
+        return {key: connection.value("DUMP", key) for key in keys} if isinstance(keys, list) else None
+
+
 def counted(kind: Any) -> Contract:
     @contract(workers=2, kinds=("delay",))
     def no_count_is_lost(world: World) -> None:
@@ -311,8 +359,8 @@ def counted(kind: Any) -> Contract:
     return no_count_is_lost
 
 
-def charged(module: Any, name: str, *kinds: str, at_most: bool = False) -> Proof:
-    @contract(workers=2, kinds=kinds)
+def charged(module: Any, name: str, *kinds: str, at_most: bool = False, workers: int = 2) -> Proof:
+    @contract(workers=workers, kinds=kinds)
     def each_payment_is_charged_once(world: World) -> None:
         bank = world.provider(module.PROVIDER)
         subject = world.subject(getattr(module, name), world.redis_url)
@@ -382,6 +430,41 @@ def test_each_fault_breaks_its_mutant_and_not_the_design_beside_it(
 )
 def test_a_mutant_survives_the_usual_faults(faulty: Any, name: str, at_most: bool) -> None:
     assert charged(faulty, name, "crash before", "crash after", "reset", "lost reply", at_most=at_most).verdict is Verdict.PASS
+
+
+def leased(kind: Any, *ahead_s: float, kinds: tuple[str, ...] = ()) -> Proof:
+    @contract(workers=2, faults=int(bool(kinds)), kinds=kinds)
+    def nobody_takes_what_is_taken(world: World) -> None:
+        bank = world.provider("http://api.pay.example/charges")
+        subject = world.subject(kind, world.redis_url)
+        world.clocks(ahead_s=ahead_s)
+        world.run(lambda: subject().process())
+        world.recover(lambda: None, times=1)
+        world.check(bank.charged_at_most_once("p1"))
+
+    return prove(nobody_takes_what_is_taken, budget_s=BUDGET_S)
+
+
+def test_a_lease_by_the_worker_s_own_clock_is_found_out_when_clocks_disagree_and_only_then(faulty: Any) -> None:
+    assert leased(faulty.LeasesByItsOwnClock).verdict is Verdict.PASS
+    assert leased(faulty.LeasesByItsOwnClock, 0.0, 31.0).verdict is Verdict.FAIL
+    assert leased(faulty.LeasesByTheServersClock, 0.0, 31.0).verdict is Verdict.PASS
+
+
+def test_a_clock_that_jumps_while_a_worker_works_is_found_out(faulty: Any) -> None:
+    broken = leased(faulty.LeasesByItsOwnClock, kinds=("clock jump",))
+
+    assert broken.violation is not None
+    assert {step.fault for step in broken.violation.steps if step.fault} <= {"clock jumps 31 s ahead", "clock jumps 31 s back"}
+    assert leased(faulty.LeasesByTheServersClock, kinds=("clock jump",)).verdict is Verdict.PASS
+
+
+def test_faults_that_never_strike_are_counted(faulty: Any) -> None:
+    alone = charged(faulty, "MarksThenChargesWithKey", "reset", at_most=True, workers=1)
+    two = charged(faulty, "MarksThenChargesWithKey", "reset", at_most=True)
+
+    assert (alone.placements, alone.unused) == (8, 0)  # Four effects, each without and with a preemption.
+    assert 0 < two.unused < two.placements  # What only the second worker does if it comes first, and without a preemption.
 
 
 def test_a_kind_that_does_not_exist_is_refused_with_the_nearest_one() -> None:

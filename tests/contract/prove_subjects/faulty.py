@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
@@ -45,6 +46,33 @@ class CountsWhileItHoldsTheLease(Subject):
         if not self.redis.set("lease", token, nx=True, px=30_000):
             return False
         return bool(self.redis.eval(self.ADD, 2, "lease", "count", token))
+
+
+class LeasesByItsOwnClock(Subject):
+    """Writes down until when it has the lease, and others compare that with their own clocks. Looks and takes in one step."""
+
+    TAKE = """
+    local ends = redis.call('GET', KEYS[1])
+    if ends and tonumber(ends) > tonumber(ARGV[1]) then return 0 end
+    redis.call('SET', KEYS[1], ARGV[2])
+    return 1
+    """
+
+    def process(self) -> None:
+        self.redis.get("payments")
+        if self.takes():
+            self.charge("p1")
+
+    def takes(self) -> bool:
+        now = time.time()
+        return bool(self.redis.eval(self.TAKE, 1, "lease", now, now + 30))
+
+
+class LeasesByTheServersClock(LeasesByItsOwnClock):
+    """The server says when a lease ends."""
+
+    def takes(self) -> bool:
+        return bool(self.redis.set("lease", "1", nx=True, px=30_000))
 
 
 class DropsWhatTheServerRefuses(Subject):

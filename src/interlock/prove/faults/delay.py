@@ -40,5 +40,7 @@ class Delay:
 
 def faults_at(effect: Effect) -> tuple[Fault, ...]:
     """After something was granted: past the shortest and the longest of what ends by itself."""
-    lengths = [length for length in effect.after_s if 1 <= length <= LONGEST_S]
-    return tuple(Delay(length + MARGIN_S) for length in sorted({min(lengths), max(lengths)})) if lengths else ()
+    lengths = [length for length in effect.lengths_s if 1 <= length <= LONGEST_S]
+    if not lengths or not effect.is_late:  # To be late before that is only another order.
+        return ()
+    return tuple(Delay(length + MARGIN_S) for length in sorted({min(lengths), max(lengths)}))
