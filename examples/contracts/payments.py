@@ -41,8 +41,10 @@ class LeasedQueue:
     def process_retries(self) -> None:
         """Charges what nobody else is charging."""
         for order in self._redis.smembers("payments"):
-            if self._redis.set(f"lease:{order}", "1", nx=True, px=30_000):
-                charge({**PAYMENT, "order_id": order}, f"charge:{order}")
+            is_ours = self._redis.set(f"lease:{order}", "1", nx=True, px=30_000)
+            if is_ours and charge(
+                {**PAYMENT, "order_id": order}, f"charge:{order}"
+            ):  # Else its lease ends, and it comes again.
                 self._redis.srem("payments", order)
 
 

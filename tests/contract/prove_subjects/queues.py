@@ -31,7 +31,9 @@ class Right:
         return bool(self.redis.set(f"lease:{order}", "1", nx=True, px=30_000))
 
     def charge(self, order: str) -> None:
-        requests.post(PROVIDER, json={"payment": order}, headers=self.headers(order), timeout=5)
+        answer = requests.post(PROVIDER, json={"payment": order}, headers=self.headers(order), timeout=5)
+        if answer.status_code >= 500:
+            raise RuntimeError("nobody knows whether it was charged")  # Its lease ends, and then it is tried again.
 
     def headers(self, order: str) -> dict[str, str]:
         return {"Idempotency-Key": f"charge:{order}"}
