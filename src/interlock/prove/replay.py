@@ -18,6 +18,7 @@ from interlock.prove.bench import bench
 from interlock.prove.confirm.confirmation import Confirmation, confirmation
 from interlock.prove.effect import Uncontrolled
 from interlock.prove.faults import every_fault
+from interlock.prove.faults.clock_jump import ClockJump
 from interlock.prove.faults.delay import MARGIN_S, Delay
 from interlock.prove.loading import contracts_in
 from interlock.prove.programs import Program
@@ -47,7 +48,7 @@ class Place:
         worker: Who is struck.
         effect: At which of its effects, from 1.
         name: What the fault is called.
-        lengths_s: For how long something was granted before; there are delays as long as that.
+        lengths_s: How long something lasted in the run; there are delays and jumps of a clock past that.
     """
 
     worker: str
@@ -63,7 +64,8 @@ class Place:
     def fault(self, effects: Iterable[Effect]) -> Fault | None:
         """The fault, if it can strike one of these effects."""
         lengths = self.lengths_s
-        faults = (fault for effect in effects for fault in every_fault(replace(effect, after_s=(*effect.after_s, *lengths))))
+        late = (replace(effect, lengths_s=(*effect.lengths_s, *lengths), is_late=True) for effect in effects)
+        faults = (fault for effect in late for fault in every_fault(effect))
         return next((fault for fault in faults if fault.name == self.name), None)
 
 
@@ -143,13 +145,16 @@ def kept(contract: Contract, schedule: Schedule, violation: Violation) -> Replay
         workers=schedule.program.workers,
         seed=0,
         faults=tuple(
-            Place(called(worker), place + 1, fault.name, (fault.seconds - MARGIN_S,) if isinstance(fault, Delay) else ())
-            for (worker, place), fault in schedule.program.plan
+            Place(called(worker), place + 1, fault.name, _lengths(fault)) for (worker, place), fault in schedule.program.plan
         ),
         switches=tuple((worker, turn, to) for (worker, turn), to in schedule.switches),
         violation=violation.broken,
         effects=digest(violation.steps),
     )
+
+
+def _lengths(fault: Fault) -> tuple[float, ...]:
+    return (abs(fault.seconds) - MARGIN_S,) if isinstance(fault, Delay | ClockJump) else ()
 
 
 def write(replay: Replay, folder: Path = FOLDER) -> Path:

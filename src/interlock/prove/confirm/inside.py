@@ -59,13 +59,20 @@ class Inside:
         """The life of this process: whoever is told to go on does so, until the other one ends it."""
         self.run.resume(worker)
         while True:
-            self.run.now_s, index, *message = self.link.hear()
+            index, *message = self._heard()
             if message == ["holds?"]:
                 until = self._until[index]
                 self.say("holds", index, until is None or until())
                 continue
             self._told[index] = tuple(message)
             self.run.resume(next(one for one in self.run.everyone() if one.index == index))
+
+    def _heard(self) -> list[Any]:
+        """What the other process says, without what the clocks show, which is taken over."""
+        self.run.now_s, ahead_s, *message = self.link.hear()
+        for one in self.run.everyone():
+            one.ahead_s = ahead_s
+        return message
 
     def say(self, *message: Any) -> None:
         """Tells the other process something; and that control is lost, if it is."""

@@ -222,7 +222,7 @@ class ProcessRun(Run):
         return next(worker for worker in self.everyone() if worker.index == index)
 
     def _tell(self, child: Child, worker: Worker, *message: Any) -> None:
-        child.link.say(self.now_s, worker.index, *message)
+        child.link.say(self.now_s, self.main(worker).ahead_s, worker.index, *message)
 
     def _heard(self, child: Child) -> tuple[Any, ...]:
         """What a process says, once what it asks of the things outside is answered.

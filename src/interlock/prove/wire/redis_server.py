@@ -5,6 +5,7 @@ A server that somebody else uses is never touched: there is no way to give one.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -68,7 +69,7 @@ class Connection:
     def _received(self) -> bytes:
         data = self._socket.recv(65536)
         if not data:
-            raise WorldError("the Redis of this proof has ended")
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         return data
 
 
@@ -78,9 +79,6 @@ class RedisServer:
     Args:
         path: Its socket.
         clock: What it takes for the time; none if that is real, and only what expires can be made to do so sooner.
-
-    Attributes:
-        lives: How often it has ended and come back. A connection does not outlive that.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
@@ -89,7 +87,6 @@ class RedisServer:
         self._clock = clock
         self._passed_s = 0.0
         self._log: WriteLog | None = None
-        self.lives = 0
         self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
 
@@ -101,8 +98,15 @@ class RedisServer:
         return self._connection[1]
 
     def connect(self) -> Connection:
-        """Another connection."""
-        return Connection(self.path)
+        """Another connection.
+
+        Raises:
+            WorldError: If the server has ended, which nobody meant it to.
+        """
+        try:
+            return Connection(self.path)
+        except OSError as error:
+            raise WorldError(f"the Redis of this proof has ended: {error}") from error
 
     def close(self) -> None:
         """Ends the connection for questions."""
@@ -141,7 +145,7 @@ class RedisServer:
         self._come_back(log, log.writes()[:-behind])
 
     def _come_back(self, log: WriteLog, writes: list[bytes]) -> None:
-        self.lives += 1
+        self._own.value("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self._own.value("SCRIPT", "FLUSH")
         restore(self._own, log.state, writes)
         self.remember()

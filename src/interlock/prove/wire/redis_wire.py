@@ -49,7 +49,6 @@ class RedisWire:
         self._run = run
         self._server = server
         self._real = server.connect()
-        self._life = server.lives
         self._buffer = b""
         self._queued: list[list[bytes]] | None = None
         self.expects = ""
@@ -128,9 +127,11 @@ class RedisWire:
             self._run.grant(float(math.ceil(length)))
 
     def _asked(self, raw: bytes) -> bytes:
-        if self._life != self._server.lives:
-            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        return self._real.ask(raw)
+        try:
+            return self._real.ask(raw)
+        except OSError as error:
+            self._server.connect().close()  # The client is told of it, unless it is the guard's own trouble.
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer") from error
 
 
 def _deadline(word: bytes, now_s: float) -> list[float]:
