@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _GIT: Final = ("git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit")
 _NOT_INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")  # A hook's; they would make another folder the repository.
+_TAG: Final = "%(refname:strip=2)%00%(creatordate:iso-strict)"
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
 _AT_ONCE: Final = 500  # Paths in one command line, which must not grow longer than the system allows.
@@ -59,6 +60,15 @@ class Commit:
     note: str  # in refs/notes/ai, where some tools keep who wrote which line
 
 
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A name for a commit, and when it was given."""
+
+    name: str
+    commit: str
+    made_at: datetime
+
+
 class Repository:
     """A git repository with a work tree."""
 
@@ -85,13 +95,13 @@ class Repository:
             raise WorldError(message)
         return cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n")))) if done.returncode == 0 else None
 
-    def _git(self, *arguments: str, given: bytes = b"", allowed: tuple[int, ...] = (0,)) -> bytes:
+    def _git(self, *arguments: str, given: bytes = b"", allowed: tuple[int, ...] = (0,), index: Path | None = None) -> bytes:
         try:
             done = subprocess.run(  # noqa: S603 - git, and arguments that are ours.
                 [*_GIT, "-C", str(self.root), *arguments],
                 input=given,
                 capture_output=True,
-                env=_environment(),
+                env=_environment() | ({"GIT_INDEX_FILE": str(index)} if index else {}),
                 check=False,
             )
         except FileNotFoundError as error:
@@ -194,6 +204,20 @@ class Repository:
         )
         entries = told.decode(errors="replace").split("\0\0\n")
         return [_commit(entry) for entry in entries if entry.strip()]
+
+    def tags(self) -> list[Tag]:
+        """Every tag that stands for a commit, the newest first."""
+        told = self._git("for-each-ref", "--sort=-version:refname", "--sort=-creatordate", f"--format={_TAG}", "refs/tags")
+        named = [line.split("\0") for line in told.decode(errors="surrogateescape").splitlines()]
+        found = [(name, self._named(f"refs/tags/{name}^{{commit}}"), made_at) for name, made_at in named]
+        return [Tag(name, commit, datetime.fromisoformat(made_at)) for name, commit, made_at in found if commit]
+
+    def lay_out(self, commit: str, folder: Path) -> None:
+        """Writes every file of a commit into a folder. The work tree and the index are not touched."""
+        index = folder / ".interlock-index"
+        self._git("read-tree", commit, index=index)
+        self._git("checkout-index", "--all", f"--prefix={folder}/", index=index)
+        index.unlink()
 
     def line_count(self, start: str, head: str) -> int:
         """How many lines there are to read between two commits: those that are gone and those that are new."""

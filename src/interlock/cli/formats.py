@@ -93,10 +93,7 @@ def _gate_json(decision: Decision) -> str:
 
 def _page(decision: Decision, change: Change, console: Console) -> str:
     """One page: what is known, with its proof; what is open, with the command that answers it; the verdict, with its reason."""
-    open_ = [asked for asked in decision.asked if asked.question.is_planned]
-    told = [line for asked in decision.asked if asked not in open_ for line in _answered(asked, console)]
-    width = max((len(asked.question.text) for asked in open_), default=0)
-    told += [_open(asked, width, console) for asked in open_]
+    told = [line for asked in decision.asked for line in _answered(asked, console)]
     title = f"interlock gate: {change.start[:10]}..{change.head[:10]}, {counted(len(change.paths), 'file')}"
     return "\n".join([title, "", *told, "", _verdict(decision, console)])
 
@@ -111,12 +108,6 @@ def _answered(asked: Asked, console: Console) -> list[str]:
     if answer.verdict is Verdict.UNKNOWN:
         lines.append(f"           {asked.question.prove_with}{_NOT_NEEDED if not asked.required else ''}")
     return lines
-
-
-def _open(asked: Asked, width: int, console: Console) -> str:
-    mark = console.paint(f"{Verdict.UNKNOWN:8}", _COLOURS[Verdict.UNKNOWN] if asked.required else "dim")
-    planned = f"planned: {asked.question.prove_with}{_NOT_NEEDED if not asked.required else ''}"
-    return f"{mark} {asked.question.text:{width}}  {console.paint(planned, 'dim')}"
 
 
 def _verdict(decision: Decision, console: Console) -> str:

@@ -31,7 +31,10 @@ _WANTED: Final = {
     str(tuple[float, ...]): "a list of numbers",
     str(list[object]): "a list of tables",
 }
-SECTIONS: Final = ("alerts", "canary", "check", "drill", "environment", "evidence", "feature", "roll", "rollback", "signer")
+SECTIONS: Final = (
+    *("alerts", "canary", "check", "deployments", "drill", "environment", "evidence", "feature"),
+    *("must_test", "roll", "rollback", "signer", "tests"),
+)
 
 
 @dataclass(frozen=True, slots=True)

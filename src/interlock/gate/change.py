@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,15 +30,19 @@ class Change:
     head: str
     branch: str = ""  # what the head is called, as far as that is known
     reviews: Reviews | None = None  # what people said of it; None if that is not known
+    moment: datetime = field(default_factory=lambda: datetime.now(UTC))  # of judgement
 
     @classmethod
-    def between(cls, repository: Repository, base: str, head: str, reviews: Reviews | None = None) -> Change:
-        """The change from one ref to another.
+    def between(
+        cls, repository: Repository, base: str, head: str, reviews: Reviews | None = None, moment: datetime | None = None
+    ) -> Change:
+        """The change from one ref to another, judged now, or at another moment.
 
         Raises UsageError if a ref names no commit.
         """
         commits = repository.commit(base), repository.merge_base(base, head), repository.commit(head)
-        return cls(repository, *commits, repository.branch() if head == "HEAD" else head, reviews)
+        branch = repository.branch() if head == "HEAD" else head
+        return cls(repository, *commits, branch, reviews, moment or datetime.now(UTC))
 
     @cached_property
     def differences(self) -> list[Difference]:

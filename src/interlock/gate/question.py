@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.core.verdict import Verdict
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interlock.core.verdict import Verdict
     from interlock.gate.change import Change
 
 
@@ -31,7 +30,6 @@ class Question:
     prove_with: str  # the command that answers it, or adds what is missing
     ask: Callable[[Change], Answer]
     always_required: bool = False  # also where no Tier-1 feature is touched
-    is_planned: bool = False  # this version cannot gather the evidence yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +39,3 @@ class Asked:
     question: Question
     answer: Answer
     required: bool = field(default=True)
-
-
-def no_evidence(missing: str) -> Callable[[Change], Answer]:
-    """The answer of a question for which this version cannot gather evidence: unknown, never a pass."""
-
-    def ask(_: Change) -> Answer:
-        return Answer(verdict=Verdict.UNKNOWN, answer=f"{missing}; this version cannot gather it")
-
-    return ask

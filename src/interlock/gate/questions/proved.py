@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from interlock.core.verdict import Verdict, worst
@@ -47,7 +47,7 @@ def _proved(change: Change, name: str, found: list[Kept]) -> tuple[Verdict, str,
         return Verdict.UNKNOWN, f"{name}: the change alters the contract itself: a person has to agree, on the base branch", []
     flaws: list[str] = []
     for one in about:
-        flaw = one.flaw(content, datetime.now(UTC), timedelta(days=policy.max_age_days), needed)
+        flaw = one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
         if not flaw:
             return one.evidence.verdict, f"{name}: {one.evidence.verdict}", list(_facts(one))
         flaws.append(f"{one.path.name[:16]}: {flaw}")

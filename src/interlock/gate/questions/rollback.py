@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from interlock.core.verdict import Verdict
@@ -42,7 +42,7 @@ def _flaw(one: Kept, change: Change, covered: list[str], contents: dict[str, byt
     def content(path: str) -> bytes | None:
         return contents.get(path)
 
-    return one.flaw(content, datetime.now(UTC), timedelta(days=policy.max_age_days), needed)
+    return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
 
 
 def _told(one: Kept) -> Answer:

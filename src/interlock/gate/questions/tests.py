@@ -1,11 +1,85 @@
-"""Would the tests notice if the hazard were there?"""
+"""Would the tests notice if a known hazard were planted in what changed?"""
 
-from interlock.gate.question import Question, no_evidence
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from interlock.core.counting import counted
+from interlock.core.verdict import Verdict
+from interlock.gate.question import Answer, Question
+from interlock.gate.records.kept import Kept, Policy, kept
+from interlock.gate.records.signers import Signer
+from interlock.gate.test_audit.declared import MustTest
+
+if TYPE_CHECKING:
+    from interlock.gate.change import Change
+
+_MOST_LINES = 8  # A page must stay a page.
+
+
+def ask(change: Change) -> Answer:
+    """Whether the tests that must exist are there, and the newest audit of them that counts."""
+    if not change.touched:
+        return Answer(verdict=Verdict.UNKNOWN, answer="it touches no declared feature, so no test must exist for it")
+    names = {feature.name for feature in change.touched}
+    musts = [must for must in MustTest.all_of(change.settings) if must.feature in names]
+    bare = sorted(names - {must.feature for must in musts})
+    if bare:
+        return Answer(verdict=Verdict.UNKNOWN, answer=f"no [[must_test]] is declared at the base for {', '.join(bare)}")
+    there = set(change.repository.tree(change.head))
+    gone = [must for must in musts if must.path not in there]
+    if gone:
+        lines = tuple(f"{must.id} guards: {must.guards}" for must in gone)
+        return Answer(verdict=Verdict.FAIL, answer=f"{counted(len(gone), 'test')} that must exist is gone", evidence=lines)
+    return _audited(change, [must.id for must in musts])
+
+
+def _audited(change: Change, ids: list[str]) -> Answer:
+    found, refused = kept(change.repository.root, "tests", Signer.all_of(change.settings))
+    contents = change.repository.contents(change.head, sorted({path for one in found for path in one.evidence.subjects}))
+    against = list(refused)
+    for one in found:
+        flaw = _flaw(one, change, ids, contents)
+        if not flaw:
+            return _told(one)
+        against.append(f"{one.path.name[:16]}: {flaw}")
+    return Answer(verdict=Verdict.UNKNOWN, answer="no audit of the tests that counts is on record", evidence=tuple(against))
+
+
+def _flaw(one: Kept, change: Change, ids: list[str], contents: dict[str, bytes]) -> str:
+    policy = Policy.of(change.settings)
+    unaware = [name for name in ids if name not in one.evidence.found.get("ran", [])]
+    if unaware:
+        return f"it did not run {unaware[0]}"
+    unseen = [path for path in change.lines if path not in one.evidence.subjects and path in change.sources[1]]
+    if unseen:
+        return f"it knows nothing of {unseen[0]}"
+
+    def content(path: str) -> bytes | None:
+        return contents.get(path)
+
+    needed = policy.needed(is_tier_1=change.touches_tier_1)
+    return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
+
+
+def _told(one: Kept) -> Answer:
+    facts = one.evidence.found
+    survivors = [
+        f"no test fails when {planted['what']} at {planted['at']} ({planted['hazard']})"
+        for planted in facts["planted"]
+        if not planted["noticed"]
+    ]
+    lines = [*(f"{name}: {why}" for name, why in facts["missing"].items()), *survivors, *facts.get("uncovered", [])]
+    planted = counted(len(facts["planted"]), "hazard")
+    told = f"{counted(len(facts['ran']), 'test')} ran, {planted} planted, {len(survivors)} not noticed"
+    vouched = f"audited {one.evidence.made_at:%Y-%m-%d}, vouched for by {one.signer} ({one.trust})"
+    return Answer(verdict=one.evidence.verdict, answer=told, evidence=(*lines[:_MOST_LINES], vouched))
+
 
 QUESTION = Question(
     place=5,
     text="Do the tests fail when the hazard is planted?",
-    prove_with="interlock audit --tests",
-    ask=no_evidence("the tests were not tried against planted hazards"),
-    is_planned=True,
+    prove_with="interlock audit --tests --base BASE --sign KEY",
+    ask=ask,
 )

@@ -1,0 +1,162 @@
+"""Audits what is there already: the tests of a change, or past deployments.
+
+interlock audit --tests --base main      do the tests that must exist run, pass, and fail on planted hazards?
+interlock audit --last 3                 what would the gate have said of the last deployments, with the evidence of then?
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.check.repository import Repository
+from interlock.cli.settings import project_around
+from interlock.core import evidence
+from interlock.core.counting import counted
+from interlock.core.errors import UsageError
+from interlock.core.evidence import Evidence, git_blob
+from interlock.core.verdict import Verdict, worst
+from interlock.gate.change import Change
+from interlock.gate.past import Deployments, audited
+from interlock.gate.records.signers import sign
+from interlock.gate.test_audit.audit import Audit, audit
+from interlock.gate.test_audit.coverage import covered
+from interlock.gate.test_audit.declared import MustTest, TestSettings
+from interlock.source.module import is_test_path
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from interlock.cli.console import Console
+    from interlock.gate.decide import Decision
+
+HELP = "audit the tests of a change, or past deployments"
+_COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--tests", action="store_true", help="run the tests that must exist, with hazards planted")
+    what.add_argument("--last", type=int, metavar="N", help="ask the gate's questions of the last N deployments")
+    parser.add_argument("--base", default="main", metavar="REF", help="with --tests: merged into this (default: main)")
+    parser.add_argument("--coverage", type=Path, metavar="FILE", help="with --tests: what `coverage json` wrote")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="with --tests: sign the evidence with this SSH key")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print the result (default: text)")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Audits, prints, and answers with an exit code."""
+    repository = Repository.around(Path.cwd())
+    if repository is None:
+        message = f"audit needs a git repository, and {Path.cwd()} is in none"
+        raise UsageError(message)
+    if arguments.last is not None:
+        return _past(arguments, repository, console)
+    return _tests(arguments, repository, console)
+
+
+def _past(arguments: argparse.Namespace, repository: Repository, console: Console) -> int:
+    if arguments.last < 1:
+        message = f"--last: found {arguments.last}, expected 1 or more"
+        raise UsageError(message)
+    found = audited(repository, Deployments.of(project_around(repository.root).document), arguments.last)
+    console.result(_past_json(found) if arguments.format == "json" else "\n".join(_table(found, console)))
+    console.note(f"{counted(len(found), 'deployment')}, {console.elapsed_s:.2f} s")
+    return worst(decision.verdict for _, decision in found).exit_code
+
+
+def _table(found: list[tuple[str, Decision]], console: Console) -> Iterator[str]:
+    """A row for each question, a column for each deployment."""
+    questions = [asked.question.text for asked in found[0][1].asked]
+    width, columns = max(map(len, questions)), [max(8, len(name)) for name, _ in found]
+    yield " " * width + "".join(f"  {name:{column}}" for (name, _), column in zip(found, columns, strict=True))
+    for row, question in enumerate(questions):
+        cells = [decision.asked[row].answer.verdict for _, decision in found]
+        shown = [console.paint(f"{cell:{column}}", _COLOURS[cell]) for cell, column in zip(cells, columns, strict=True)]
+        yield f"{question:{width}}" + "".join(f"  {cell}" for cell in shown)
+    verdicts = [
+        console.paint(f"{decision.verdict:{column}}", _COLOURS[decision.verdict], "bold")
+        for (_, decision), column in zip(found, columns, strict=True)
+    ]
+    yield f"{'the gate would have said':{width}}" + "".join(f"  {verdict}" for verdict in verdicts)
+
+
+def _past_json(found: list[tuple[str, Decision]]) -> str:
+    told = [
+        {
+            "deployment": name,
+            "verdict": decision.verdict,
+            "questions": [
+                {"question": asked.question.text, "verdict": asked.answer.verdict, "answer": asked.answer.answer}
+                for asked in decision.asked
+            ],
+        }
+        for name, decision in found
+    ]
+    return json.dumps({"version": 1, "deployments": told}, indent=2)
+
+
+def _tests(arguments: argparse.Namespace, repository: Repository, console: Console) -> int:
+    change = Change.between(repository, arguments.base, "HEAD")
+    settings = TestSettings.of(change.settings)
+    names = {feature.name for feature in change.touched}
+    musts = [must for must in MustTest.all_of(change.settings) if must.feature in names]
+    found = audit(change, musts, settings, console.note)
+    uncovered = _uncovered(arguments.coverage, change, settings)
+    verdict = worst([found.verdict, Verdict.FAIL if uncovered else Verdict.PASS])
+    kept = _kept(arguments, change, found, uncovered, verdict)
+    if arguments.format == "json":
+        console.result(json.dumps({"version": 1, "verdict": verdict, **found.as_facts(), "uncovered": uncovered}, indent=2))
+    else:
+        console.result("\n".join(_lines(found, uncovered, verdict, console)))
+    console.note(f"evidence: {kept.relative_to(repository.root)}")
+    console.note(f"{counted(len(found.ran), 'test')}, {counted(len(found.planted), 'mutant')}, {console.elapsed_s:.1f} s")
+    return verdict.exit_code
+
+
+def _lines(found: Audit, uncovered: list[str], verdict: Verdict, console: Console) -> Iterator[str]:
+    for name, why in found.missing.items():
+        yield f"{console.paint(name, 'red', 'bold')}: {why}"
+    for one in found.survivors:
+        yield f"{one.path}:{one.line}: {console.paint(one.hazard, 'red', 'bold')} no test fails when {one.what}"
+    yield from uncovered
+    if not found.ran:
+        yield "no test must exist for what the change touches: declare [[must_test]] at the base"
+    noticed = len(found.planted) - len(found.survivors)
+    told = f"{noticed} of {counted(len(found.planted), 'hazard')} noticed" + (f", {found.reason}" if found.reason else "")
+    yield f"{console.paint(f'{verdict}', _COLOURS[verdict], 'bold')}: {told}"
+
+
+def _uncovered(report: Path | None, change: Change, settings: TestSettings) -> list[str]:
+    """The changed files of which the tests run too little."""
+    if report is None:
+        return []
+    paths = [path for path in sorted(change.sources[1]) if not is_test_path(path)]
+    return [
+        f"{file.path}: the tests run {file.share:.0%} of it, expected {settings.coverage_min:.0%}"
+        for file in covered(report, paths)
+        if file.share < settings.coverage_min
+    ]
+
+
+def _kept(arguments: argparse.Namespace, change: Change, found: Audit, uncovered: list[str], verdict: Verdict) -> Path:
+    """Leaves evidence: of the changed files, and of the tests."""
+    paths = {*change.sources[1], *(name.partition("::")[0] for name in found.ran)}
+    contents = change.repository.contents(change.head, sorted(paths))
+    facts: dict[str, Any] = {**found.as_facts(), "uncovered": uncovered}
+    claim = Evidence(
+        kind="tests",
+        verdict=verdict,
+        subjects={path: git_blob(content) for path, content in contents.items()},
+        made_at=datetime.now(UTC),
+        command=("interlock", "audit", "--tests", "--base", arguments.base),
+        found=facts,
+    )
+    path = evidence.write(claim, change.repository.root)
+    if arguments.sign is not None:
+        sign(path, arguments.sign)
+    return path

@@ -1,0 +1,48 @@
+"""Past deployments: the same questions, with the evidence and at the time of then.
+
+[deployments]
+tags = "v*"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Self
+
+from interlock.core.errors import UsageError
+from interlock.core.settings import strict
+from interlock.gate.change import Change
+from interlock.gate.decide import Decision, decide
+
+if TYPE_CHECKING:
+    from interlock.check.repository import Repository
+    from interlock.core.settings import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Deployments:
+    """How a project tells what it deployed."""
+
+    tags: str = "v*"  # a glob over the names of tags
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        """What the settings say."""
+        return strict(document, cls, document.tables.get("deployments", {}), "deployments")
+
+
+def audited(repository: Repository, deployments: Deployments, last: int) -> list[tuple[str, Decision]]:
+    """The last deployments, the newest first, each with what the gate would have said of it against the one before.
+
+    Raises:
+        UsageError: If there are not two of them to compare.
+    """
+    tags = [tag for tag in repository.tags() if fnmatchcase(tag.name, deployments.tags)]
+    if len(tags) < 2:  # noqa: PLR2004 - a deployment, and the one before.
+        message = f"found {len(tags)} tags like {deployments.tags!r}; expected two or more: one is compared with the one before"
+        raise UsageError(message)
+    pairs = list(zip(tags[1:], tags, strict=False))[:last]
+    return [
+        (tag.name, decide(Change.between(repository, before.commit, tag.commit, moment=tag.made_at))) for before, tag in pairs
+    ]

@@ -1,0 +1,169 @@
+"""Runs the tests that must exist on the change as it is, and again with each hazard that can be planted in what it changed.
+
+The tests are run in a copy of the commit, never in the work tree. A test that guards something passes on the code and fails on
+the mutant; a mutant on which all of them pass shows what nobody would notice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.core.verdict import Verdict
+from interlock.hazards.catalogue import catalogue
+from interlock.source.module import Module, is_test_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from interlock.gate.change import Change
+    from interlock.gate.test_audit.declared import MustTest, TestSettings
+    from interlock.hazards.hazard import Mutant
+
+_PASSED: Final = re.compile(r"^(?:=+ )?1 passed\b(?!.*\b(?:skipped|xfailed|xpassed|failed|error))", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One hazard, planted in one place, and what the tests said."""
+
+    hazard: str
+    path: str
+    line: int
+    what: str
+    is_noticed: bool
+
+
+@dataclass(slots=True)
+class Audit:
+    """What came of it.
+
+    Attributes:
+        missing: Tests that do not run or do not pass on the change as it is: id, and why.
+        planted: Every mutant that was tried.
+        reason: Why it was not finished.
+    """
+
+    ran: list[str] = field(default_factory=list[str])
+    missing: dict[str, str] = field(default_factory=dict[str, str])
+    planted: list[Planted] = field(default_factory=list[Planted])
+    reason: str = ""
+
+    @property
+    def survivors(self) -> list[Planted]:
+        """What nobody noticed."""
+        return [one for one in self.planted if not one.is_noticed]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail if something is missing or was not noticed; unknown if it was not finished, or nothing was to be run."""
+        if self.missing or self.survivors:
+            return Verdict.FAIL
+        return Verdict.UNKNOWN if self.reason or not self.ran else Verdict.PASS
+
+    def as_facts(self) -> dict[str, Any]:
+        """For the evidence."""
+        shown = [
+            {"hazard": one.hazard, "at": f"{one.path}:{one.line}", "what": one.what, "noticed": one.is_noticed}
+            for one in self.planted
+        ]
+        return {"ran": self.ran, "missing": self.missing, "planted": shown, "reason": self.reason}
+
+
+def audit(change: Change, musts: Sequence[MustTest], settings: TestSettings, say: Callable[[str], None]) -> Audit:
+    """Audits the tests of what a change touches.
+
+    Args:
+        change: The change; what it altered is what hazards are planted in.
+        musts: The tests that must exist.
+        settings: How they are run.
+        say: Is told how far it is.
+    """
+    found, ends_s = Audit(), time.monotonic() + settings.within_s
+    with TemporaryDirectory(prefix="interlock-audit-") as name:
+        folder = Path(name)
+        change.repository.lay_out(change.head, folder)
+        try:
+            for must in musts:
+                say(f"running {must.id}")
+                flaw = _flaw(_run(settings.command, [must.id], folder, ends_s))
+                found.ran.append(must.id)
+                if flaw:
+                    found.missing[must.id] = f"{must.guards}: {flaw}"
+            good = [must.id for must in musts if must.id not in found.missing]
+            for hazard, path, mutant in mutants(change) if good else ():
+                say(f"planting {hazard} in {path}:{mutant.line}")
+                is_noticed = _with_planted(folder / path, mutant, lambda: _run(settings.command, good, folder, ends_s)[0] != 0)
+                found.planted.append(Planted(hazard, path, mutant.line, mutant.what, is_noticed))
+        except TimeoutError:
+            found.reason = f"not finished within {settings.within_s:g} s"
+    return found
+
+
+def mutants(change: Change) -> Iterator[tuple[str, str, Mutant]]:
+    """Every hazard that an injector can plant in a line that the change wrote: its name, the file, the mutant."""
+    _, after = change.sources
+    for path, (_, fresh) in sorted(change.lines.items()):
+        text = after.get(path, b"").decode(errors="replace")
+        if not text or is_test_path(path):
+            continue
+        try:
+            module = Module(path, text)
+        except (SyntaxError, ValueError, RecursionError):
+            continue  # The question about hazards tells of it.
+        for hazard in catalogue():
+            for injector in hazard.injectors:
+                yield from ((hazard.name, path, mutant) for mutant in injector(module) if mutant.line in fresh)
+
+
+def _with_planted(path: Path, mutant: Mutant, run: Callable[[], bool]) -> bool:
+    before = path.read_bytes()
+    path.write_text(mutant.text, encoding="utf-8")
+    try:
+        return run()
+    finally:
+        path.write_bytes(before)
+
+
+def _flaw(done: tuple[int, str]) -> str:
+    """Why a test does not count as one that passes: a test that is skipped guards nothing."""
+    code, output = done
+    if code == 0 and _PASSED.search(output):
+        return ""
+    told = {1: "it fails", 4: "there is no such test", 5: "there is no such test"}.get(code, f"it ends with {code}")
+    return "it is skipped" if code == 0 else told
+
+
+def _run(command: Sequence[str], ids: Sequence[str], folder: Path, ends_s: float) -> tuple[int, str]:
+    """The exit code and output of some tests.
+
+    Raises:
+        TimeoutError: If the time is over. What was started ends with it.
+    """
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # A mutant of the same size and second must not be overlooked.
+    process = subprocess.Popen(  # noqa: S603 - the team's own command.
+        [*command, *ids],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=max(0.0, ends_s - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError from error
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return process.returncode, output.decode(errors="replace")
