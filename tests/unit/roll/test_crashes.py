@@ -1,0 +1,174 @@
+"""A rollout is killed before and after each thing that it does to the world, and its successor brings it to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interlock.roll.buckets import BUCKETS
+from interlock.roll.judge import Arm
+from interlock.roll.listening import Ear
+from interlock.roll.plan import Metric, Plan, Step
+from interlock.roll.rollback import Rollback
+from interlock.roll.rollout import Outcome, Pace, Rollout
+from interlock.roll.routers import Setting
+from interlock.roll.shares import Shares
+from interlock.roll.sources import Event
+from interlock.roll.state import Phase, State, StateFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from interlock.roll.judge import Judgement
+    from interlock.roll.rollback import Done
+
+PLAN = Plan(
+    steps=(Step(share=0.4, bake_s=0.01), Step(share=0.5, bake_s=0.01), Step(share=1.0, bake_s=0.0)),
+    metrics=(Metric(name="failures"),),
+)
+PACE = Pace(tick_s=0.001, lease_s=30.0, learn_s=0.002, hold_s=5.0)
+
+
+class KilledError(BaseException):
+    """SIGKILL, as far as a process can do it to itself: nothing that catches errors sees it."""
+
+
+@dataclass(slots=True)
+class World:
+    """A router and a file that are killed over at one of the things done to them."""
+
+    kill_at: int | None = None
+    after: bool = False
+    setting: Setting = field(default_factory=lambda: Setting(limit=0, salt="none", until_s=0))
+    done: int = 0
+
+    def effect(self, act: object) -> None:
+        """One thing that is done to the world."""
+        assert callable(act)
+        number, self.done = self.done, self.done + 1
+        if number == self.kill_at and not self.after:
+            raise KilledError
+        act()
+        if number == self.kill_at:
+            raise KilledError
+
+    def read(self) -> Setting:
+        return self.setting
+
+    def write(self, setting: Setting) -> None:
+        def act() -> None:
+            self.setting = setting
+
+        self.effect(act)
+
+
+@dataclass(frozen=True, slots=True)
+class KilledFile(StateFile):
+    """The state file, whose saves are things done to the world."""
+
+    world: World = field(default_factory=World)
+
+    def save(self, state: State, at_s: float, *, durably: bool = True) -> None:
+        self.world.effect(lambda: StateFile.save(self, state, at_s, durably=durably))
+
+
+@dataclass(slots=True)
+class Requests:
+    """As many of each arm as the router sends there."""
+
+    world: World
+    bad: bool
+    name: str = "requests"
+    users: Iterator[int] = field(default_factory=count)
+
+    def poll(self) -> Sequence[Event]:
+        limit = self.world.setting.limit
+        return [
+            Event(name="requests", arm=arm, limit=limit, user=next(self.users), failed=self.bad and arm is Arm.CANARY)
+            for number in range(20)
+            for arm in [Arm.CANARY if number * BUCKETS < limit * 20 else Arm.BASELINE]
+        ]
+
+    def idle(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Nobody:
+    """A watcher who looks away."""
+
+    def entered(self, state: State) -> None: ...
+    def looked(self, state: State, judgement: Judgement, note: str) -> None: ...
+    def did(self, done: Done) -> None: ...
+
+
+def begun(world: World, folder: Path, *, bad: bool) -> Rollout:
+    file = KilledFile(folder / "state.json", world)
+    state = file.load() or State(phase=Phase.STEP, salt="a1b2", plan="p", started_s=0.0)
+    return Rollout(
+        plan=PLAN,
+        router=world,
+        ears=[Ear(source=Requests(world, bad), silent_s=5.0)],
+        file=file,
+        state=state,
+        shares=Shares(state.shares),
+        watcher=Nobody(),
+        folder=folder,
+        rollback=Rollback(recover_s=0.01),
+        pace=PACE,
+    )
+
+
+def killed_at(number: int, folder: Path, *, after: bool, bad: bool) -> tuple[World, Outcome | None]:
+    """What becomes of it. None if it ended before it came to the thing of that number."""
+    world = World(number, after)
+    try:
+        begun(world, folder, bad=bad).run()
+    except KilledError:
+        world.kill_at = None
+        return world, begun(world, folder, bad=bad).run()
+    return world, None
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("bad", [False, True])
+def test_wherever_it_is_killed_it_comes_to_its_end(tmp_path: Path, *, after: bool, bad: bool) -> None:
+    for number in count():
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        world, outcome = killed_at(number, folder, after=after, bad=bad)
+        if outcome is None:
+            break
+        expected = (Phase.ROLLED_BACK, 0) if bad else (Phase.DONE, BUCKETS)
+        assert (outcome.state.phase, world.setting.limit) == expected, number
+    assert number > 5
+
+
+def test_a_state_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    from interlock.core.errors import UsageError  # noqa: PLC0415 - for this alone.
+
+    (tmp_path / "state.json").write_text('{"version": 1, "phase": "dancing"}', encoding="utf-8")
+    with pytest.raises(UsageError, match="no rollout of this version"):
+        StateFile(tmp_path / "state.json").load()
+
+
+def test_somebody_elses_setting_is_not_taken_over(tmp_path: Path) -> None:
+    world = World(kill_at=4)  # In the middle of the first step.
+    with pytest.raises(KilledError):
+        begun(world, tmp_path, bad=False).run()
+    kept = StateFile(tmp_path / "state.json").load()
+    assert kept is not None
+    assert kept.phase is Phase.BAKE
+    world.setting = replace(world.setting, limit=17)
+    world.kill_at = None
+
+    outcome = begun(world, tmp_path, bad=False).run()
+
+    assert outcome.state.phase is Phase.ROLLED_BACK
+    assert "changed while nobody watched" in outcome.state.reason
