@@ -32,7 +32,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 GOOD = "opening-hours"
-USERS = 5000
+USERS = 100_000  # Many more than come: who orders twice is counted once.
 START_LIMIT_S = 60.0
 
 SETTINGS = """\
