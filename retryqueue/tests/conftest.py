@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from servers import RedisServer, binaries
 
 from retryqueue import Payment, RetryQueue
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 # Started in the background by a shell, the tests would ignore Ctrl-C, and so would every program that they stop with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long anything takes says nothing on a machine that does other things as well.
+settings.register_profile("on a shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("on a shared machine")
 
 
 @pytest.fixture(scope="session", params=sorted(binaries()) or ["none"])

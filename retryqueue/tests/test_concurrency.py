@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from servers import RedisServer
 
 
+# Nobody is refused, however long a machine takes that does a dozen other things at once.
+PATIENCE_S = 120.0
+
+
 def order(number: int, amount_minor: int = 4999) -> Payment:
     return Payment(
         key=f"order-{number}", user_id=f"u{number % 97}", amount_minor=amount_minor, currency="EUR", payment_method_id="pm_1"
@@ -46,7 +50,7 @@ def stored(queue: RetryQueue, numbers: Iterable[int]) -> bool:
 
 def enqueue_all(url: str, numbers: Sequence[int], threads: int, gate: Any, answers: Any) -> None:
     """One process: enqueues some orders from some threads, once the gate opens."""
-    with RetryQueue(url, durability="ignore", connections=8) as queue:
+    with RetryQueue(url, durability="ignore", patience_s=PATIENCE_S, connections=8) as queue:
         gate.wait()
         with ThreadPoolExecutor(threads) as pool:
             receipts = list(pool.map(lambda number: queue.enqueue(order(number)), numbers))
@@ -96,7 +100,7 @@ def test_10000_payments_from_50_threads_of_one_process_are_each_stored_once(queu
 
 def test_10000_payments_from_one_loop_are_each_stored_once(server: RedisServer, queue: RetryQueue) -> None:
     async def main() -> Counter[str]:
-        async with AsyncRetryQueue(server.url, durability="ignore") as many:
+        async with AsyncRetryQueue(server.url, durability="ignore", patience_s=PATIENCE_S) as many:
             receipts = await asyncio.gather(*(many.enqueue(order(number)) for number in range(10_000)))
         return Counter(receipt.answer for receipt in receipts)
 
@@ -141,14 +145,15 @@ def test_of_50_payments_with_one_key_at_once_one_is_stored_and_all_others_are_to
 def test_1000_threads_at_once_are_refused_nothing_whatever_the_number_of_connections(
     server: RedisServer, queue: RetryQueue, connections: int
 ) -> None:
-    with RetryQueue(server.url, durability="ignore", connections=connections) as many:
+    named = f"{server.url}?client_name=many"
+    with RetryQueue(named, durability="ignore", patience_s=PATIENCE_S, connections=connections) as many:
         answers = at_once(1_000, lambda caller: many.enqueue(order(caller)).answer)
         with server.client() as client:
-            opened = int(client.info("clients")["connected_clients"])
+            opened = sum(found["name"] == "many" for found in client.client_list())
 
     assert Counter(answers) == {"new": 1_000}
     assert stored(queue, range(1_000))
-    assert opened <= connections + 3  # This test's own, the one that asks, and what another test has just closed.
+    assert 1 <= opened <= connections
 
 
 @pytest.mark.parametrize("connections", [1, 32])
@@ -156,7 +161,7 @@ def test_1000_threads_that_ask_one_thing_each_share_the_connections(
     server: RedisServer, queue: RetryQueue, connections: int
 ) -> None:
     queue.enqueue_many([order(number) for number in range(1_000)])
-    with RetryQueue(server.url, durability="ignore", connections=connections) as many:
+    with RetryQueue(server.url, durability="ignore", patience_s=PATIENCE_S, connections=connections) as many:
         found = at_once(1_000, lambda caller: many.inspect(order(caller).key))
 
     assert [item.payment for item in found] == [order(number) for number in range(1_000)]
@@ -167,7 +172,7 @@ def test_1000_tasks_at_once_are_refused_nothing_whatever_the_number_of_connectio
     server: RedisServer, queue: RetryQueue, connections: int
 ) -> None:
     async def main() -> tuple[Counter[str], list[Payment | None]]:
-        async with AsyncRetryQueue(server.url, durability="ignore", connections=connections) as many:
+        async with AsyncRetryQueue(server.url, durability="ignore", patience_s=PATIENCE_S, connections=connections) as many:
             receipts = await asyncio.gather(*(many.enqueue(order(number)) for number in range(1_000)))
             found = await asyncio.gather(*(many.inspect(order(number).key) for number in range(1_000)))
         return Counter(receipt.answer for receipt in receipts), [item.payment if item else None for item in found]
@@ -179,18 +184,23 @@ def test_1000_tasks_at_once_are_refused_nothing_whatever_the_number_of_connectio
     assert stored(queue, range(1_000))
 
 
-def test_1000_batches_at_once_are_stored_whole(queue: RetryQueue) -> None:
-    def enqueue(caller: int) -> Counter[str]:
-        batch = [order(number) for number in range(caller * 20, caller * 20 + 20)]
-        return Counter(receipt.answer for receipt in queue.enqueue_many(batch))
+@pytest.mark.parametrize("connections", [1, 2, 32])
+def test_50_batches_at_once_are_stored_whole_whatever_the_number_of_connections(
+    server: RedisServer, queue: RetryQueue, connections: int
+) -> None:
+    with RetryQueue(server.url, durability="ignore", patience_s=PATIENCE_S, connections=connections) as many:
 
-    assert sum(at_once(250, enqueue), Counter()) == {"new": 5_000}
-    assert stored(queue, range(5_000))
+        def enqueue(caller: int) -> Counter[str]:
+            batch = (order(number) for number in range(caller * 220, caller * 220 + 220))
+            return Counter(receipt.answer for receipt in many.enqueue_many(batch))
+
+        assert sum(at_once(50, enqueue), Counter()) == {"new": 11_000}
+    assert stored(queue, range(11_000))
 
 
 def test_a_cancelled_caller_takes_nothing_from_the_others(server: RedisServer, queue: RetryQueue) -> None:
     async def main() -> list[str]:
-        async with AsyncRetryQueue(server.url, durability="ignore") as many:
+        async with AsyncRetryQueue(server.url, durability="ignore", patience_s=PATIENCE_S) as many:
             tasks = [asyncio.create_task(many.enqueue(order(number))) for number in range(300)]
             await asyncio.sleep(0.002)
             for task in tasks[::3]:

@@ -42,7 +42,7 @@ class Retryqueue(SyncPeer):
         lease_s=LEASE_S,
     )
     threads = (8, 50)
-    batch_size = 1_000
+    batch_size = 5_000
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -52,7 +52,7 @@ class Retryqueue(SyncPeer):
         self._queue.enqueue(Payment(**fields), delay_ms=delay_ms)
 
     def enqueue_many(self, batch: Sequence[Fields]) -> None:
-        self._queue.enqueue_many([Payment(**fields) for fields in batch])
+        self._queue.enqueue_many(Payment(**fields) for fields in batch)
 
     def batch(self, window: Window) -> dict[str, float]:
         return super().batch(window) | _FromTasks(self.url).batch(window)

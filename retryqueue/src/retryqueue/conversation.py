@@ -159,21 +159,26 @@ def _passes(error: Exception) -> bool:
     return passes and not isinstance(error, NEVER_PASSING)
 
 
+def command(dialect: Dialect, call: Call[Any]) -> tuple[Any, ...]:
+    """What runs one script, if the server knows it."""
+    if dialect.functions:
+        return ("FCALL", scripts.function(call.script), len(call.keys), *call.keys, *call.args)
+    return ("EVALSHA", scripts.digest(call.script, flagged=dialect.flags), len(call.keys), *call.keys, *call.args)
+
+
 def _run(dialect: Dialect, call: Call[Any]) -> Talk[Any]:
     """One script, which the server is taught first if it does not know it (any more)."""
-    operands = (len(call.keys), *call.keys, *call.args)
-    if not dialect.functions:
-        try:
-            return (yield Send(("EVALSHA", scripts.digest(call.script, flagged=dialect.flags), *operands)))
-        except redis_errors.NoScriptError:
-            return (yield Send(("EVAL", scripts.script(call.script, flagged=dialect.flags), *operands)))
+    send = Send(command(dialect, call))
     try:
-        return (yield Send(("FCALL", scripts.function(call.script), *operands)))
+        return (yield send)
+    except redis_errors.NoScriptError:
+        text = scripts.script(call.script, flagged=dialect.flags)
+        return (yield Send(("EVAL", text, len(call.keys), *call.keys, *call.args)))
     except redis_errors.ResponseError as error:
         if "Function not found" not in str(error):
             raise
         yield from _load_library()
-        return (yield Send(("FCALL", scripts.function(call.script), *operands)))
+        return (yield send)
 
 
 def _load_library() -> Talk[None]:

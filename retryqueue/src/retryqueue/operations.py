@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, TypeVar
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from retryqueue import protocol, scripts
-from retryqueue.conversation import Patience, Wait, asked, dangers, opened, patient
+from retryqueue.conversation import Dialect, Patience, Wait, asked, command, dangers, opened, patient
 from retryqueue.errors import InvalidPayment, PaymentConflict, WrongState
 from retryqueue.events import Enqueued, tell
 from retryqueue.protocol import MOST_PER_CALL, Entry
@@ -15,9 +16,9 @@ from retryqueue.shards import Shard, shard_of
 from retryqueue.states import Page, State, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from retryqueue.conversation import Dangers, Dialect, Durability, Talk
+    from retryqueue.conversation import Dangers, Durability, Talk
     from retryqueue.events import Hook
     from retryqueue.payment import Payment
     from retryqueue.policy import Policy
@@ -100,6 +101,10 @@ class Operations:
         dialect = yield from self.open()
         return (yield from asked(dialect, call, patience or self.patience))
 
+    def command(self, call: Call[Any]) -> tuple[Any, ...]:
+        """What runs a script on the server of a queue that is open."""
+        return command(self._dialect or Dialect(), call)
+
     def shard(self, key: str) -> Talk[Shard]:
         """Where a payment lies."""
         dialect = yield from self.open()
@@ -110,8 +115,8 @@ class Operations:
         dialect = yield from self.open()
         return [Shard(self.name, number) for number in range(dialect.shards)]
 
-    def entries(self, payments: Iterable[Payment], delay_ms: int, deadline_ms: int | None) -> list[Entry]:
-        """The payments with their times, if they are ones.
+    def entries(self, payments: Iterable[Payment], delay_ms: int, deadline_ms: int | None) -> Iterator[Entry]:
+        """The payments with their times, if they are ones; the payments are asked for one after the other.
 
         Raises:
             InvalidPayment: If the delay is longer than the policy allows, or the deadline not after it.
@@ -129,11 +134,38 @@ class Operations:
             )
         if problems:
             raise InvalidPayment(problems)
-        return [Entry(payment, delay_ms, deadline_ms) for payment in payments]
+        return map(Entry, payments, repeat(delay_ms), repeat(deadline_ms))
+
+    def worths(self, shards: Sequence[Shard], entries: Iterable[Entry]) -> Iterator[tuple[Sequence[int], Call[list[Receipt]]]]:
+        """The calls that store payments, each as soon as there is a script's worth for it, and the places of their payments."""
+        if len(shards) == 1:
+            yield from self._worths_of_one(shards[0], iter(entries))
+            return
+        waiting: list[tuple[list[int], list[Entry]]] = [([], []) for _ in shards]
+        for place, entry in enumerate(entries):
+            number = shard_of(entry.payment.key, len(shards))
+            places, batch = waiting[number]
+            places.append(place)
+            batch.append(entry)
+            if len(batch) == MOST_PER_CALL:
+                waiting[number] = ([], [])
+                yield places, protocol.enqueue(shards[number], self.policy, batch)
+        for shard, (places, batch) in zip(shards, waiting, strict=True):
+            if batch:
+                yield places, protocol.enqueue(shard, self.policy, batch)
+
+    def _worths_of_one(self, shard: Shard, entries: Iterator[Entry]) -> Iterator[tuple[Sequence[int], Call[list[Receipt]]]]:
+        start = 0
+        while batch := list(islice(entries, MOST_PER_CALL)):
+            yield range(start, start + len(batch)), protocol.enqueue(shard, self.policy, batch)
+            start += len(batch)
 
     def enqueue(self, shard: Shard, entries: Sequence[Entry]) -> Talk[list[Receipt]]:
         """Stores a script's worth of payments of one shard."""
-        receipts = yield from self.ask(protocol.enqueue(shard, self.policy, entries))
+        return self.enqueued((yield from self.ask(protocol.enqueue(shard, self.policy, entries))))
+
+    def enqueued(self, receipts: list[Receipt]) -> list[Receipt]:
+        """Tells the hook of them."""
         if self.hook is not None:
             for receipt in receipts:
                 tell(self.hook, Enqueued(receipt.answer))
@@ -233,7 +265,9 @@ class Operations:
 
 def in_place(answers: Iterable[tuple[Sequence[int], Sequence[Receipt]]]) -> list[Receipt]:
     """The receipts of several batches, in the order in which their payments were given."""
-    placed = {place: receipt for places, receipts in answers for place, receipt in zip(places, receipts, strict=True)}
+    placed: dict[int, Receipt] = {}
+    for places, receipts in answers:
+        placed.update(zip(places, receipts, strict=True))
     return [placed[place] for place in range(len(placed))]
 
 

@@ -73,12 +73,25 @@ class Verdict:
 
 def enqueue(shard: Shard, policy: Policy, entries: Sequence[Entry]) -> Call[list[Receipt]]:
     """Stores new payments, and tells of each whether it is one."""
-    args: list[str | bytes | int] = [os.urandom(8), policy.attempts]
-    for entry in entries:
-        payment = entry.payment
-        args += [payment.key, payment.fingerprint, payment.to_json(), entry.delay_ms, entry.deadline_ms or 0]
-    keys = [entry.payment.key for entry in entries]
+    args: list[str | bytes | int] = [os.urandom(7), policy.attempts, _times(entries)]
+    keys = [payment.key for payment, _, _ in entries]
+    for payment, _, _ in entries:
+        args += (payment.key, _end_of_record(payment))
     return Call("enqueue", shard.keys, args, lambda reply: _receipts(keys, reply))
+
+
+def _times(entries: Sequence[Entry]) -> str:
+    """Delay and deadline of each; nothing if there is none."""
+    if any(delay_ms or deadline_ms for _, delay_ms, deadline_ms in entries):
+        return " ".join(f"{delay_ms} {deadline_ms or 0}" for _, delay_ms, deadline_ms in entries)
+    return ""
+
+
+def _end_of_record(payment: Payment) -> bytes:
+    """The last three fields of a new record, as msgpack has them: fingerprint, stored form and an empty note."""
+    stored = payment.to_json()
+    size = len(stored)
+    return b"\xb0%b\xda%c%c%b\xa0" % (payment.fingerprint, size >> 8, size & 255, stored)
 
 
 def hold(shard: Shard, payments: Sequence[Payment], reason: str) -> Call[list[Receipt]]:
@@ -165,11 +178,14 @@ def status(shard: Shard) -> Call[Status]:
 
 
 _STATES = {state.encode(): state for state in State}
+_SCHEDULED = State.SCHEDULED
 
 
 def _receipts(keys: Sequence[str], reply: Sequence[Sequence[Any]]) -> list[Receipt]:
+    if not any(reply):
+        return [Receipt(key, "new", _SCHEDULED, 0, "") for key in keys]
     return [
-        _receipt(key, *answer) if answer else Receipt(key, "new", State.SCHEDULED, 0, "")
+        _receipt(key, *answer) if answer else Receipt(key, "new", _SCHEDULED, 0, "")
         for key, answer in zip(keys, reply, strict=True)
     ]
 

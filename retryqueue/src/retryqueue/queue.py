@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
 from retryqueue.coalescing import TaskCoalescer, ThreadCoalescer
 from retryqueue.operations import Operations, accepted, in_place
 from retryqueue.policy import Policy
-from retryqueue.server import CONNECTIONS, AsyncServer, Server
+from retryqueue.server import CONNECTIONS, IN_FLIGHT, AsyncServer, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
     from retryqueue.conversation import Dangers, Durability
     from retryqueue.events import Hook
     from retryqueue.payment import Payment
-    from retryqueue.protocol import Entry
+    from retryqueue.protocol import Call, Entry
     from retryqueue.shards import Shard
     from retryqueue.states import Item, Receipt, State, Status
 
 PATIENCE_S = 5.0
-# How many calls of one `enqueue_many` are under way: while the server works on one, the next is written.
-IN_FLIGHT = 2
 
 
 class RetryQueue:
@@ -91,20 +90,25 @@ class RetryQueue:
     def enqueue_many(self, payments: Iterable[Payment], *, delay_ms: int = 0, deadline_ms: int | None = None) -> list[Receipt]:
         """Stores any number of payments, and answers each in its place. Conflicts are answers here, and not raised.
 
+        They may come from a generator: what it has made is on its way while it makes the next, and not kept.
+
         Not one transaction: if it fails on its way, some are stored. Calling it again is safe.
 
         Raises:
             InvalidPayment, QueueUnavailable: As `enqueue`.
         """
         entries = self.operations.entries(payments, delay_ms, deadline_ms)
-        batches = self._server.carry(self.operations.batches([entry.payment.key for entry in entries]))
+        placed: list[Sequence[int]] = []
 
-        def send(batch: tuple[Shard, Sequence[int]]) -> tuple[Sequence[int], list[Receipt]]:
-            shard, places = batch
-            return places, self._server.carry(self.operations.enqueue(shard, [entries[place] for place in places]))
+        def calls() -> Iterator[Call[list[Receipt]]]:
+            for places, call in self.operations.worths(shards, entries):
+                placed.append(places)
+                yield call
 
-        with ThreadPoolExecutor(IN_FLIGHT) as senders:
-            return in_place(senders.map(send, batches))
+        shards = self._server.carry(self.operations.shards())
+        with closing(self._server.answers(calls(), self.operations.command, self.operations.ask)) as answers:
+            receipts = [self.operations.enqueued(answer) for answer in answers]
+        return in_place(zip(placed, receipts, strict=True))
 
     def inspect(self, key: str) -> Item | None:
         """All that is known of a payment; none if there is none."""
@@ -239,16 +243,17 @@ class AsyncRetryQueue:
     ) -> list[Receipt]:
         """Stores any number of payments; see `RetryQueue.enqueue_many`."""
         entries = self.operations.entries(payments, delay_ms, deadline_ms)
-        batches = await self._server.carry(self.operations.batches([entry.payment.key for entry in entries]))
-        in_flight = asyncio.Semaphore(IN_FLIGHT)
-
-        async def send(shard: Shard, places: Sequence[int]) -> tuple[Sequence[int], list[Receipt]]:
-            async with in_flight:
-                return places, await self._server.carry(self.operations.enqueue(shard, [entries[place] for place in places]))
-
+        shards = await self._server.carry(self.operations.shards())
+        under_way: deque[tuple[Sequence[int], asyncio.Task[list[Receipt]]]] = deque()
+        answers: list[tuple[Sequence[int], list[Receipt]]] = []
         async with asyncio.TaskGroup() as group:
-            sent = [group.create_task(send(shard, places)) for shard, places in batches]
-        return in_place(task.result() for task in sent)
+            for places, call in self.operations.worths(shards, entries):
+                if len(under_way) == IN_FLIGHT:
+                    earlier, task = under_way.popleft()
+                    answers.append((earlier, self.operations.enqueued(await task)))
+                under_way.append((places, group.create_task(self._server.carry(self.operations.ask(call)))))
+        answers += [(places, self.operations.enqueued(task.result())) for places, task in under_way]
+        return in_place(answers)
 
     async def inspect(self, key: str) -> Item | None:
         """All that is known of a payment; none if there is none."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import deque
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -20,13 +21,16 @@ from retryqueue.conversation import CLIENT_ERRORS, Send, Wait
 from retryqueue.errors import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
 
     from retryqueue.conversation import Talk
+    from retryqueue.protocol import Call
 
 T = TypeVar("T")
 
 CONNECTIONS = 32
+# How many calls of one `enqueue_many` are under way: while the server works on one, the next is written.
+IN_FLIGHT = 2
 # What redis-py asks of the two ends of a connection, and of nothing else that may be missing.
 _OF_OPEN_CONNECTIONS = {"writelines", "drain", "feed", "read", "readexactly", "readuntil", "readline", "at_eof"}
 
@@ -112,11 +116,106 @@ class Server:
             return [self.client.execute_command(*step.parts, target_nodes=node) for node in self.client.get_primaries()]
         return [self.client.execute_command(*step.parts)]
 
+    def answers(
+        self,
+        calls: Iterable[Call[T]],
+        command: Callable[[Call[T]], tuple[Any, ...]],
+        ask: Callable[[Call[T]], Talk[T]],
+    ) -> Generator[T]:
+        """What each call comes to, in their order. Some are under way while the next is made ready, each on its own connection.
+
+        Whatever does not go smoothly is asked in the ordinary way, which has the patience; so a call may be sent twice.
+
+        Args:
+            calls: The calls, made one after the other.
+            command: What to send for one.
+            ask: The ordinary way.
+        """
+        under_way: deque[tuple[Call[T], _Sent]] = deque()
+        try:
+            for call in calls:
+                if len(under_way) == IN_FLIGHT:
+                    yield from self._answered(under_way, ask)
+                sent = self._sent(command(call))
+                if sent is not None:
+                    under_way.append((call, sent))
+                    continue
+                while under_way:
+                    yield from self._answered(under_way, ask)
+                yield self.carry(ask(call))
+            while under_way:
+                yield from self._answered(under_way, ask)
+        finally:
+            for _, sent in under_way:
+                sent.give_up()
+
+    def _answered(self, under_way: deque[tuple[Call[T], _Sent]], ask: Callable[[Call[T]], Talk[T]]) -> Generator[T]:
+        """The answer to the first one that is under way; if there is none, the answers to all of them, asked again."""
+        try:
+            reply = under_way[0][1].reply()
+        except CLIENT_ERRORS:
+            calls = [call for call, _ in under_way]
+            while under_way:  # Before anything is asked: nobody may hold a connection and wait for another one.
+                under_way.popleft()[1].give_up()
+            for call in calls:
+                yield self.carry(ask(call))
+        else:
+            yield under_way.popleft()[0].read(reply)
+
+    def _sent(self, parts: tuple[Any, ...]) -> _Sent | None:
+        """A command that is on its way; nothing if it cannot be sent without waiting, or on a connection of its own."""
+        client, free = self.client, self._places()
+        if self.clustered or client.connection is not None or not free.acquire(blocking=False):
+            return None
+        try:
+            return _Sent(client.connection_pool, free, parts)
+        except CLIENT_ERRORS:
+            return None
+
     def close(self) -> None:
         """Closes the connections of this process, except those of a client that was given: that one is its giver's to close."""
         if self._client is not None and self._make is not None and self._process in {0, os.getpid()}:
             for client in (self._client, *_sentinels(self._client)):
                 client.close()
+
+
+class _Sent:
+    """A command that was sent on a connection of its own, whose reply is still to be read. Gives back a place when it ends.
+
+    Args:
+        pool: Has the connections.
+        place: The place that was taken for this one.
+        parts: The command.
+    """
+
+    __slots__ = ("_connection", "_place", "_pool")
+
+    def __init__(self, pool: Any, place: threading.BoundedSemaphore, parts: tuple[Any, ...]) -> None:
+        self._pool, self._place = pool, place
+        self._connection: Any = None
+        try:
+            self._connection = pool.get_connection()
+            self._connection.send_command(*parts)
+        except BaseException:
+            self.give_up()
+            raise
+
+    def reply(self) -> Any:
+        """The reply. If there is none, or an error, the command is still to be given up."""
+        reply = self._connection.read_response()
+        self._end()
+        return reply
+
+    def give_up(self) -> None:
+        """Closes the connection: a reply that comes later must not be taken for that of the next command."""
+        if self._connection is not None:
+            self._connection.disconnect()
+        self._end()
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._pool.release(self._connection)
+        self._place.release()
 
 
 class AsyncServer:

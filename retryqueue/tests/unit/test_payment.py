@@ -11,15 +11,19 @@ import unicodedata
 import uuid
 from decimal import Decimal
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from retryqueue import InvalidPayment, Payment
+from retryqueue import payment as module
 from retryqueue.currencies import DECIMAL_PLACES
 from retryqueue.payment import LARGEST_AMOUNT, LONGEST_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 USUAL: dict[str, Any] = {"user_id": "user-1", "amount_minor": 4999, "currency": "EUR", "payment_method_id": "pm_1"}
 
@@ -35,7 +39,7 @@ keys = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1
 payments = st.builds(
     Payment,
     key=keys,
-    user_id=names,
+    user_id=names | keys,
     amount_minor=st.integers(1, LARGEST_AMOUNT),
     currency=st.sampled_from(sorted(DECIMAL_PLACES)),
     payment_method_id=names.map(lambda text: f"pm_{text}"[:LONGEST_TEXT]),
@@ -383,3 +387,39 @@ def test_every_missing_field_is_named_when_a_payment_is_made_of_fields() -> None
 def test_details_that_are_no_mapping_are_named_and_not_dropped(bad: object) -> None:
     with pytest.raises(InvalidPayment, match="details must be a mapping"):
         Payment.from_fields("order-1", {**USUAL, "details": bad})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.text(st.sampled_from('"\\\n\x7f\u2028\ud800é')),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=4) | st.integers(), values, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_the_quick_canonical_form_is_the_canonical_form(value: object) -> None:
+    def made(canonical: Callable[[object], str]) -> object:
+        try:
+            return canonical(value)
+        except (TypeError, ValueError) as error:
+            return type(error)
+
+    assert made(module._quickly) == made(module._canonical)
+
+
+def test_a_python_without_the_quick_encoder_makes_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    assert module._quick_canonical() is module._canonical
+
+
+def test_details_that_contain_themselves_are_refused() -> None:
+    details: dict[str, Any] = {}
+    details["again"] = details
+    with pytest.raises(InvalidPayment, match="details must be JSON"):
+        payment(details=details)
+
+
+@given(payments)
+def test_what_is_charged_is_the_same_however_it_was_made(one: Payment) -> None:
+    charged = [one.user_id, one.amount_minor, one.currency, one.payment_method_id, dict(one.details)]
+    assert one.what_is_charged == module._canonical(charged).encode()
