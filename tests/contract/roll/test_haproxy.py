@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from interlock.roll.sources import Event
     from tests.contract.roll.conftest import Running
 
-USERS = [f"user-{number}" for number in range(1500)]
+USERS = [f"user-{number}" for number in range(800)]
 
 
 def setting(share: float, *, salt: str = "a1b2", until_s: int = FOREVER_S) -> Setting:
