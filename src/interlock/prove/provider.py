@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from interlock.prove.wire.http_wire import Request
 
-MOODS = ("ok", "declines", "declines once", "declines 2 times")
+MOODS = ("ok", "declines", "declines once", "declines 2 times", "forgets keys", "charges and answers 500")
 _DECLINES_FIRST = re.compile(r"declines (?:(once)|(\d+) times)")
 _PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "reference")
 
@@ -55,7 +55,8 @@ class Provider:
     It honours idempotency keys as the real ones do: the same key is answered as it was the first time, for a day.
 
     Attributes:
-        mood: `ok` charges; `declines` never does; `declines once` and `declines 3 times` do so at first, for each payment.
+        mood: `ok` charges; `declines` never does; `declines once` and `declines 3 times` do so at first, for each payment;
+            `forgets keys` knows none again; `charges and answers 500` says so again to whoever comes with the same key.
         now_s: Tells virtual time.
         payment_of: Finds the payment in a request.
         breaks_for: The payments at which it breaks: it answers 500, always.
@@ -76,6 +77,8 @@ class Provider:
     def answer(self, request: Request) -> tuple[int, dict[str, Any]]:
         """Charges, or does not."""
         key, payment = request.headers.get("idempotency-key"), self._payment(request)
+        if self.mood == "forgets keys":
+            key = None
         known = self._answers.get(key) if key is not None else None
         if known is not None and self.now_s() - known[0] < REMEMBERS_S:
             self.asked.append(Asked(payment, self.now_s(), known[1][0], is_repeat=True))
@@ -152,6 +155,8 @@ class Provider:
         if self.never_charges or earlier < declines_first(self.mood):
             return _DECLINED
         self.charges.append(payment)
+        if self.mood == "charges and answers 500":
+            return _BROKEN
         return 200, {"id": f"ch_{len(self.charges)}", "status": "succeeded", "paid": True}
 
     def _payment(self, request: Request) -> str:

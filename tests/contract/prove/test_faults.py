@@ -37,10 +37,11 @@ from interlock.prove.faults.restart import Restart
 from interlock.prove.faults.server_error import ServerError
 from interlock.prove.invariant import Invariant
 from interlock.prove.outage import STRIKES_MAX
+from interlock.prove.provider import Provider
 from interlock.prove.scheduler import Run, Worker
 from interlock.prove.server_clock import compiled_clock
 from interlock.prove.wire import resp
-from interlock.prove.wire.http_wire import Answer, HttpWire
+from interlock.prove.wire.http_wire import Answer, HttpWire, Request
 from interlock.prove.wire.redis_server import Connection, running_redis
 from interlock.prove.wire.redis_wire import RedisWire
 from interlock.prove.wire.sockets import controlled_sockets
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from interlock.prove.scheduler import Fault, Step
-    from interlock.prove.wire.http_wire import Request
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
     from interlock.prove.world import World
@@ -467,6 +467,17 @@ def test_faults_that_never_strike_are_counted(faulty: Any) -> None:
 
     assert (alone.placements, alone.unused) == (8, 0)  # Four effects, each without and with a preemption.
     assert 0 < two.unused < two.placements  # What only the second worker does if it comes first, and without a preemption.
+
+
+def test_a_provider_may_forget_keys_or_repeat_its_500() -> None:
+    def answers(mood: str) -> tuple[list[int], int]:
+        provider = Provider(mood)
+        request = Request("POST", "/", {"idempotency-key": "k"}, b'{"payment": "p1"}')
+        return [provider.answer(request)[0] for _ in range(2)], provider.charged("p1")
+
+    assert answers("ok") == ([200, 200], 1)
+    assert answers("forgets keys") == ([200, 200], 2)
+    assert answers("charges and answers 500") == ([500, 500], 1)
 
 
 def test_a_kind_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
