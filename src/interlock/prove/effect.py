@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 EVERYTHING = "*"
 
+# What may be given back by whatever ends a transaction or a connection, and lets others go on.
+LOCKS = "locks"
+
 
 class Uncontrolled(Exception):  # noqa: N818 - a limit of this guard, not a mistake of a program.
     """The module did something whose order this guard does not control, so that it cannot answer."""

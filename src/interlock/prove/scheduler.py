@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import greenlet
 
-from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.effect import LOCKS, Effect, Uncontrolled
 from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
 
@@ -244,6 +244,7 @@ class Run:
         answer: Callable[[Any], str],
         *,
         until: Callable[[], bool] | None = None,
+        seconds: float | None = None,
     ) -> Any:
         """Carries an effect out when it is this worker's turn. Called by what catches effects, inside a worker.
 
@@ -252,14 +253,15 @@ class Run:
             perform: Does it.
             answer: Tells for people what came of it.
             until: Whether it can be done yet, such as a pop that waits for an item; asked before each choice.
+            seconds: After how long it is done though it cannot; none for never.
         """
         worker = self.current()
         if worker.has_crashed:
             raise Crashed
-        worker.until = until
-        effect = _in_memory(worker, effect)
-        self._park(worker, effect)
+        worker.until, worker.wakes_at_s = until, None if seconds is None else self.now_s + seconds
         place = (worker.index, worker.done)
+        effect = self._with_locks(place, worker, _in_memory(worker, effect))
+        self._park(worker, effect)
         self.places[place] = effect
         if self.main(worker).holds:
             self._late.add(place)
@@ -275,6 +277,12 @@ class Run:
             raise
         self._note(worker, effect, fault, answer(result))
         return result
+
+    def _with_locks(self, place: tuple[int, int], worker: Worker, effect: Effect) -> Effect:
+        """What strikes here may end a connection, and let go of what it holds."""
+        if place in self.plan and self.belongings.get(worker.process):
+            return replace(effect, writes=effect.writes | {LOCKS})
+        return effect
 
     def _fault_at(self, place: tuple[int, int], effect: Effect) -> Fault | None:
         """What is planned here, or goes on since it began elsewhere."""

@@ -79,10 +79,15 @@ class Inside:
         self.link.say(self.run.lost, *message)
 
     def effect(
-        self, effect: Effect, perform: Callable[[], Any], answer: Callable[[Any], str], until: Callable[[], bool] | None
+        self,
+        effect: Effect,
+        perform: Callable[[], Any],
+        answer: Callable[[Any], str],
+        until: Callable[[], bool] | None,
+        seconds: float | None,
     ) -> Any:
         """Asks, carries the effect out once it is granted, and goes on as it is told."""
-        index = self._asked("effect", until, effect)
+        index = self._asked("effect", until, effect, seconds)
         result: Any = None
         failure: BaseException | None = None
         while True:

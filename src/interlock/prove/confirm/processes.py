@@ -80,11 +80,12 @@ class ProcessRun(Run):
         answer: Callable[[Any], str],
         *,
         until: Callable[[], bool] | None = None,
+        seconds: float | None = None,
     ) -> Any:
         """Carries an effect out when it is granted."""
         if self._inside is not None:
-            return self._inside.effect(effect, perform, answer, until)
-        return Run.effect(self, effect, perform, answer, until=until)
+            return self._inside.effect(effect, perform, answer, until, seconds)
+        return Run.effect(self, effect, perform, answer, until=until, seconds=seconds)
 
     def wait(
         self, seconds: float | None, effect: Effect, *, until: Callable[[], bool] | None = None, is_prompt: bool = False
@@ -168,9 +169,10 @@ class ProcessRun(Run):
         """Does for a worker or a lane what it says, until it is over."""
         while True:
             match self._heard(child):
-                case ("effect", _, serves, waits, effect):
+                case ("effect", _, serves, waits, effect, seconds):
                     worker.serves = serves
-                    self._grant(child, worker, effect, self._until(child, worker) if waits else None)
+                    until = self._until(child, worker) if waits else None
+                    self._grant(child, worker, effect, until, seconds)
                 case ("wait", _, serves, waits, effect, seconds, is_prompt):
                     worker.serves = serves
                     until = self._until(child, worker) if waits else None
@@ -188,7 +190,9 @@ class ProcessRun(Run):
                 case other:
                     raise LinkLost(f"a worker's process said {other!r}")
 
-    def _grant(self, child: Child, worker: Worker, effect: Effect, until: Callable[[], bool] | None) -> None:
+    def _grant(
+        self, child: Child, worker: Worker, effect: Effect, until: Callable[[], bool] | None, seconds: float | None
+    ) -> None:
         done: list[tuple[Any, str]] = []
 
         def perform() -> Any:
@@ -203,7 +207,7 @@ class ProcessRun(Run):
             return done[-1][1] if done and done[-1][0] is value else str(value)
 
         try:
-            value = Run.effect(self, effect, perform, answer, until=until)
+            value = Run.effect(self, effect, perform, answer, until=until, seconds=seconds)
         except LinkLost:
             raise
         except Exception as error:  # noqa: BLE001 - it is the worker's to see.

@@ -108,8 +108,11 @@ class ControlledSocket(Certified):
 
     def has_come(self) -> bool:
         """Whether a receive would answer at once."""
-        if not self._inbox and self._wire is not None and self._wire.has_news():
-            self._inbox += self._wire.news()
+        if not self._inbox and self._wire is not None:
+            try:
+                self._inbox += self._wire.news() if self._wire.has_news() else b""
+            except OSError as error:
+                self._broken = error
         return bool(self._inbox) or self._broken is not None or self._is_closed
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **_: Any) -> Any:
@@ -182,6 +185,7 @@ class ControlledSocket(Certified):
         assert self._wire is not None  # noqa: S101 - it is connected.
         while self._outbox:
             data, self._outbox = self._outbox, b""
+            self._wire.patience_s = self._timeout or None
             try:
                 self._inbox += self._wire.sent(data)
             except Uncontrolled:
@@ -231,7 +235,9 @@ class ControlledSocket(Certified):
             os.close(self._event)
             self._event = -1
             if self._wire is not None and (self._lane is None or self._lane.is_over):
-                self._wire.close()  # Otherwise it is still at work for somebody who does not listen any more.
+                self._wire.close()
+            elif self._wire is not None:
+                self._wire.leave()  # It is still at work.
 
     def __enter__(self) -> Self:
         return self

@@ -62,12 +62,13 @@ class VirtualSelector(selectors.SelectSelector):
                 run.wait(
                     None if timeout is None else timeout + ROUNDING_S,
                     Effect("wait", "wait for whatever comes first"),
-                    until=lambda: bool(loop._ready or self._happened()),  # noqa: SLF001 - what a lane has left there.
+                    until=lambda: bool((loop is not None and loop._ready) or self._happened()),  # noqa: SLF001 - what a lane has left.
                     is_prompt=True,
                 )
                 happened = self._happened()
         except Crashed:
-            _bury(loop)
+            if loop is not None:
+                _bury(loop)
             raise
         return happened
 

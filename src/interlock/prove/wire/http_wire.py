@@ -87,6 +87,7 @@ class HttpWire:
         self._buffer = b""
         self._may_go_on = False
         self._is_closed = False
+        self.patience_s: float | None = None
         self.expects = ""
 
     def sent(self, data: bytes) -> bytes:
@@ -111,6 +112,9 @@ class HttpWire:
     def news(self) -> bytes:
         """Its end."""
         return b""
+
+    def leave(self) -> None:
+        """What has begun is done to its end."""
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _WRITE = 2  # As in `psycopg._enums`.
 _PATIENCE_S = 1.0
-_RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
+_RealSocket, _select = socket.socket, select.select  # While a schedule runs, the names stand for controlled ones.
 
 
 class _End:
@@ -49,7 +49,7 @@ class _End:
             self._exchange(data)
             return wanted
         self._flush()
-        if wanted & _WRITE or self._outbox or select.select([self._near], [], [], 0)[0]:
+        if wanted & _WRITE or self._outbox or _select([self._near], [], [], 0)[0]:
             return wanted
         run.wait(seconds, Effect("wait", f"wait for {self.wire.expects}"), until=self.wire.has_news)
         if not self.wire.has_news():
@@ -73,7 +73,7 @@ class _End:
 
     def _received(self) -> bytes:
         # Even within a machine a packet can be late, when the machine is busy: what libpq has sent is waited for.
-        while self._on_its_way() and not select.select([self.far], [], [], _PATIENCE_S)[0]:
+        while self._on_its_way() and not _select([self.far], [], [], _PATIENCE_S)[0]:
             pass
         data = b""
         with suppress(OSError):
@@ -102,7 +102,7 @@ class _End:
         with suppress(OSError):
             while self._outbox:
                 self._outbox = self._outbox[self.far.send(self._outbox) :]
-                select.select([self._near], [], [], _PATIENCE_S)
+                _select([self._near], [], [], _PATIENCE_S)
 
 
 class Port:

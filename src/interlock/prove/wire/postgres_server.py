@@ -23,8 +23,6 @@ DATABASE = "interlock"
 _SEED = "interlock_seed"
 Touched = tuple[frozenset[str], frozenset[str]]
 
-# What may stand in the name of everything that a lock could hold up: whoever gives locks back may let others go on.
-LOCKS = "postgres:locks"
 ANYTHING: Touched = (frozenset({EVERYTHING}), frozenset({EVERYTHING}))
 
 # What the parser has locked for a statement is what the statement names, through views and rules as well.
@@ -91,7 +89,6 @@ class PostgresServer:
         is_altered: Whether more was done than rows can undo.
         dirty: The tables that were written since the last schedule began.
         before_each: Called before each statement.
-        commits: How often something was committed: after each, somebody may be notified.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +107,6 @@ class PostgresServer:
         self.is_altered = False
         self.dirty: set[str] = set()
         self.before_each: Callable[[], None] = lambda: None
-        self.commits = 0
 
     def close(self) -> None:
         """Ends all connections."""

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.prove.effect import Effect
+from interlock.prove.effect import LOCKS, Effect
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -25,7 +25,7 @@ from interlock.prove.wire.postgres_protocol import (
     text_at,
     values_of,
 )
-from interlock.prove.wire.postgres_server import ANYTHING, LOCKS
+from interlock.prove.wire.postgres_server import ANYTHING
 
 if TYPE_CHECKING:
     from interlock.prove.scheduler import Run
@@ -86,8 +86,8 @@ class PostgresWire:
         self._reply = b""
         self._lock = ""
         self._listens = False
-        self._heard = 0
         self._is_orphan = self._is_closed = self._is_stuck = False
+        self.patience_s: float | None = None
         self.expects = "a notification"
 
     # What the client sees.
@@ -107,8 +107,7 @@ class PostgresWire:
         """Whether somebody has notified."""
         if not self._listens or self._real is None or self._lock or self._is_closed:
             return bool(self._reply)
-        if not self._reply and self._heard != self._server.commits:
-            self._heard = self._server.commits
+        if not self._reply:
             # An empty statement brings up whatever the server wants to say.
             self._real.socket.sendall(message(b"Q", b"\0"))
             self._reply = b"".join(one.raw for one in self._until_ready() if one.kind == b"A")
@@ -131,6 +130,9 @@ class PostgresWire:
             self._is_orphan = True
         else:
             self.close()
+
+    def leave(self) -> None:
+        """What has begun is done to its end."""
 
     def close(self) -> None:
         """Ends the connection: the server rolls back what was not committed."""
@@ -223,7 +225,7 @@ class PostgresWire:
         )
         if not is_whole:
             goes_on = Effect("postgres", f"{said}   -- goes on", reads | {LOCKS}, writes)
-            rest = self._run.effect(goes_on, self.news, lambda rest: _told(rest, is_whole=True), until=lambda: not self._lock)
+            rest = self._run.effect(goes_on, self.news, lambda rest: _told(rest, is_whole=True), until=self._goes_on)
             told += rest
         return bytes(told)
 
@@ -271,6 +273,12 @@ class PostgresWire:
             return told, False
         self._server.settle()
         return told, True
+
+    def _goes_on(self) -> bool:
+        """Whether the lock has been got, and what came then is over."""
+        if self._lock:
+            self.settle()
+        return not self._lock
 
     def settle(self) -> None:
         """If the lock has been got: on to the statement's end, or to its next lock."""
@@ -341,8 +349,6 @@ class PostgresWire:
             "DO",
         }:
             self._server.is_altered = self._server.is_altered or tag != "PREPARE"
-        if word in {"COMMIT", "NOTIFY"} or self._state == b"I":
-            self._server.commits += 1
 
     def _ready(self, state: bytes) -> None:
         self._state = state

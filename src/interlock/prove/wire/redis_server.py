@@ -58,6 +58,20 @@ class Connection:
                 replies -= 1
         return buffer
 
+    def ask_up_to(self, raw: bytes, mark: bytes) -> bytes:
+        """Everything that comes before the reply to a PING with a mark: replies, and messages by themselves."""
+        self._socket.sendall(raw + resp.encoded("PING", mark))
+        buffer, start = b"", 0
+        while True:
+            try:
+                end = resp.reply_end(buffer, start)
+            except resp.Incomplete:
+                buffer += self._received()
+                continue
+            if resp.decoded(buffer, start)[0] in (mark, [b"pong", mark]):
+                return buffer[:start]
+            start = end
+
     def value(self, *command: str | bytes | int) -> Any:
         """The decoded reply to one command of our own."""
         return resp.decoded(self.ask(resp.encoded(*command)))[0]

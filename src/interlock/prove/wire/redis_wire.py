@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import math
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import Effect
 from interlock.prove.wire import resp
+from interlock.prove.wire.redis_waits import Waiting, waiting
 
 if TYPE_CHECKING:
     from interlock.prove.scheduler import Run
@@ -17,8 +18,21 @@ if TYPE_CHECKING:
 
 # What sets a connection up, and concerns nobody else.
 _SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
-_BLOCKING = frozenset({b"BLPOP", b"BRPOP", b"BLMOVE", b"BRPOPLPUSH", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"WAIT"})
-_LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
+_LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"})
+_TELLING = frozenset({b"PUBLISH", b"SPUBLISH"})
+# What changes how the server treats this client or others, in ways that are not followed.
+_NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
+    (b"MONITOR",): "sees what everybody does",
+    (b"CLIENT", b"TRACKING"): "is told of what others change",
+    (b"CLIENT", b"REPLY"): "hears no replies",
+    (b"CLIENT", b"PAUSE"): "holds everybody up",
+    (b"CLIENT", b"KILL"): "ends connections of others",
+    (b"CLIENT", b"UNBLOCK"): "wakes others",
+    (b"CONFIG", b"SET"): "changes the server itself",
+    (b"WAITAOF",): "waits for a disk that the proof's server does not write to",
+}
+_ALL_CHANNELS = "redis-channels"
+_MARK = b"interlock"
 _PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
 _TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
@@ -51,6 +65,9 @@ class RedisWire:
         self._real = server.connect()
         self._buffer = b""
         self._queued: list[list[bytes]] | None = None
+        self._is_resp3 = self._listens = self._is_left = False
+        self._news = b""
+        self.patience_s: float | None = None
         self.expects = ""
 
     def sent(self, data: bytes) -> bytes:
@@ -67,12 +84,19 @@ class RedisWire:
         return replies
 
     def has_news(self) -> bool:
-        """It says nothing by itself."""
-        return False
+        """Whether there is a message."""
+        if self._listens and not self._news:
+            self._news = self._asked(b"")
+        return bool(self._news)
 
     def news(self) -> bytes:
-        """Nothing."""
-        return b""
+        """The messages."""
+        told, self._news = self._news, b""
+        return told
+
+    def leave(self) -> None:
+        """Nobody waits for an answer any more: the server drops a command that has not begun."""
+        self._is_left = True
 
     def close(self) -> None:
         """Ends the real connection; the server drops its WATCH and MULTI."""
@@ -82,8 +106,15 @@ class RedisWire:
         name = command[0].upper()
         if not self._server.tells_virtual_time and _asks_for_the_time(name, command):
             raise self._run.uncontrolled(_REAL_CLOCK)
-        if name in _LISTENING or name in _BLOCKING:
-            raise self._run.uncontrolled(f"{name.decode()} waits inside the server, where this guard does not see it")
+        if why := _NOT_FOLLOWED.get((name,)) or _NOT_FOLLOWED.get((name, *(word.upper() for word in command[1:2]))):
+            said = b" ".join(command[:2]).decode(errors="replace")
+            raise self._run.uncontrolled(f"{said}: a client that {why}, of which this guard does not know what follows")
+        if self._queued is None and (wait := self._waiting(command)) is not None:
+            return self._waited(command, wait)
+        if name == b"HELLO":
+            self._is_resp3 = command[1:2] == [b"3"]
+        if name in _LISTENING:
+            self._listens, self.expects = True, "a message"
         if name == b"MULTI":
             self._queued = []
         elif self._queued is not None and name not in {b"EXEC", b"DISCARD"}:
@@ -92,11 +123,56 @@ class RedisWire:
             return self._effect(command, raw)
         return self._asked(raw)
 
+    def _waiting(self, command: list[bytes]) -> Waiting | None:
+        try:
+            return waiting(command, self._value)
+        except (ValueError, IndexError):
+            return None
+
+    def _waited(self, command: list[bytes], wait: Waiting) -> bytes:
+        """A command that is carried out as soon as it need not wait, or given up when the time is over."""
+        limits = [limit for limit in (wait.seconds, self.patience_s) if limit is not None]
+        is_impatient = self.patience_s is not None and min(limits) != wait.seconds
+
+        def perform() -> bytes:
+            if self._is_left:
+                return b""
+            if not wait.is_vain(self._value):
+                return self._asked(resp.encoded(*wait.command))
+            if is_impatient:
+                raise TimeoutError("timed out")
+            return wait.given_up(is_resp3=self._is_resp3)
+
+        reads, writes = self._server.footprint(command)
+        effect = Effect("redis", _said(command), reads, writes)
+        seconds = min(limits) if limits else None
+        answer: bytes = self._run.effect(effect, perform, _told, until=lambda: self._can_go_on(wait), seconds=seconds)
+        return answer
+
+    def _can_go_on(self, wait: Waiting) -> bool:
+        try:
+            return self._is_left or not wait.is_vain(self._value)
+        except ConnectionResetError:
+            return True  # To be told so.
+
+    def _value(self, *command: str | bytes | int) -> Any:
+        return resp.decoded(self._asked(resp.encoded(*command)))[0]
+
+    def _touched(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
+        name = command[0].upper()
+        channels = frozenset(f"redis-channel:{channel.decode(errors='replace')}" for channel in command[1:])
+        if name in _TELLING:
+            told = frozenset({f"redis-channel:{command[1].decode(errors='replace')}", _ALL_CHANNELS})
+            return told, told
+        if name in _LISTENING:
+            return (frozenset({_ALL_CHANNELS}) if name.startswith(b"P") or not channels else channels), frozenset()
+        return self._server.footprint(command)
+
     def _effect(self, command: list[bytes], raw: bytes) -> bytes:
         queued, self._queued = self._queued or [], None
         reads, writes, said = frozenset[str](), frozenset[str](), list[str]()
         for one in [*queued, *([command] if not queued else [])]:
-            some_reads, some_writes = self._server.footprint(one)
+            some_reads, some_writes = self._touched(one)
             reads, writes = reads | some_reads, writes | some_writes
             said.append(_said(one))
         effect = Effect("redis", "; ".join(said), reads, writes)
@@ -128,7 +204,7 @@ class RedisWire:
 
     def _asked(self, raw: bytes) -> bytes:
         try:
-            return self._real.ask(raw)
+            return self._real.ask_up_to(raw, _MARK) if self._listens else self._real.ask(raw)
         except OSError as error:
             self._server.connect().close()  # The client is told of it, unless it is the guard's own trouble.
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer") from error
@@ -160,6 +236,8 @@ def _word(part: bytes) -> str:
 
 
 def _told(reply: bytes) -> str:
+    if not reply:
+        return "nobody waits for it any more"
     value, _ = resp.decoded(reply)
     return _plain(value)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from interlock.prove.wire.controlled_socket import ControlledSocket
 from interlock.prove.wire.event_loop import controlled_loops
+from interlock.prove.wire.readiness import virtual_readiness
 from interlock.prove.wire.tls import without_tls
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ _RealSocket = socket.socket
 
 
 class Wire(Protocol):
-    """One connection's protocol."""
+    """One connection's protocol.
+
+    Attributes:
+        patience_s: How long the client waits for what it has asked for; none for ever.
+    """
+
+    patience_s: float | None
 
     @property
     def expects(self) -> str:
@@ -43,6 +50,10 @@ class Wire(Protocol):
 
     def news(self) -> bytes:
         """What it says."""
+        ...
+
+    def leave(self) -> None:
+        """The client has closed its end in the middle of something."""
         ...
 
     def close(self) -> None:
@@ -95,6 +106,7 @@ def controlled_sockets(network: Network) -> Generator[None]:
         with (
             without_tls(network.run, lambda sock: isinstance(sock, ControlledSocket)),
             controlled_loops(network.run),
+            virtual_readiness(network.run),
             _unclosed_in_silence(),
         ):
             yield
