@@ -108,6 +108,15 @@ def audit(change: Change, musts: Sequence[MustTest], settings: TestSettings, say
     return found
 
 
+def run_one(settings: TestSettings, name: str, folder: Path) -> str:
+    """Why a test in a folder does not count as one that passes; nothing, if it does.
+
+    Raises:
+        TimeoutError: If it takes too long.
+    """
+    return _flaw(_run(settings.command, [name], folder, time.monotonic() + settings.within_s))
+
+
 def mutants(change: Change) -> Iterator[tuple[str, str, Mutant]]:
     """Every hazard that an injector can plant in a line that the change wrote: its name, the file, the mutant."""
     _, after = change.sources
