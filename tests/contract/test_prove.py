@@ -3,11 +3,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from interlock.prove.explore import Proof, prove
 from interlock.prove.faults.crash_after import CrashAfter
 from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.scheduler import Run, Stuck, Worker
-from interlock.prove.search import Redundant, Search
 from interlock.prove.story import story
 
 if TYPE_CHECKING:
@@ -69,8 +67,7 @@ def test_a_right_queue_passes_and_the_proof_says_what_was_tried(queues: Any) -> 
     assert (proof.verdict, proof.violation, proof.reason) == (Verdict.PASS, None, "")
     assert proof.bounds == [
         "all interleavings of 2 workers",
-        "every single fault with 0 preemptions",
-        "every single fault with 1 preemption",
+        "every single fault with 1 preemption at most",
     ]
     assert proof.schedules > 50
 
@@ -130,9 +127,10 @@ def test_a_module_that_is_not_deterministic_is_unknown(queues: Any) -> None:
 
     proof = prove(charging_once(Moody, queues.PROVIDER), budget_s=20)
 
-    assert (proof.verdict, proof.reason) == (
-        Verdict.UNKNOWN,
-        "the same order of effects did not lead to the same effects: the module is not deterministic",
+    assert proof.verdict is Verdict.UNKNOWN
+    assert re.fullmatch(
+        "the module is not deterministic: one schedule, run twice, came to `B GET mood:1` and to `B GET mood:[0-9]+`",
+        proof.reason,
     )
 
 
@@ -261,69 +259,6 @@ def test_a_file_without_contracts_is_a_usage_error(
 
     assert main(["prove", str(path)]) == 2
     assert message in capsys.readouterr().err
-
-
-PROGRAMS: list[Any] = [
-    [[("r", "x"), ("w", "x")], [("r", "x"), ("w", "x")]],
-    [[("w", "x"), ("w", "y")], [("w", "y"), ("w", "x")]],
-    [[("r", "x"), ("w", "a"), ("w", "x")], [("r", "x"), ("w", "b"), ("w", "x")]],
-    [[("w", "a"), ("w", "a")], [("w", "b"), ("w", "b")]],
-    [[("r", "x"), ("w", "x")], [("r", "x"), ("w", "x")], [("w", "y"), ("w", "x")]],
-    [[("r", "x"), ("w", "y")], [("r", "y"), ("w", "z")], [("r", "z"), ("w", "x")]],
-]
-
-
-class Memory:
-    """What the workers of a program share: a write stores who wrote and what they had seen, a read takes down what it sees."""
-
-    def __init__(self, program: Any, run: Run, *, reduced: bool) -> None:
-        self.values: dict[str, str] = {}
-        self.seen: list[list[str]] = [[] for _ in program]
-        self._program, self._run, self._reduced = program, run, reduced
-
-    def task(self) -> None:
-        index = self._run.current().index
-        for number, (kind, name) in enumerate(self._program[index]):
-            act = partial(self._write if kind == "w" else self._read, index, name, number)
-            self._run.effect(self._effect(kind, name, f"{index}:{number}"), act, str)
-
-    def _effect(self, kind: str, name: str, said: str) -> Effect:
-        if not self._reduced:
-            return Effect("test", said, frozenset("*"), frozenset("*"))
-        return Effect("test", said, frozenset({name}), frozenset({name} if kind == "w" else ()))
-
-    def _write(self, index: int, name: str, number: int) -> None:
-        self.values[name] = f"{index}:{number}:{self.seen[index]}"
-
-    def _read(self, index: int, name: str, number: int) -> None:
-        self.seen[index].append(f"{number}:{self.values.get(name)}")
-
-
-def outcomes(program: Any, *, reduced: bool) -> tuple[set[Any], int]:
-    """What the schedules of a program come to, and how many there were."""
-    search, found, schedules = Search(), set(), 0
-    while True:
-        run = Run(search.choose)
-        memory = Memory(program, run, reduced=reduced)
-        schedules += 1
-        with suppress(Redundant):
-            run.go([memory.task] * len(program))
-            found.add((tuple(sorted(memory.values.items())), tuple(map(tuple, memory.seen))))
-        if not search.advance():
-            return found, schedules
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_the_reduced_search_comes_to_the_same_outcomes_as_the_full_one(program: Any) -> None:
-    everything, all_schedules = outcomes(program, reduced=False)
-    found, schedules = outcomes(program, reduced=True)
-
-    assert found == everything
-    assert schedules <= all_schedules
-
-
-def test_what_touches_nothing_in_common_is_run_in_one_order() -> None:
-    assert outcomes(PROGRAMS[3], reduced=True)[1] == 1
 
 
 def first(ready: list[Worker]) -> Worker:

@@ -43,6 +43,7 @@ def _lines(proof: Proof) -> list[str]:
         tried.append(
             f"  not struck: {proof.unused} of {proof.placements} faults, because what they were placed at did not come"
         )
+    tried += [f"  tried in part: {sample}" for sample in proof.samples] + [f"  note: {note}" for note in proof.notes]
     return [head, *tried, *([f"  unknown: {proof.reason}"] if proof.reason else [])]
 
 
@@ -57,6 +58,8 @@ def _data(proof: Proof) -> dict[str, object]:
         "placements": proof.placements,
         "unused_placements": proof.unused,
         "exhaustive": proof.bounds,
+        "sampled": proof.samples,
+        "notes": proof.notes,
         "seed": 0,
         "seconds": round(proof.seconds, 3),
         "violation": list(proof.violation.broken) if proof.violation else None,

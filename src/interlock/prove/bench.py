@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import UsageError
@@ -25,7 +26,7 @@ from interlock.prove.wire.sockets import controlled_sockets
 from interlock.prove.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from interlock.prove.contract import Contract
     from interlock.prove.programs import Program
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 EFFECTS_MAX = 400
 SCHEMA_EFFECTS_MAX = 100_000  # The migrations of a large project.
+
+
+def _untold(_: Effect) -> None:
+    """What the worker that clears up does is in one order."""
 
 
 @dataclass(slots=True)
@@ -78,6 +83,7 @@ class Bench:
     is_over: Callable[[], bool] = lambda: False
     _network: _Network = field(default_factory=_Network)
     postgres: Postgres | None = None
+    _firsts: dict[object, list[str]] = field(default_factory=dict[object, list[str]])
 
     def moods(self) -> tuple[str, ...]:
         """The provider's moods in this contract.
@@ -109,8 +115,7 @@ class Bench:
                 break
             found.schedules += 1
             try:
-                with suppress(Redundant):
-                    found.violation = self.schedule(program, search.choose, found)
+                found.violation = self.schedule(program, search.choose, found, did=search.did)
             except (Uncontrolled, Stuck) as error:
                 found.lost = str(error)
             self.after_each()
@@ -119,12 +124,13 @@ class Bench:
         found.sources = loaded_sources()
         return found
 
-    def schedule(
+    def schedule(  # noqa: PLR0913 - each has a name and a default.
         self,
         program: Program,
         choose: Callable[[list[Worker]], Worker],
         found: Findings | None = None,
         *,
+        did: Callable[[Effect], None] = _untold,
         make: Callable[..., Run] = Run,
         where: Callable[[], str] = lambda: "",
     ) -> Violation | None:
@@ -134,6 +140,7 @@ class Bench:
             program: What is fixed.
             choose: Picks the next of the workers that can go on.
             found: Is told what was seen.
+            did: Is told of each effect when it is done, with what it has really touched.
             make: Makes the run: in one process, unless told otherwise.
             where: Tells which of the user's lines led to an effect.
         """
@@ -154,17 +161,21 @@ class Bench:
             self._check_setup(run)
             first = len(run.workers)
             run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
-            tasks = _tasks(world, program.workers)
-            run.go(tasks, [letter(index) for index in range(len(tasks))], ahead_s=world.ahead_s)
+            run.did = did
+            is_whole = _went(run, _tasks(world, program.workers), world.ahead_s)
             for (worker, place), effect in run.seen().items():
                 if worker % LANES >= first and found is not None:
                     found.places.setdefault((worker - first, place), {})[effect] = None
             if found is not None:
                 found.struck += bool(run.struck)
-            before_recovery = len(run.steps)
+                found.notes |= run.notes
+            if not is_whole:
+                return None
+            before_recovery, run.did = len(run.steps), _untold
             failed = self._recover(run, world)
         if run.lost:
             raise Uncontrolled(run.lost)
+        self._check_again(program, found, run)
         broken = tuple(told for invariant in world.invariants if (told := invariant.broken()))
         if failed and not broken:  # Nothing was done to this worker.
             raise Uncontrolled(f"the task fails by itself: {failed}")
@@ -190,6 +201,21 @@ class Bench:
             run.go([schema])
         if (failed := run.workers[0].error) is not None:
             raise UsageError(f"world.given_schema fails: {type(failed).__name__}: {failed}") from failed
+
+    def _check_again(self, program: Program, found: Findings | None, run: Run) -> None:
+        """Holds the first schedule of a program against that of an earlier one which begins in the same way.
+
+        Raises:
+            Uncontrolled: If it has come to other effects.
+        """
+        if found is None or found.schedules > 1 or program.sample is not None:
+            return
+        now = [f"{step.worker} {step.effect.said}" for step in run.steps]
+        before = self._firsts.setdefault((program.mood, program.workers, program.plan), now)
+        if before != now:
+            differ = next(place for place, (one, other) in enumerate(zip_longest(before, now)) if one != other)
+            first, second = ((steps[differ : differ + 1] or ["nothing"])[0] for steps in (before, now))
+            raise Uncontrolled(f"the module is not deterministic: one schedule, run twice, came to `{first}` and to `{second}`")
 
     def _recover(self, run: Run, world: World) -> str:
         """One more worker, that nothing happens to, does what is left: only what stays wrong then is wrong.
@@ -290,6 +316,23 @@ def _versions_kept() -> Generator[None]:
 
 def _first(ready: list[Worker]) -> Worker:
     return ready[0]
+
+
+def _went(run: Run, tasks: list[Callable[[], object]], ahead_s: Sequence[float]) -> bool:
+    """Runs the workers; tells whether to their end, or only until all that could follow was tried elsewhere.
+
+    Raises:
+        Uncontrolled: If control was lost meanwhile, whatever came of it.
+    """
+    try:
+        run.go(tasks, [letter(index) for index in range(len(tasks))], ahead_s=ahead_s)
+    except (Redundant, Stuck) as error:
+        if run.lost:
+            raise Uncontrolled(run.lost) from error
+        if isinstance(error, Stuck):
+            raise
+        return False
+    return True
 
 
 def _tasks(world: World, workers: int) -> list[Callable[[], object]]:

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -22,7 +23,7 @@ from interlock.prove.bench import Bench, bench
 from interlock.prove.watchdog import LATE_S, where_it_stands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable
 
     from interlock.prove.contract import Contract
     from interlock.prove.programs import Program
@@ -62,20 +63,23 @@ class Crew:
         """
         return _result(self.executor.submit(self.moods), ends_at_s)
 
-    def in_order(self, programs: Sequence[Program], ends_at_s: float) -> Generator[Findings]:
+    def in_order(self, programs: Iterable[Program], ends_at_s: float) -> Generator[Findings]:
         """What programs have shown, in their order. Whoever stops asking ends what has not begun.
 
         Raises:
             TimeoutError: If the time is over, and there is no answer.
         """
-        batches = deque(programs[place : place + self.batch] for place in range(0, len(programs), self.batch))
+        programs, is_over = iter(programs), False
         going: deque[Future[list[Findings]]] = deque()
         try:
-            while batches or going:
-                while batches and len(going) < self.wide + (self.wide > 1):
-                    left_s = ends_at_s - time.monotonic()
-                    going.append(self.executor.submit(self.carry_out, tuple(batches.popleft()), left_s))
-                yield from _result(going.popleft(), ends_at_s)
+            while not is_over or going:
+                while not is_over and len(going) < self.wide + (self.wide > 1):
+                    batch = tuple(islice(programs, self.batch))
+                    is_over = len(batch) < self.batch
+                    if batch:
+                        going.append(self.executor.submit(self.carry_out, batch, ends_at_s - time.monotonic()))
+                if going:
+                    yield from _result(going.popleft(), ends_at_s)
         finally:
             for future in going:
                 future.cancel()

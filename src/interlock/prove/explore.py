@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import tee
 from typing import TYPE_CHECKING
 
+from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.effect import Uncontrolled
@@ -50,12 +52,13 @@ class Progress:
     left_s: float
 
 
-def prove(
+def prove(  # noqa: PLR0913 - each has a name and a default.
     contract: Contract,
     *,
     budget_s: float = BUDGET_S,
     jobs: int = 1,
     dask: str = "",
+    deep: bool = False,
     told: Callable[[Progress], None] | None = None,
 ) -> Proof:
     """Runs the schedules of a contract until one breaks it, all within the bounds are done, or the time is over.
@@ -68,22 +71,25 @@ def prove(
         budget_s: How long the search may take.
         jobs: How many processes run schedules; with 1 it is this one.
         dask: The address of a Dask scheduler, whose workers run them instead.
+        deep: Whether to spend the rest of the time on schedules that are drawn, once everything within the bounds is done.
         told: Is called now and then with how far it is.
 
     Raises:
         WorldError: If there is no Redis to run them on.
         UsageError: If the contract cannot be set up, or holds nothing that could break.
     """
-    return _judged(contract, _searched(contract, budget_s, jobs, dask, told))
+    return _judged(contract, _searched(contract, budget_s, jobs, dask, told, deep=deep))
 
 
-def _searched(contract: Contract, budget_s: float, jobs: int, dask: str, told: Callable[[Progress], None] | None) -> Proof:
+def _searched(  # noqa: PLR0913 - as above.
+    contract: Contract, budget_s: float, jobs: int, dask: str, told: Callable[[Progress], None] | None, *, deep: bool
+) -> Proof:
     """A proof without an answer yet, if something was found."""
     if jobs < 1:
         raise UsageError(f"found {jobs} jobs, expected at least one")
     began = time.monotonic()
     proof = Proof(contract.name)
-    exploration = _Exploration(contract, proof, began + budget_s, told or (lambda _: None))
+    exploration = _Exploration(contract, proof, began + budget_s, told or (lambda _: None), deep)
     try:
         with _crew(contract, jobs, dask, exploration.count) as crew:
             exploration.explore(crew)
@@ -95,12 +101,13 @@ def _searched(contract: Contract, budget_s: float, jobs: int, dask: str, told: C
     return proof
 
 
-def watched(
+def watched(  # noqa: PLR0913 - as above.
     contract: Contract,
     *,
     budget_s: float = BUDGET_S,
     jobs: int = 1,
     dask: str = "",
+    deep: bool = False,
     told: Callable[[Progress], None] | None = None,
 ) -> Proof:
     """The same in a child process, so that there is an answer in time whatever the module does, and nothing is left of it.
@@ -118,7 +125,7 @@ def watched(
             told(progress)
 
     try:
-        proof = supervised(lambda tell: _searched(contract, budget_s, jobs, dask, tell), began + budget_s, take)
+        proof = supervised(lambda tell: _searched(contract, budget_s, jobs, dask, tell, deep=deep), began + budget_s, take)
     except NoAnswer as error:
         return Proof(contract.name, schedules=last.schedules, seconds=time.monotonic() - began, reason=str(error))
     try:
@@ -159,6 +166,7 @@ class _Exploration:
     proof: Proof
     ends_at_s: float
     told: Callable[[Progress], None]
+    deep: bool
     places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
     schedules: int = 0
     stage: str = ""
@@ -171,12 +179,18 @@ class _Exploration:
             TimeoutError: If the time is over.
         """
         moods = crew.asked_for_moods(self.ends_at_s)
-        for stage in stages(self.contract, moods, self.places):
-            self.stage = stage.says
-            if not self._all(stage, crew):
-                return
-            if stage.is_told:
+        for stage in stages(self.contract, moods, self.places, deep=self.deep):
+            self.stage, before = stage.says, self.proof.schedules
+            try:
+                if not self._all(stage, crew):
+                    return
+            except TimeoutError:
+                if stage.is_whole or not self.deep:
+                    raise
+            if stage.is_told and stage.is_whole:
                 self.proof.bounds.append(stage.says)
+            elif stage.is_told:
+                self.proof.samples.append(f"{stage.says}: {counted(self.proof.schedules - before, 'schedule')}")
 
     def count(self, schedules: int = 1) -> None:
         """Counts schedules as they are run, and tells of it."""
@@ -188,8 +202,9 @@ class _Exploration:
 
     def _all(self, stage: Stage, crew: Crew) -> bool:
         """Runs the programs of a stage; tells whether the next one is wanted."""
-        with closing(crew.in_order(stage.programs, self.ends_at_s)) as findings:
-            for program, found in zip(stage.programs, findings, strict=False):  # Fewer, if one ends it.
+        programs, again = tee(stage.programs)
+        with closing(crew.in_order(programs, self.ends_at_s)) as findings:
+            for found, program in zip(findings, again, strict=False):  # Fewer, if one ends it.
                 self.proof.schedules += found.schedules
                 self.proof.placements += bool(program.plan)
                 self.proof.unused += bool(program.plan) and not found.struck
@@ -206,3 +221,4 @@ class _Exploration:
         self.proof.sources |= found.sources
         for place, effects in found.places.items():
             self.places.setdefault(place, {}).update(effects)
+        self.proof.notes = sorted({*self.proof.notes, *found.notes})

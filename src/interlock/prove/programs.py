@@ -7,19 +7,42 @@ processes.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from interlock.core.counting import counted
+from interlock.prove.bounded import Bounded
 from interlock.prove.faults import every_fault
+from interlock.prove.sampling import Sample
 from interlock.prove.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.scheduler import Fault, Worker
+
+# With three workers and a few effects each, all interleavings are thousands; with two they are dozens.
+WORKERS_IN_ALL_ORDERS = 2
+SEED = 0
+
+
+class Strategy(Protocol):
+    """Picks the schedules of a program."""
+
+    def choose(self, ready: list[Worker]) -> Worker:
+        """Who goes on."""
+        ...
+
+    def did(self, effect: Effect) -> None:
+        """Is told what the last choice came to, with all that it touched."""
+        ...
+
+    def advance(self) -> bool:
+        """Makes ready for the next schedule; tells whether there is one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +54,24 @@ class Program:
         workers: How many workers there are.
         preemptions: How often a worker that could go on may be made to wait; none for as often as it takes.
         plan: The faults and where they strike: (worker, its n-th effect from 0).
+        is_reduced: Whether only what races ask for is run, which within a bound may leave schedules out.
+        sample: How one schedule is drawn instead.
     """
 
     mood: str
     workers: int
     preemptions: int | None
     plan: tuple[tuple[tuple[int, int], Fault], ...] = ()
+    is_reduced: bool = False
+    sample: Sample | None = None
 
-    def search(self) -> Search:
+    def search(self) -> Strategy:
         """What goes through its schedules, from the beginning."""
-        return Search(self.preemptions)
+        if self.sample is not None:
+            return self.sample.begun()
+        if self.preemptions is None or self.is_reduced:
+            return Search(self.preemptions)
+        return Bounded(self.preemptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +81,73 @@ class Stage:
     Attributes:
         says: What is tried, for people.
         programs: In the order that settles which of several violations is told.
-        is_told: Whether it is worth a word in the answer that all of it was tried: not if a later stage tries it again.
+        is_whole: Whether everything that it says is tried.
+        is_told: Whether it is worth a word in the answer: not if a later stage tries it again.
     """
 
     says: str
-    programs: tuple[Program, ...]
+    programs: Iterable[Program]
+    is_whole: bool = True
     is_told: bool = True
 
 
 def stages(
-    contract: Contract, moods: tuple[str, ...], seen: Mapping[tuple[int, int], Mapping[Effect, None]]
+    contract: Contract, moods: tuple[str, ...], seen: Mapping[tuple[int, int], Mapping[Effect, None]], *, deep: bool = False
 ) -> Iterator[Stage]:
-    """The stages of a contract's proof. Where faults may strike is what has been seen when a stage begins."""
+    """The stages of a contract's proof.
+
+    Args:
+        contract: Whose.
+        moods: The provider's.
+        seen: What was seen at each place, when a stage begins; faults may strike there.
+        deep: Whether to go on as long as there is time.
+    """
     workers = contract.workers
-    for preemptions in (0, 1, None):  # The fewer switches a story has, the sooner it is found.
-        programs = tuple(Program(mood, workers, preemptions) for mood in moods)
-        bound = "" if preemptions is None else f" with {_preemptions(preemptions)}"
-        yield Stage(f"all interleavings of {counted(workers, 'worker')}{bound}", programs, is_told=preemptions is None)
-    for preemptions in (0, 1) if contract.faults else ():
+    all_orders = f"all interleavings of {counted(workers, 'worker')}"
+    is_small = workers <= WORKERS_IN_ALL_ORDERS
+    for bound in (0, 1):  # The fewer switches a story has, the sooner it is found.
+        programs = [Program(mood, workers, bound) for mood in moods]
+        yield Stage(f"{all_orders} with {_at_most(bound)}", programs, is_told=not is_small and bound > 0)
+    if is_small:
+        yield Stage(all_orders, [Program(mood, workers, None) for mood in moods])
+    else:
+        programs = [Program(mood, workers, 2, is_reduced=True) for mood in moods]
+        yield Stage(f"{all_orders} with {_at_most(2)}, as far as races ask for it", programs, is_whole=False)
+    for bound in (0, 1) if contract.faults else ():
         faults = tuple(_single_faults(contract, seen))
-        programs = tuple(Program(mood, workers, preemptions, plan) for mood in moods for plan in faults)
-        yield Stage(f"every single fault with {_preemptions(preemptions)}", programs)
+        programs = [Program(mood, workers, bound, plan) for mood in moods for plan in faults]
+        yield Stage(f"every single fault with {_at_most(bound)}", programs, is_told=bound > 0)
+    if deep and not is_small:
+        yield Stage(all_orders, [Program(mood, workers, None) for mood in moods])
+    if deep:
+        says = f"random orders and priorities with {counted(contract.faults, 'fault')} at most (seed {SEED})"
+        yield Stage(says, _samples(contract, moods, seen), is_whole=False)
 
 
-def _preemptions(count: int) -> str:
-    return counted(count, "preemption")
+def _at_most(preemptions: int) -> str:
+    return counted(preemptions, "preemption") + (" at most" if preemptions else "")
 
 
 def _single_faults(
-    contract: Contract,
-    seen: Mapping[tuple[int, int], Mapping[Effect, None]],
+    contract: Contract, seen: Mapping[tuple[int, int], Mapping[Effect, None]]
 ) -> Iterator[tuple[tuple[tuple[int, int], Fault], ...]]:
     for place, effects in sorted(seen.items()):
         faults = (fault for effect in effects for fault in every_fault(effect) if contract.strikes(fault, effect))
         for fault in dict.fromkeys(faults):
             yield ((place, fault),)
+
+
+def _samples(
+    contract: Contract, moods: tuple[str, ...], seen: Mapping[tuple[int, int], Mapping[Effect, None]]
+) -> Iterator[Program]:
+    """Programs without an end: each mood and each way to draw in turn, with a fault in every second one if there may be one."""
+    plans = [(), *_single_faults(contract, seen)] if contract.faults else [()]
+    length = len(seen)
+    chance, number = random.Random(SEED), 0  # noqa: S311 - to be repeated.
+    while True:
+        for priorities in (None, 1, 2, 3):
+            for mood in moods:
+                plan = chance.choice(plans) if number % 2 else ()
+                sample = Sample(f"{SEED}:{number}", priorities, length)
+                yield Program(mood, contract.workers, None, plan, sample=sample)
+                number += 1

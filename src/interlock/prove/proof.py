@@ -50,6 +50,7 @@ class Findings:
         lost: Why the program says nothing, if control was lost.
         is_cut: Whether the time was over before all was run.
         sources: The files that were loaded, of the project's and others'.
+        notes: What people should know of, though it breaks nothing.
     """
 
     schedules: int = 0
@@ -59,6 +60,7 @@ class Findings:
     lost: str = ""
     is_cut: bool = False
     sources: frozenset[str] = frozenset()
+    notes: set[str] = field(default_factory=set[str])
 
     @property
     def is_end(self) -> bool:
@@ -77,6 +79,8 @@ class Proof:
         placements: In how many ways faults were placed.
         unused: In how many of these none has struck, because what it was placed at did not come.
         bounds: What was tried completely, for people.
+        samples: What was tried in part, for people.
+        notes: What people should know of, though it breaks nothing.
         seconds: How long it took.
         violation: The first schedule that broke it; made as small as it gets.
         finding: What is known of that schedule.
@@ -91,6 +95,8 @@ class Proof:
     placements: int = 0
     unused: int = 0
     bounds: list[str] = field(default_factory=list[str])
+    samples: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     violation: Violation | None = None
     finding: Finding | None = None

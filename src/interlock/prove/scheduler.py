@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import greenlet
 
-from interlock.prove.effect import LOCKS, Effect, Uncontrolled
+from interlock.prove.effect import EVERYTHING, LOCKS, Effect, Uncontrolled
 from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
 
@@ -96,6 +96,7 @@ class Worker:
         name: What people call it: A, B, ...
         chance: What it draws.
         effect: What it will do next; none while it is running or done.
+        doing: What it does, or did last, and the fault that strikes it.
         wakes_at_s: Until when it waits, in virtual time.
         until: What it waits for, if not for time alone: it can go on as soon as this holds.
         done: How many effects it has carried out.
@@ -114,6 +115,7 @@ class Worker:
     chance: Chance
     greenlet: greenlet.greenlet | None = None
     effect: Effect | None = None
+    doing: tuple[Effect, Fault | None] | None = None
     wakes_at_s: float | None = None
     until: Callable[[], bool] | None = None
     done: int = 0
@@ -167,6 +169,7 @@ class Run:
         server: What can lose something, if anything can.
         time_passes: Is told of virtual seconds that have passed, so that what expires elsewhere does.
         where: Tells which line is being run, for a story.
+        did: Is told of each effect when it is done, with what it has really touched.
 
     Attributes:
         now_s: Virtual time, from the run's beginning.
@@ -181,6 +184,7 @@ class Run:
         lengths_s: For how long something was granted, or somebody slept.
         acting: The worker that is running.
         turns: How often somebody was let go on, or time.
+        notes: What people should know of, though it breaks nothing.
     """
 
     choose: Choose
@@ -190,6 +194,7 @@ class Run:
     time_passes: Callable[[float], None] = lambda _: None
     server: Server | None = None
     where: Callable[[], str] = lambda: ""
+    did: Callable[[Effect], None] = lambda _: None
     now_s: float = 0.0
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
@@ -204,9 +209,9 @@ class Run:
     acting: Worker | None = None
     turns: int = 0
     _does_remember: bool = False
+    notes: set[str] = field(default_factory=set[str])
     _hub: greenlet.greenlet | None = None
     _thread: int = 0
-    _doing: tuple[Effect, Fault | None] | None = None
 
     def go(self, tasks: Sequence[Callable[[], object]], names: Sequence[str] = (), *, ahead_s: Sequence[float] = ()) -> None:
         """Runs the tasks, a worker each, until all are done. May be called again: time and the history go on.
@@ -267,15 +272,15 @@ class Run:
             self._late.add(place)
         worker.done += 1
         fault = self._fault_at(place, effect) if self.plan else None
-        self._doing = (effect, fault)
+        worker.doing = effect, fault
         try:
             result = perform() if fault is None else self._strike(place, fault, worker, perform)
         except (Crashed, greenlet.GreenletExit):  # Told by `crash`, when it happened.
             raise
         except BaseException as error:
-            self._note(worker, effect, fault, f"{type(error).__name__}: {error}")
+            self._finished(worker, f"{type(error).__name__}: {error}")
             raise
-        self._note(worker, effect, fault, answer(result))
+        self._finished(worker, answer(result))
         return result
 
     def _with_locks(self, place: tuple[int, int], worker: Worker, effect: Effect) -> Effect:
@@ -298,12 +303,20 @@ class Run:
             return self.outage.fault
         return fault
 
+    def _finished(self, worker: Worker, answer: str) -> None:
+        """Notes what a worker has done, with what it has really touched."""
+        assert worker.doing is not None  # noqa: S101 - it has done it.
+        self.did(worker.doing[0])
+        self._note(worker, *worker.doing, answer)
+
     def _strike(self, place: tuple[int, int], fault: Fault, worker: Worker, perform: Callable[[], Any]) -> Any:
-        assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
+        assert worker.doing is not None  # noqa: S101 - a fault strikes an effect.
         if place in self.plan:
             self.struck.add(place)
             if fault.lasts:
-                self.outage = Outage(fault, self._doing[0])
+                self.outage = Outage(fault, worker.doing[0])
+            if fault.lasts or getattr(fault, "needs_memory", False):  # Others see whether it has begun.
+                worker.doing = replace(worker.doing[0], reads=frozenset({EVERYTHING}), writes=frozenset({EVERYTHING})), fault
         return fault.strike(self, worker, perform)
 
     def refuses(self, effect: Effect) -> bool:
@@ -320,9 +333,9 @@ class Run:
     def stall(self, seconds: float) -> None:
         """Holds the worker that is running up before its effect, which it carries out afterwards, as if nothing had been."""
         worker = self.current()
-        assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
+        assert worker.doing is not None  # noqa: S101 - a fault strikes an effect.
         worker.wakes_at_s = self.now_s + seconds
-        self._park(worker, self._doing[0])
+        self._park(worker, worker.doing[0])
 
     def grant(self, seconds: float) -> None:
         """Notes that something lasts so long for the worker that is running: it was granted a lease, or has slept."""
@@ -333,6 +346,17 @@ class Run:
 
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer, self.where()))
+
+    def touched(self, reads: frozenset[str], writes: frozenset[str]) -> None:
+        """What the effect that is being carried out has really read and changed, if that is not what it announces."""
+        worker = self.current()
+        if worker.doing is not None:  # In a process of its own it only repeats what was found, and nobody asks.
+            effect, fault = worker.doing
+            worker.doing = replace(effect, reads=reads, writes=writes | (effect.writes & {LOCKS})), fault
+
+    def note(self, text: str) -> None:
+        """Something that people should know of, though it breaks nothing."""
+        self.notes.add(text)
 
     def wait(
         self, seconds: float | None, effect: Effect, *, until: Callable[[], bool] | None = None, is_prompt: bool = False
@@ -357,8 +381,7 @@ class Run:
         for one in self.everyone():
             if one.process == worker.process:
                 one.has_crashed = one.is_over = True
-        assert self._doing is not None  # noqa: S101 - a fault strikes an effect.
-        self._note(worker, *self._doing, "the worker is killed")
+        self._finished(worker, "the worker is killed")
         for belonging in self.belongings.pop(worker.process, []):
             belonging.lost()
         self._switch_to_hub()

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dask", default="", metavar="ADDRESS", help="run schedules on a Dask cluster, such as tcp://host:8786"
     )
     parser.add_argument("--sign", type=Path, metavar="KEY", help="sign the evidence with this SSH key")
+    parser.add_argument("--deep", action="store_true", help="when all is done, draw further schedules as long as there is time")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the result (default: text)")
 
 
@@ -68,7 +69,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     for contract in contracts_in(Path(path), name or None):
         console.note(f"proving {contract.name} ...")
         told = partial(_show, console, contract.name)
-        proofs.append(watched(contract, budget_s=budget_s, jobs=arguments.jobs, dask=arguments.dask, told=told))
+        crew = {"jobs": arguments.jobs, "dask": arguments.dask}
+        proofs.append(watched(contract, budget_s=budget_s, deep=arguments.deep, told=told, **crew))
         if (finding := proofs[-1].finding) is not None:
             proofs[-1].replay = str(write(kept(contract, finding.schedule, finding.violation)))
     console.result(proved(arguments.format, proofs))

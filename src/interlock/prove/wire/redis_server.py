@@ -22,10 +22,11 @@ from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire import resp
+from interlock.prove.wire.listener import Listener
 from interlock.prove.wire.redis_log import begin_log, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from interlock.prove.wire.redis_log import WriteLog
 
@@ -39,6 +40,7 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self._socket = _RealSocket(socket.AF_UNIX)
+        self._rest = b""  # What has come of a line that is not whole yet.
         try:
             self._socket.connect(str(path))
         except OSError:
@@ -76,6 +78,13 @@ class Connection:
         """The decoded reply to one command of our own."""
         return resp.decoded(self.ask(resp.encoded(*command)))[0]
 
+    def line(self) -> bytes:
+        """The next line that the server sends by itself."""
+        while b"\r\n" not in self._rest:
+            self._rest += self._received()
+        found, _, self._rest = self._rest.partition(b"\r\n")
+        return found
+
     def close(self) -> None:
         """Ends it."""
         self._socket.close()
@@ -102,6 +111,7 @@ class RedisServer:
         self._passed_s = 0.0
         self._log: WriteLog | None = None
         self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
+        self._listener: Listener | None = None
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
 
     @property
@@ -123,8 +133,9 @@ class RedisServer:
             raise WorldError(f"the Redis of this proof has ended: {error}") from error
 
     def close(self) -> None:
-        """Ends the connection for questions."""
+        """Ends the connections for questions."""
         self._own.close()
+        self._stop_listening()
 
     def clear(self) -> None:
         """Forgets everything, scripts too: no schedule knows what an earlier one has loaded. It is the first moment again."""
@@ -187,6 +198,21 @@ class RedisServer:
     def footprint(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
         """What a command reads and writes, in the server's own words; everything, if it does not say."""
         return self._footprint(tuple(command))
+
+    def heard(self, perform: Callable[[], Any]) -> tuple[Any, list[list[bytes]]]:
+        """What came of something, and the commands that scripts called meanwhile."""
+        try:
+            if self._listener is None:
+                self._listener = Listener(self.connect(), lambda mark: self._own.value("ECHO", mark))
+            return self._listener.heard(perform)
+        except WorldError:
+            self._stop_listening()
+            raise
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def _forgetting(self) -> list[tuple[str, ...]]:
         """The commands that forget everything. Functions are younger than Redis 6.2."""

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.clock import EPOCH_S
-from interlock.prove.effect import Effect
+from interlock.prove.effect import EVERYTHING, Effect
 from interlock.prove.wire import resp
 from interlock.prove.wire.redis_waits import Waiting, waiting
 
@@ -33,6 +33,7 @@ _NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
 }
 _ALL_CHANNELS = "redis-channels"
 _MARK = b"interlock"
+_CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
 _PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
 _TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
@@ -68,6 +69,7 @@ class RedisWire:
         self._is_resp3 = self._listens = self._is_left = False
         self._news = b""
         self.patience_s: float | None = None
+        self._watched = frozenset[str]()
         self.expects = ""
 
     def sent(self, data: bytes) -> bytes:
@@ -170,24 +172,29 @@ class RedisWire:
 
     def _effect(self, command: list[bytes], raw: bytes) -> bytes:
         queued, self._queued = self._queued or [], None
-        reads, writes, said = frozenset[str](), frozenset[str](), list[str]()
-        for one in [*queued, *([command] if not queued else [])]:
-            some_reads, some_writes = self._touched(one)
-            reads, writes = reads | some_reads, writes | some_writes
-            said.append(_said(one))
-        effect = Effect("redis", "; ".join(said), reads, writes)
+        commands = queued or [command]
+        reads, writes = self._footprint(commands)
+        name = command[0].upper()
+        if name == b"EXEC":
+            reads |= self._watched  # Whether anything is done depends on them.
+        effect = Effect("redis", "; ".join(map(_said, commands)), reads, writes)
+        has_programs = any(one[0].upper() in _CALLS for one in commands)
         is_done = False
 
         def perform() -> bytes:
             nonlocal is_done
             is_done = True
-            return self._asked(raw)
+            return self._heard(raw, commands, effect) if has_programs else self._asked(raw)
 
         answer: bytes = self._run.effect(effect, perform, _told)
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
             self._asked(resp.encoded("DISCARD"))
         if not self._run.plan:
             self._note_lengths([*queued, command], writes)
+        if name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
+            self._watched = frozenset[str]()
+        elif name == b"WATCH":
+            self._watched |= reads | writes
         return answer
 
     def _note_lengths(self, commands: list[list[bytes]], writes: frozenset[str]) -> None:
@@ -209,6 +216,24 @@ class RedisWire:
             self._server.connect().close()  # The client is told of it, unless it is the guard's own trouble.
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer") from error
 
+    def _footprint(self, commands: list[list[bytes]]) -> tuple[frozenset[str], frozenset[str]]:
+        pairs = [self._touched(one) for one in commands]
+        nothing = frozenset[str]()
+        return nothing.union(*(reads for reads, _ in pairs)), nothing.union(*(writes for _, writes in pairs))
+
+    def _heard(self, raw: bytes, commands: list[list[bytes]], effect: Effect) -> bytes:
+        """Carries scripts out, and notes what they have really touched."""
+        answer, called = self._server.heard(lambda: self._asked(raw))
+        reads, writes = self._footprint(called)
+        if len(commands) == 1:  # A script alone, which may announce too much, or too little.
+            self._run.touched(reads, writes)
+        else:
+            self._run.touched(effect.reads | reads, effect.writes | writes)
+        undeclared = sorted((reads | writes) - effect.reads - effect.writes - {EVERYTHING})
+        if undeclared and len(commands) == 1:
+            self._run.note(f"a script touches {_key(undeclared[0])}, which it does not declare: no Redis Cluster runs it")
+        return bytes(answer)
+
 
 def _deadline(word: bytes, now_s: float) -> list[float]:
     """How far off the moment is that a word names in seconds or milliseconds since 1970, if it names one."""
@@ -216,6 +241,10 @@ def _deadline(word: bytes, now_s: float) -> list[float]:
         return []
     moment_s = float(word) / (1000 if float(word) > 10**11 else 1)
     return [moment_s - now_s] if SHORTEST_DEADLINE_S < moment_s - now_s <= LONGEST_DEADLINE_S else []
+
+
+def _key(name: str) -> str:
+    return name.removeprefix("redis:")
 
 
 def _asks_for_the_time(name: bytes, command: list[bytes]) -> bool:
