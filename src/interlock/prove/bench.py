@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from interlock.core.errors import UsageError
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
 from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, Run, Stuck, letter
@@ -262,8 +263,13 @@ class Bench:
     @contextmanager
     def _on_stage(self, world: World, run: Run) -> Generator[None]:
         self._network.world, self._network.schedule = world, run
+        passers = Passers()
         try:
             yield
+            if where := passers.new(self.postgres.address if self.postgres is not None else None):
+                run.uncontrolled(
+                    f"a connection to {where} that no socket of Python has made: a client in C, which passes by this guard"
+                )
         finally:
             run.end()
             self._network.world, self._network.schedule = None, None
@@ -298,6 +304,7 @@ def bench(contract: Contract) -> Generator[Bench]:
         virtual_time(network.run),
         controlled_randomness(network.chance),
         stowaways_seen(network.run),
+        known_clients_seen(network.run),
         _versions_kept(),
     ):
         yield Bench(contract, redis, _network=network, postgres=postgres)

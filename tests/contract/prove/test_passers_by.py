@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import _socket
+import socket
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interlock.core.verdict import Verdict
+from interlock.prove.contract import contract
+from interlock.prove.explore import Proof, prove
+from interlock.prove.invariant import Invariant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interlock.prove.world import World
+
+pytestmark = pytest.mark.usefixtures("redis_server")
+
+
+def proof_of(task: Callable[[], object]) -> Proof:
+    @contract(workers=1, faults=0)
+    def alone(world: World) -> None:
+        world.run(task)
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("it ends", lambda: None))
+
+    return prove(alone, budget_s=30)
+
+
+def test_a_client_in_c_that_is_known_by_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("psycopg2")
+    module._connect = lambda _: None  # type: ignore[attr-defined]  # noqa: SLF001 - as that library has it.
+    monkeypatch.setitem(sys.modules, "psycopg2", module)
+
+    proof = proof_of(lambda: module._connect("dbname=theirs"))  # noqa: SLF001 - likewise.
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert "psycopg2 makes connections of its own in C" in proof.reason
+
+
+def test_a_connection_that_passes_by_is_unknown() -> None:
+    kept: list[_socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def passes_by() -> None:
+            kept.append(_socket.socket())  # Below what Python calls a socket, as a library in C is.
+            kept[-1].connect(listener.getsockname())
+
+        proof = proof_of(passes_by)
+        for one in kept:
+            one.close()
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert "that no socket of Python has made" in proof.reason
+
+
+def test_who_passes_nobody_by_passes() -> None:
+    assert proof_of(lambda: None).verdict is Verdict.PASS
