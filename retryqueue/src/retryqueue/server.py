@@ -31,6 +31,8 @@ T = TypeVar("T")
 CONNECTIONS = 32
 # How many calls of one `enqueue_many` are under way: while the server works on one, the next is written.
 IN_FLIGHT = 2
+# Whose replies are used as they come, so that redis-py has nothing to do with them.
+_SCRIPTS = {"FCALL", "EVALSHA"}
 # What redis-py asks of the two ends of a connection, and of nothing else that may be missing.
 _OF_OPEN_CONNECTIONS = {"writelines", "drain", "feed", "read", "readexactly", "readuntil", "readline", "at_eof"}
 
@@ -88,10 +90,16 @@ class Server:
         free = self._places()
         if not free.acquire(timeout=self._patience_s):
             raise QueueUnavailable(f"none of {self._connections} connections became free within {self._patience_s} s")
+        if self._is_direct(step):
+            return _Sent(self.client.connection_pool, free, step.parts).reply()
         try:
             return self._send(step)
         finally:
             free.release()
+
+    def _is_direct(self, step: Send) -> bool:
+        """Whether a command goes to a connection without all that redis-py does around it, which takes as long again."""
+        return step.parts[0] in _SCRIPTS and not self.clustered and self.client.connection is None
 
     def _places(self) -> threading.BoundedSemaphore:
         """One place for each connection. After a fork there are others: those taken then are never given back here."""
@@ -164,11 +172,11 @@ class Server:
 
     def _sent(self, parts: tuple[Any, ...]) -> _Sent | None:
         """A command that is on its way; nothing if it cannot be sent without waiting, or on a connection of its own."""
-        client, free = self.client, self._places()
-        if self.clustered or client.connection is not None or not free.acquire(blocking=False):
+        free = self._places()
+        if not self._is_direct(Send(parts)) or not free.acquire(blocking=False):
             return None
         try:
-            return _Sent(client.connection_pool, free, parts)
+            return _Sent(self.client.connection_pool, free, parts)
         except CLIENT_ERRORS:
             return None
 
@@ -191,7 +199,8 @@ class _Sent:
     __slots__ = ("_connection", "_place", "_pool")
 
     def __init__(self, pool: Any, place: threading.BoundedSemaphore, parts: tuple[Any, ...]) -> None:
-        self._pool, self._place = pool, place
+        self._pool = pool
+        self._place: threading.BoundedSemaphore | None = place
         self._connection: Any = None
         try:
             self._connection = pool.get_connection()
@@ -201,21 +210,32 @@ class _Sent:
             raise
 
     def reply(self) -> Any:
-        """The reply. If there is none, or an error, the command is still to be given up."""
-        reply = self._connection.read_response()
+        """The reply."""
+        try:
+            reply = self._connection.read_response()
+        except redis.ResponseError:  # A reply as well, and read to its end.
+            self._end()
+            raise
+        except BaseException:
+            self.give_up()
+            raise
         self._end()
         return reply
 
     def give_up(self) -> None:
-        """Closes the connection: a reply that comes later must not be taken for that of the next command."""
-        if self._connection is not None:
+        """Ends it without a reply. One that comes later must not be taken for that of the next command."""
+        if self._place is not None and self._connection is not None:
             self._connection.disconnect()
         self._end()
 
     def _end(self) -> None:
-        if self._connection is not None:
-            self._pool.release(self._connection)
-        self._place.release()
+        place, self._place = self._place, None
+        if place is not None:
+            try:
+                if self._connection is not None:
+                    self._pool.release(self._connection)
+            finally:
+                place.release()
 
 
 class AsyncServer:

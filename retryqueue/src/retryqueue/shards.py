@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
+from functools import cache
 
 # In the order in which `lua/record.lua` expects them.
 _PARTS = ("items", "due", "leased", "paid", "dead", "reconcile", "quarantine", "paused", "workers", "wake")
@@ -23,12 +24,18 @@ class Shard:
     @property
     def keys(self) -> list[str]:
         """All parts, in the order in which the scripts expect them."""
-        return [self.key(part) for part in _PARTS]
+        return _keys(self)
 
     @property
     def wake(self) -> str:
         """The channel on which workers hear that something is due sooner than they know."""
         return self.key("wake")
+
+
+@cache
+def _keys(shard: Shard) -> list[str]:
+    """Made once: they are sent with every call."""
+    return [shard.key(part) for part in _PARTS]
 
 
 def shard_of(key: str, shards: int) -> int:
