@@ -196,7 +196,18 @@ def _crash(server: RedisServer, as_it_was: Path) -> None:
     server.start()
 
 
+def _is_written(server: RedisServer) -> bool:
+    """Whether all that was accepted is in the file: a server that waits for the disk writes later."""
+    with server.client() as client:
+        about = client.info("persistence")
+    return not int(about["aof_buffer_length"]) + int(about["aof_pending_bio_fsync"])
+
+
 def _snapshot(server: RedisServer, folder: Path) -> None:
+    ends_s = time.monotonic() + 90
+    while not _is_written(server):
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)
     for kept in (server.folder / "appendonlydir", server.folder / "appendonly.aof"):
         if kept.is_dir():
             shutil.copytree(kept, folder / kept.name)

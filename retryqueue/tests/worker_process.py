@@ -149,6 +149,12 @@ class Journal:
         """How many attempts began and never came to an end: their workers were killed meanwhile."""
         return sum(len(pids) - len(self.ended.get(attempt, [])) for attempt, pids in self.begun.items())
 
+    def is_charging(self, pid: int) -> bool:
+        """Whether a process has begun an attempt that has not come to its end."""
+        return any(
+            pid in pids and pid not in {who for who, _ in self.ended.get(attempt, [])} for attempt, pids in self.begun.items()
+        )
+
 
 class LateVerdicts(logging.Handler):
     """Writes down which verdicts came too late."""
