@@ -347,10 +347,15 @@ class Run:
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer, self.where()))
 
+    @property
+    def learns(self) -> bool:
+        """Whether it matters what is touched. A worker in a process of its own only repeats what was found before."""
+        return self.current().doing is not None
+
     def touched(self, reads: frozenset[str], writes: frozenset[str]) -> None:
         """What the effect that is being carried out has really read and changed, if that is not what it announces."""
         worker = self.current()
-        if worker.doing is not None:  # In a process of its own it only repeats what was found, and nobody asks.
+        if worker.doing is not None:
             effect, fault = worker.doing
             worker.doing = replace(effect, reads=reads, writes=writes | (effect.writes & {LOCKS})), fault
 

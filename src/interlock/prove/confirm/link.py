@@ -19,6 +19,7 @@ ANSWER_TIMEOUT_S = 10.0
 _LENGTH = struct.Struct("!I")
 # While a schedule runs, a worker is told another number than its process has.
 _own_pid = os.getpid
+_poll = select.poll  # And what it waits with is under control.
 
 
 class LinkLost(Uncontrolled):
@@ -68,7 +69,7 @@ class Link:
         return data
 
     def _has_come(self, timeout_s: float) -> bool:
-        waiting = select.poll()
+        waiting = _poll()
         waiting.register(self.end, select.POLLIN)
         return bool(waiting.poll(timeout_s * 1000))
 

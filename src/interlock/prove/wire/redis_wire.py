@@ -184,7 +184,7 @@ class RedisWire:
         def perform() -> bytes:
             nonlocal is_done
             is_done = True
-            return self._heard(raw, commands, effect) if has_programs else self._asked(raw)
+            return self._heard(raw, commands, effect) if has_programs and self._run.learns else self._asked(raw)
 
         answer: bytes = self._run.effect(effect, perform, _told)
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
