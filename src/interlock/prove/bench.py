@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
-from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, Run, Stuck, letter
+from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, Crashed, Run, Stuck, letter
 from interlock.prove.search import Redundant
 from interlock.prove.sources import loaded_sources
 from interlock.prove.stowaways import stowaways_seen
@@ -172,6 +173,8 @@ class Bench:
                 found.notes |= run.notes
             if not is_whole:
                 return None
+            if not program.plan:
+                self._check_slips(run)
             before_recovery, run.did = len(run.steps), _untold
             failed = self._recover(run, world)
         if run.lost:
@@ -254,6 +257,12 @@ class Bench:
         self.contract.set_up(world)
         return world
 
+    def _check_slips(self, run: Run) -> None:
+        """A mistake of the contract is told as such, and not as what comes of it."""
+        for worker in run.workers:
+            if worker.error is not None:
+                self.contract.check_own(worker.error)
+
     def _check_setup(self, run: Run) -> None:
         for worker in run.workers:
             if (error := worker.error) is not None:
@@ -306,8 +315,25 @@ def bench(contract: Contract) -> Generator[Bench]:
         stowaways_seen(network.run),
         known_clients_seen(network.run),
         _versions_kept(),
+        _silence_of_the_dead(),
     ):
         yield Bench(contract, redis, _network=network, postgres=postgres)
+
+
+@contextmanager
+def _silence_of_the_dead() -> Generator[None]:
+    """What a crashed worker's destructors would do is not done, and nothing to tell about."""
+    real = sys.unraisablehook
+
+    def told(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, Crashed):
+            real(unraisable)
+
+    sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        sys.unraisablehook = real
 
 
 @contextmanager

@@ -7,7 +7,7 @@ in which it could be broken, and each of them is a contract of its own.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from interlock.core.errors import InterlockError, UsageError, nearest
@@ -125,7 +125,7 @@ class Contract:
             raise UsageError(f"{self._line(error)}: {self.name}: {error}") from error
         code = getattr(self.arrange, "__code__", None)
         frames = traceback.extract_tb(error.__traceback__)
-        if code is not None and frames and isinstance(error, SLIPS) and frames[-1].filename == code.co_filename:
+        if code is not None and frames and isinstance(error, SLIPS) and frames[-1].filename in {code.co_filename, __file__}:
             raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
 
     def _shown(self, world: World) -> Promise | None:
@@ -141,7 +141,7 @@ class Contract:
             raise UsageError(
                 f"{self.where}: {self.name} returns {promise!r}, expected nothing, or a ready contract such as RetryQueue(...)"
             )
-        return cast("Promise | None", promise)
+        return cast("Promise | None", promise) if promise is None else _awaiting(world, promise)
 
     def _line(self, error: BaseException) -> str:
         """The last line of the user's own file that led to an error."""
@@ -149,6 +149,19 @@ class Contract:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
         return f"{own[-1].filename}:{own[-1].lineno}" if own else self.where
+
+
+def _awaiting(world: World, promise: Any) -> Promise:
+    """The same promise, whose functions may be coroutine functions."""
+
+    def awaited(function: Callable[..., object]) -> Callable[..., object]:
+        return lambda *args: world.awaited(function(*args))
+
+    if not is_dataclass(promise):
+        return cast("Promise", promise)
+    functions = {field.name: getattr(promise, field.name) for field in fields(promise)}
+    own = {name: awaited(function) for name, function in functions.items() if callable(function)}
+    return cast("Promise", replace(cast("Any", promise), **own))
 
 
 @overload

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from interlock.core.errors import UsageError
 from interlock.prove.effect import Effect
+from interlock.prove.invariant import Invariant
 from interlock.prove.provider import Provider, check_mood
 from interlock.prove.wire.http_wire import HttpWire
 from interlock.prove.wire.postgres_process import USER
@@ -23,7 +24,6 @@ from interlock.prove.wire.redis_wire import RedisWire
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from interlock.prove.invariant import Invariant
     from interlock.prove.scheduler import Run, Step
     from interlock.prove.wire.http_wire import Answer, Request
     from interlock.prove.wire.postgres_server import Postgres
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from interlock.prove.wire.sockets import Wire
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 REDIS_HOST = "redis.interlock"
 
@@ -113,7 +114,7 @@ class World:
         """Asks Postgres something, for an invariant; no effect of any worker."""
         return self._postgres.server.rows(statement)
 
-    def redis(self, *command: str | int) -> Any:
+    def redis(self, *command: str | bytes | int) -> Any:
         """Asks the server something, for an invariant; no effect of any worker."""
         return self._redis.value(*command)
 
@@ -150,6 +151,20 @@ class World:
             raise UsageError(f"no address: {url!r}")
         service = self.outside(_Service(answer))
         self.serve(host, lambda: HttpWire(self._run, host, service.answer))
+
+    def awaited(self, made: object) -> object:
+        """What a coroutine comes to; anything else as it is."""
+        return self._whole(lambda: made)()
+
+    def no_key_without_ttl(self, prefix: str = "") -> Invariant:
+        """Every key that begins so expires by itself."""
+
+        def broken() -> str | None:
+            keys = [key for key in self.redis("KEYS", "*") if key.startswith(prefix.encode())]
+            kept = sorted(key.decode(errors="replace") for key in keys if self.redis("PTTL", key) == -1)
+            return f"{kept[0]} never expires" if kept else None
+
+        return Invariant(f"every key{f' under {prefix}' if prefix else ''} expires", broken)
 
     def serve(self, host: str, wire: Callable[[], Wire]) -> None:
         """Puts a host under control.
@@ -213,6 +228,14 @@ class World:
     def look(self, task: Callable[[], object]) -> None:
         """What is looked at when all is done, by a worker that nothing happens to, so that an invariant can tell."""
         self.looks.append(self._whole(task))
+
+    def effect(self, effect: Effect, perform: Callable[[], object]) -> None:
+        """Something that the contract itself does, whose order matters: goes into what a lock guards, say."""
+        self._run.effect(effect, perform, lambda _: "")
+
+    def outside(self, thing: T) -> T:
+        """Something that belongs to no worker, and whose methods each of them may call: what they were told, say."""
+        return self._run.outside(thing)
 
     def wait(self, seconds: float) -> None:
         """Lets virtual time pass for the worker that calls this."""

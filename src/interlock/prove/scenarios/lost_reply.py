@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.prove.contract import SLIPS, Scenario
+from interlock.prove.contract import Scenario
+from interlock.prove.contracts._asking import until_heard
 from interlock.prove.contracts.retry_queue import Payment
 from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.faults.reset import Reset
@@ -25,28 +26,13 @@ if TYPE_CHECKING:
 
 NUMBER = 7
 
-TRIES = 3
-
 
 def arrange(world: World, queue: RetryQueue) -> None:
     """A client that asks until it is told that it was heard, and a worker."""
     payment = Payment("p1")
     world.moods = ("ok", "declines once", "declines")
 
-    def client() -> None:
-        for number in range(1, TRIES + 1):
-            try:
-                queue.enqueue(payment)
-            except SLIPS:
-                raise
-            except Exception:
-                if number == TRIES:
-                    raise
-                world.wait(1)
-            else:
-                return
-
-    world.run(client, queue.process)
+    world.run(lambda: until_heard(lambda: queue.enqueue(payment), world.wait), queue.process)
     world.recover(queue.process, waits_s=queue.waits_s)
     queue.check(world, payment)
 

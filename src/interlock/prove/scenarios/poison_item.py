@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlock.prove.contracts.retry_queue import RetryQueue
     from interlock.prove.world import World
 
-NUMBER = 11
+NUMBER = 10
 
 UNREADABLE = b'{"key": "p0", "user'
 

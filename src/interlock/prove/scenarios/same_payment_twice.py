@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.prove.contract import SLIPS, Scenario
+from interlock.prove.contract import Scenario
+from interlock.prove.contracts._asking import refused
 from interlock.prove.contracts.retry_queue import Payment
 
 if TYPE_CHECKING:
@@ -29,22 +30,11 @@ def arrange(world: World, queue: RetryQueue) -> None:
         queue.process()
         rounds.append(1)
         if len(rounds) == AGAIN_AFTER:
-            ask(queue, payment)
+            refused(queue.enqueue, payment)
 
-    world.run(lambda: ask(queue, payment))
+    world.run(lambda: refused(queue.enqueue, payment))
     world.recover(clear_up, waits_s=queue.waits_s)
     queue.check(world, payment)
-
-
-def ask(queue: RetryQueue, payment: Payment) -> Exception | None:
-    """Asks for a payment that may be known, in which case a queue may raise; answers with what it raised."""
-    try:
-        queue.enqueue(payment)
-    except SLIPS:
-        raise
-    except Exception as refusal:  # noqa: BLE001 - whether it was right to refuse is judged in the end.
-        return refusal
-    return None
 
 
 # Rounds of the worker that clears up: after the second one, a lease and a delay have passed, and it was charged.

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.prove.contract import Scenario
+from interlock.prove.contracts._asking import refused
 from interlock.prove.contracts.retry_queue import Payment
-from interlock.prove.scenarios.same_payment_twice import ask
 
 if TYPE_CHECKING:
     from interlock.prove.contracts.retry_queue import RetryQueue
@@ -33,7 +33,7 @@ def arrange(world: World, queue: RetryQueue) -> None:
         queue.process()
         rounds.append(1)
         if len(rounds) in {2, len(waits_s) - 1, len(waits_s) + 1}:
-            ask(queue, payment)
+            refused(queue.enqueue, payment)
 
     world.given(lambda: queue.enqueue(payment))
     queue.wait_until_due(world)
