@@ -128,27 +128,31 @@ class RetryQueue:
         """A dead letter has had all its attempts; a fault may have used one up, before its request was sent."""
 
         def broken() -> str | None:
-            made = self.provider.attempts(key)
-            if key not in found.dead or self.attempts is None or made + _used_up(world.history) >= self.attempts:
+            most, history = self.attempts, world.history
+            if key not in found.dead or most is None:
                 return None
-            return f"{key} was given up after {counted(made, 'attempt')}, where {self.attempts} are promised"
+            asked = [asked for asked in self.provider.asked if asked.payment == key]
+            answered = sum(not one.is_repeat for one in asked)  # A repeated answer is no attempt of its own.
+            if len(asked) + _used_up(history) >= most and answered + len(_struck(history)) >= most:
+                return None
+            return f"{key} was given up after {counted(answered, 'attempt')}, where {most} are promised"
 
         return Invariant(f"{key} is not given up too soon", broken)
 
     def _limit(self, key: str, most: int, world: World) -> Invariant:
-        """A client may send a request again by itself, if its answer was lost."""
+        """A client may send a request again by itself, if its answer was lost; and Redis may have lost an attempt."""
 
         def broken() -> str | None:
-            again = sum(step.effect.kind == "http" for step in _struck(world.history))
+            again = sum(step.effect.kind == "http" or str(step.fault).startswith("restart") for step in _struck(world.history))
             made = self.provider.attempts(key)
             return f"{counted(made, 'attempt')} to charge {key}, where {most} are allowed" if made > most + again else None
 
         return Invariant(f"at most {counted(most, 'attempt')} to charge {key}", broken)
 
     def _schedule(self, key: str, world: World) -> Invariant:
-        """Only where nothing goes wrong: what follows a crash follows the lease."""
+        """Only where nothing goes wrong: what follows a crash follows the lease, and a clock that is ahead is early."""
         kept = self.provider.schedule(key, self.retry_after_s)
-        return Invariant(kept.says, lambda: None if _struck(world.history) else kept.broken())
+        return Invariant(kept.says, lambda: None if _struck(world.history) or any(world.ahead_s) else kept.broken())
 
 
 def _struck(history: Sequence[Step]) -> list[Step]:

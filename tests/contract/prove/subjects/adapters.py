@@ -37,6 +37,7 @@ def _retry_queue(kind: Any) -> Contract:
             to_reconcile=lambda: queue().unsure(),
             attempts=3,
             retry_after_s=(60, 120),
+            known_for_s=2 * 24 * 3600,
         )
 
     return payments
@@ -54,6 +55,7 @@ def lock_queue(module: Any) -> Contract:
             to_reconcile=lambda: queue().unsure(),
             attempts=3,
             retry_after_s=(60, 120),
+            known_for_s=2 * 24 * 3600,
         )
 
     return payments
