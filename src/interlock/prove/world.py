@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from interlock.prove.wire.sockets import Wire
 
 S = TypeVar("S")
-T = TypeVar("T")
 
 REDIS_HOST = "redis.interlock"
 
@@ -232,10 +231,6 @@ class World:
     def effect(self, effect: Effect, perform: Callable[[], object]) -> None:
         """Something that the contract itself does, whose order matters: goes into what a lock guards, say."""
         self._run.effect(effect, perform, lambda _: "")
-
-    def outside(self, thing: T) -> T:
-        """Something that belongs to no worker, and whose methods each of them may call: what they were told, say."""
-        return self._run.outside(thing)
 
     def wait(self, seconds: float) -> None:
         """Lets virtual time pass for the worker that calls this."""
