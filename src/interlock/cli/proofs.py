@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.cli.page import page, verdict
 from interlock.cli.sequence import STYLE, Arrow, sequence_diagram
 from interlock.core.counting import counted
+from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,23 @@ def proved(form: str, proofs: list[Proof]) -> str:
         case "html":
             return page("interlock prove", "\n".join(_section(proof) for proof in proofs), STYLE)
         case _:
-            return "\n".join(line for proof in proofs for line in _lines(proof))
+            return "\n".join([*(line for proof in proofs for line in _lines(proof)), *_tables(proofs)])
+
+
+def _tables(proofs: list[Proof]) -> list[str]:
+    """For each ready contract: its scenarios, and how many of them hold."""
+    promises: dict[str, list[Proof]] = {}
+    for proof in proofs:
+        called, _, scenario = proof.contract.partition("[")
+        if scenario:
+            promises.setdefault(called, []).append(proof)
+    lines: list[str] = []
+    for called, own in promises.items():
+        passed = sum(proof.verdict is Verdict.PASS for proof in own)
+        lines += ["", f"{called}: {passed} of {counted(len(own), 'scenario')}"]
+        width = max(len(proof.contract) for proof in own) - len(called) - 2
+        lines += [f"  {proof.verdict:<8}{proof.contract[len(called) + 1 : -1]:<{width}}  {_size(proof)}" for proof in own]
+    return lines
 
 
 def _lines(proof: Proof) -> list[str]:
@@ -52,7 +69,8 @@ def _data(proof: Proof) -> dict[str, object]:
 
     return {
         "contract": proof.contract,
-        "scenario": proof.violation.mood if proof.violation else None,
+        "scenario": proof.contract.partition("[")[2].rstrip("]") or None,
+        "mood": proof.violation.mood if proof.violation else None,
         "verdict": proof.verdict,
         "schedules": proof.schedules,
         "placements": proof.placements,

@@ -158,25 +158,30 @@ class Bench:
             choices.append(worker.index - first)
             return worker
 
-        with self._on_stage(world, run):
-            run.go(world.setup, [SETTING_UP] * len(world.setup))
-            self._check_setup(run)
-            first = len(run.workers)
-            run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
-            run.did = did
-            is_whole = _went(run, _tasks(world, program.workers), world.ahead_s)
-            for (worker, place), effect in run.seen().items():
-                if worker % LANES >= first and found is not None:
-                    found.places.setdefault((worker - first, place), {})[effect] = None
-            if found is not None:
-                found.struck += bool(run.struck)
-                found.notes |= run.notes
-            if not is_whole:
-                return None
-            if not program.plan:
-                self._check_slips(run)
-            before_recovery, run.did = len(run.steps), _untold
-            failed = self._recover(run, world)
+        try:
+            with self._on_stage(world, run):
+                run.go(world.setup, [SETTING_UP] * len(world.setup))
+                self._check_setup(run)
+                first = len(run.workers)
+                run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
+                run.did = did
+                is_whole = _went(run, _tasks(world, program.workers), world.ahead_s)
+                for (worker, place), effect in run.seen().items():
+                    if worker % LANES >= first and found is not None:
+                        found.places.setdefault((worker - first, place), {})[effect] = None
+                if found is not None:
+                    found.struck += bool(run.struck)
+                    found.notes |= run.notes
+                if not is_whole:
+                    return None
+                if not program.plan:
+                    self._check_slips(run)
+                before_recovery, run.did = len(run.steps), _untold
+                failed = self._recover(run, world)
+        except Stuck as stuck:
+            if not world.must_end:
+                raise
+            return Violation((str(stuck),), program, tuple(choices), tuple(run.steps), len(run.steps))
         if run.lost:
             raise Uncontrolled(run.lost)
         self._check_again(program, found, run)

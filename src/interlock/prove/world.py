@@ -61,6 +61,7 @@ class World:
 
     Attributes:
         tasks: What the workers do: the first one the first, and so on, over and over.
+        must_end: Whether going on for ever breaks the contract.
         looks: What is looked at in the end, for the invariants.
         ahead_s: How far each worker's wall clock runs ahead of the true one.
     """
@@ -78,6 +79,7 @@ class World:
         self.setup: list[Callable[[], object]] = []
         self.tasks: tuple[Callable[[], object], ...] = ()
         self.recovery = Recovery()
+        self.must_end = False
         self.looks: list[Callable[[], object]] = []
         self.ahead_s: tuple[float, ...] = ()
         self.wants_postgres = False
@@ -240,6 +242,10 @@ class World:
     def history(self) -> Sequence[Step]:
         """What has happened so far."""
         return self._run.steps
+
+    def check_end(self) -> None:
+        """Demands that every worker comes to an end: one that goes on and on, or waits for ever, breaks the contract."""
+        self.must_end = True
 
     def check(self, *invariants: Invariant) -> None:
         """What must hold at the end."""

@@ -91,9 +91,9 @@ _HEADERS = 'headers={"Idempotency-Key": key}'
 
 MUTANTS = (
     # The keys that the provider sees.
-    Mutant("key from the clock", "lua_queue", AFTER, hazard="identity/coarse-clock"),
+    Mutant("key from the clock", "lua_queue", RESTART, hazard="identity/coarse-clock"),
     Mutant("key anew at each call", "lua_queue", AFTER, hazard="identity/random-per-attempt"),
-    Mutant("key from the clock", "plain_queue", RESTART, hazard="identity/coarse-clock"),
+    Mutant("key from the clock", "plain_queue", SKEW, hazard="identity/coarse-clock"),
     Mutant("key anew at each call", "plain_queue", SKEW, hazard="identity/random-per-attempt"),
     Mutant("key anew at each call", "lock_queue", AFTER, hazard="identity/random-per-attempt"),
     Mutant("no key", "lock_queue", AFTER, ((_HEADERS, "headers={}"),)),
@@ -156,7 +156,7 @@ MUTANTS = (
     Mutant(
         "gone before its last attempt",
         "lua_queue",
-        TTL,
+        COUNT,
         (
             (
                 "redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])\n",
@@ -188,12 +188,14 @@ MUTANTS = (
     ),
     Mutant(
         "moved to the dead letters in two steps",
-        "plain_queue",
+        "lua_queue",
         ACKNOWLEDGED,
         (
+            ("redis.call('SADD', state == 'dead' and KEYS[4] or KEYS[3], ARGV[1])\n", ""),
+            ("        self.redis.eval(SETTLE, 4,", "        state = self.redis.eval(SETTLE, 4,"),
             (
-                '            pipe.set(f"job:{key}", json.dumps({**record, "state": state}))\n            pipe.zrem("due", key)\n            pipe.sadd(state, key)\n',
-                '            pipe.set(f"job:{key}", json.dumps({**record, "state": state}))\n            pipe.zrem("due", key)\n            pipe.execute()\n            pipe.sadd(state, key)\n',
+                "next_s, ATTEMPTS, KNOWN_FOR_S)\n",
+                "next_s, ATTEMPTS, KNOWN_FOR_S)\n        if state in {'dead', 'unsure'}:\n            self.redis.sadd(state, key)\n",
             ),
         ),
     ),
@@ -274,7 +276,29 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "a turn that never ends",
+        "sign_up",
+        "crash during a sign-up",
+        (
+            (
+                "        user_id = f",
+                "        for _ in range(20):\n            if self.redis.set('turn', 1, nx=True):\n                break\n            time.sleep(1)\n        else:\n            raise TimeoutError(name)\n        user_id = f",
+            ),
+            ("        return user_id\n", "        self.redis.delete('turn')\n        return user_id\n"),
+            ("import redis\n", "import time\n\nimport redis\n"),
+        ),
+    ),
     # Ledgers.
+    Mutant(
+        "another name for each attempt",
+        "ledger",
+        "lost reply on a transfer",
+        (
+            ('"booked", key, source', '"booked", f"{key}:{uuid.uuid4()}", source'),
+            ("import redis\n", "import uuid\n\nimport redis\n"),
+        ),
+    ),
     Mutant(
         "reads, then writes",
         "ledger",

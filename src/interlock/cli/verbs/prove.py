@@ -18,6 +18,7 @@ from interlock.core import evidence
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.core.evidence import Evidence, git_blob
+from interlock.core.seconds import seconds
 from interlock.core.verdict import worst
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         again = replayed(Path(arguments.replay))
         console.result(replay_told(arguments.format, arguments.replay, again))
         return again.verdict.exit_code
-    budget_s = _seconds(arguments.budget)
+    budget_s = seconds("--budget", arguments.budget)
     path, _, name = arguments.path.partition("::")
     proofs: list[Proof] = []
     for contract in contracts_in(Path(path), name or None):
@@ -113,12 +114,3 @@ def _show(console: Console, name: str, progress: Progress) -> None:
     """Shows whoever waits how far a proof is."""
     schedules = counted(progress.schedules, "schedule")
     console.status(f"{name}: {progress.stage}, {schedules}, {progress.left_s:.0f} s left")
-
-
-def _seconds(text: str) -> float:
-    number, unit = text.rstrip("sm"), text[len(text.rstrip("sm")) :]
-    try:
-        return float(number) * {"": 1, "s": 1, "m": 60}[unit]
-    except (ValueError, KeyError):
-        message = f"--budget: found {text!r}, expected seconds or minutes, such as 60s or 2m"
-        raise UsageError(message) from None

@@ -103,6 +103,7 @@ def _arrange_write(world: World, own: Cache) -> None:
         seen.note("read", world.now_s, own.read("k"), bool(seen.every("written")))
 
     world.run(lambda: own.read("k"), write)
+    world.check_end()
     world.recover(read_again, waits_s=(0.001, own.ttl_s + 1))
     world.check(
         Invariant("after a write, what was written is read", lambda: _stale(seen, own)),
@@ -128,6 +129,7 @@ def _arrange_crowd(world: World, own: Cache) -> None:
             seen.note("refused", str(refusal))
 
     world.run(read)
+    world.check_end()
     world.recover(read, waits_s=(1.0,))
     world.check(
         Invariant(f"at most {own.loads_max} load what is missing", lambda: _stampede(own)),

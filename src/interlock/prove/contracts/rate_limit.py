@@ -54,7 +54,7 @@ class RateLimit:
         return (
             Scenario("more calls at once than are allowed", _arrange),
             Scenario("calls around the end of a window", _arrange_windows, workers=1),
-            Scenario("crash during a call", _arrange, strikes=_crashes),
+            Scenario("crash during a call", _arrange_crash, strikes=_crashes),
         )
 
 
@@ -71,6 +71,14 @@ def _arrange(world: World, own: RateLimit) -> None:
     world.check(_never_more(calls, own), _not_fewer(calls, own), world.no_key_without_ttl())
 
 
+def _arrange_crash(world: World, own: RateLimit) -> None:
+    """Two callers, of whom one never comes back."""
+    calls = world.outside(Facts())
+    world.run(lambda: _call(world, own, calls), lambda: _call(world, own, calls, caller="ben"))
+    world.recover(lambda: _call(world, own, calls, times=own.limit), waits_s=(2 * own.window_s + 1,))
+    world.check(_not_fewer(calls, own), world.no_key_without_ttl())
+
+
 def _arrange_windows(world: World, own: RateLimit) -> None:
     """As many calls as may be, again and again, a part of a window later each time."""
     calls = world.outside(Facts())
@@ -85,9 +93,9 @@ def _arrange_windows(world: World, own: RateLimit) -> None:
     world.check(_never_more(calls, own), _not_fewer(calls, own), world.no_key_without_ttl())
 
 
-def _call(world: World, own: RateLimit, calls: Facts, *, times: int = 1) -> None:
+def _call(world: World, own: RateLimit, calls: Facts, *, times: int = 1, caller: str = "ada") -> None:
     def once() -> None:
-        allowed = own.allow("ada")
+        allowed = own.allow(caller)
         if not isinstance(allowed, bool | int):  # pyright: ignore[reportUnnecessaryIsInstance] - by whoever has no checker.
             raise UsageError(f"RateLimit: allow returns {allowed!r}, expected True or False")
         calls.note("call", world.now_s, bool(allowed))

@@ -91,10 +91,20 @@ class RetryQueue:
         if self.due_after_s:
             world.given(lambda: world.wait(self.due_after_s + 1))
 
+    def up_to_the_last_attempt(self, world: World) -> None:
+        """Uses up all attempts but one."""
+        for delay_s in self._delays_s[: (self.attempts or 1) - 1]:
+            self.process()
+            world.wait(delay_s + 1)
+
+    @property
+    def _delays_s(self) -> tuple[float, ...]:
+        return self.retry_after_s or tuple(60.0 * number for number in range(1, self.attempts or 5))
+
     @property
     def waits_s(self) -> tuple[float, ...]:
         """When the worker that clears up looks: after a lease, then half-way to each next attempt, and after it."""
-        delays = self.retry_after_s or tuple(60.0 * number for number in range(1, self.attempts or 5))
+        delays = self._delays_s
         halves = [delay / 2 + 0.5 for delay in delays for _ in range(2)]
         return (self.lease_s + 1, self.due_after_s + 1, *halves, self.lease_s + 1, max(delays, default=0) + 1)
 

@@ -4,7 +4,7 @@ A queue that removes a payment before it charges it loses it here. One that need
 letters, or to its next attempt, loses it between them, or has it twice.
 
 One payment is due, two workers work, and each is killed in turn, before and after each of its commands. The provider takes
-the money, declines once, or declines always.
+the money, declines once, or declines always; then all attempts but the last one have been made.
 """
 
 from __future__ import annotations
@@ -28,9 +28,15 @@ NUMBER = 6
 def arrange(world: World, queue: RetryQueue) -> None:
     """One payment, and workers of which one dies between two commands."""
     payment = Payment("p1")
-    world.moods = ("ok", "declines once", "declines")
-    world.given(lambda: queue.enqueue(payment))
-    queue.wait_until_due(world)
+    world.moods = ("ok", "declines", "declines once")
+
+    def begin() -> None:
+        queue.enqueue(payment)
+        world.wait(queue.due_after_s)
+        if queue.provider.never_charges:
+            queue.up_to_the_last_attempt(world)
+
+    world.given(begin)
     world.run(queue.process)
     world.recover(waits_s=queue.waits_s)
     queue.check(world, payment)

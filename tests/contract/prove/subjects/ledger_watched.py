@@ -37,5 +37,5 @@ class Accounts:
                 return
 
     def balances(self) -> dict[str, int]:
-        keys = self.redis.keys("balance:*")
+        keys = sorted(self.redis.keys("balance:*"))
         return {key.removeprefix("balance:"): int(self.redis.get(key)) for key in keys}
