@@ -166,12 +166,8 @@ class Bench:
                 run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
                 run.did = did
                 is_whole = _went(run, _tasks(world, program.workers), world.ahead_s)
-                for (worker, place), effect in run.seen().items():
-                    if worker % LANES >= first and found is not None:
-                        found.places.setdefault((worker - first, place), {})[effect] = None
                 if found is not None:
-                    found.struck += bool(run.struck)
-                    found.notes |= run.notes
+                    _take_down(found, run, first)
                 if not is_whole:
                     return None
                 if not program.plan:
@@ -323,6 +319,15 @@ def bench(contract: Contract) -> Generator[Bench]:
         _silence_of_the_dead(),
     ):
         yield Bench(contract, redis, _network=network, postgres=postgres)
+
+
+def _take_down(found: Findings, run: Run, first: int) -> None:
+    """Adds what a schedule has shown so far. Workers count from `first`."""
+    for (worker, place), effect in run.seen().items():
+        if worker % LANES >= first:
+            found.places.setdefault((worker - first, place), {})[effect] = None
+    found.struck += bool(run.struck)
+    found.notes |= run.notes
 
 
 @contextmanager
