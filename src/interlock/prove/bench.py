@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from contextlib import closing, contextmanager
@@ -272,6 +273,7 @@ class Bench:
 
     @contextmanager
     def _on_stage(self, world: World, run: Run) -> Generator[None]:
+        gc.disable()  # It would run the finalizers of one schedule within another, at moments that nobody has chosen.
         self._network.world, self._network.schedule = world, run
         passers = Passers()
         try:
@@ -284,6 +286,7 @@ class Bench:
             run.end()
             self._network.world, self._network.schedule = None, None
             world.close()
+            gc.enable()
 
 
 @dataclass(slots=True)

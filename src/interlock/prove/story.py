@@ -85,9 +85,7 @@ def _weight(steps: Sequence[Step], place: int) -> int:
 def _polls(steps: Sequence[Step]) -> Iterator[str]:
     """What was done to clear up: each time of it once, however often it is the same."""
     polls = [list(poll) for _, poll in groupby(steps, key=lambda step: step.at_s)]
-    for said, alike in groupby(
-        polls, key=lambda poll: tuple((step.effect.said, step.answer) for step in poll if step.effect.writes)
-    ):
+    for said, alike in groupby(polls, key=lambda poll: tuple(_gist(step) for step in poll if step.effect.writes)):
         some = list(alike)
         if not said:
             yield f"            ... {counted(len(some), 'poll')} that {'change' if len(some) > 1 else 'changes'} nothing"
@@ -95,6 +93,11 @@ def _polls(steps: Sequence[Step]) -> Iterator[str]:
         yield from (_line(step) for step in some[0] if step.effect.writes)
         if len(some) > 1:
             yield f"            ... {counted(len(some) - 1, 'more poll')} with the same result"
+
+
+def _gist(step: Step) -> tuple[str, frozenset[str], str]:
+    """What a step comes to: a token that is drawn anew for each try makes it no other step."""
+    return step.effect.said.partition(" ")[0], step.effect.writes, step.answer
 
 
 def _line(step: Step) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.scheduler import Crashed
 from interlock.prove.wire.tls import Certified
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class ControlledSocket(Certified):
         self.type = socket.SOCK_STREAM if kind == -1 else kind
         self.proto = max(proto, 0)
         self._network = network
+        self._made_in = network.run()
         self._wire: Wire | None = None
         self._peer: Any = None
         self._inbox = b""
@@ -52,6 +54,7 @@ class ControlledSocket(Certified):
 
     def connect(self, address: Any) -> None:
         """Connects."""
+        self._mute()
         self._wire = self._network.wire(address)
         self._peer = address
 
@@ -67,9 +70,10 @@ class ControlledSocket(Certified):
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ARG002 - as a socket has it.
         """Sends. Whatever breaks the connection is told by the next receive, as networks do."""
+        self._mute()
         if self._is_closed or self._wire is None:
             raise OSError(errno.EBADF, "Bad file descriptor")
-        if self._broken is not None:
+        if self._broken is not None or self._is_left_over:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         self._outbox += bytes(data)
         if self._timeout != 0 or asyncio._get_running_loop() is None:  # noqa: SLF001 - who is asking.
@@ -88,6 +92,9 @@ class ControlledSocket(Certified):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What has come."""
+        self._mute()
+        if self._is_left_over:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         if not self.has_come():
             self._await()
         if self._inbox:
@@ -179,6 +186,17 @@ class ControlledSocket(Certified):
     def sendto(self, _: Any, *address: Any) -> int:
         """Datagrams may be lost, doubled or overtake each other, and here nothing would happen to them."""
         raise self._run().uncontrolled(f"a datagram to {address[-1]!r}")
+
+    @property
+    def _is_left_over(self) -> bool:
+        """Whether it is of a schedule that is over: a module keeps clients for all of its instances, as processes do not."""
+        return self._network.run() is not self._made_in
+
+    def _mute(self) -> None:
+        """Whoever is no worker any more does nothing: an instance that is cleared away, and says goodbye to its server."""
+        run = self._network.run()
+        if run is None or (run.here() is None and (self._is_left_over or run.is_here)):
+            raise Crashed
 
     def _exchange(self) -> None:
         """Lets the other end answer what was sent."""

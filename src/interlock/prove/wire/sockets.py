@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from interlock.prove.scheduler import Crashed
 from interlock.prove.wire.controlled_socket import ControlledSocket
 from interlock.prove.wire.event_loop import controlled_loops
 from interlock.prove.wire.readiness import virtual_readiness
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _RealSocket = socket.socket
+# Names under this one are the guard's own: nobody else has such hosts.
+RESERVED = ".interlock"
 
 
 class Wire(Protocol):
@@ -95,6 +99,8 @@ def controlled_sockets(network: Network) -> Generator[None]:
     def lookup(host: Any, port: Any, *args: Any, **options: Any) -> Any:
         run = network.run()
         if run is None:
+            if _text(host).endswith(RESERVED):
+                raise Crashed  # An instance that is cleared away, and says goodbye to a server that is gone.
             return real_lookup(host, port, *args, **options)
         number = network.numbered(_text(host))
         if number is None:
@@ -107,7 +113,7 @@ def controlled_sockets(network: Network) -> Generator[None]:
             without_tls(network.run, lambda sock: isinstance(sock, ControlledSocket)),
             controlled_loops(network.run),
             virtual_readiness(network.run),
-            _unclosed_in_silence(),
+            _ended_in_silence(),
         ):
             yield
     finally:
@@ -115,14 +121,22 @@ def controlled_sockets(network: Network) -> Generator[None]:
 
 
 @contextmanager
-def _unclosed_in_silence() -> Generator[None]:
-    """What a worker has left open is closed by the end of its process, of which nobody is warned."""
+def _ended_in_silence() -> Generator[None]:
+    """What a worker has left open is closed by the end of its process, of which nobody is warned; nor of who was muted."""
+    real_hook = sys.unraisablehook
+
+    def hook(raised: sys.UnraisableHookArgs) -> None:
+        if not isinstance(raised.exc_value, Crashed):
+            real_hook(raised)
+
+    sys.unraisablehook = hook
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             yield
         finally:
             gc.collect()
+            sys.unraisablehook = real_hook
 
 
 def _text(host: Any) -> str:

@@ -1,0 +1,95 @@
+"""What one schedule leaves behind changes nothing in the next one, and a story tells what is the same once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from interlock.core.verdict import Verdict
+from interlock.prove.contract import Contract, contract
+from interlock.prove.explore import prove
+from interlock.prove.invariant import Invariant
+from interlock.prove.story import story
+
+if TYPE_CHECKING:
+    from interlock.prove.world import World
+
+pytestmark = pytest.mark.usefixtures("redis_server")
+
+SHARED: dict[str, redis.Redis] = {}
+
+
+class Pooled:
+    """Keeps one client for the whole process in a dictionary of its module, as libraries do."""
+
+    def __init__(self, url: str) -> None:
+        self.redis: Any = SHARED.setdefault(url, redis.Redis.from_url(url, decode_responses=True))
+
+    def take(self, token: str) -> bool:
+        return bool(self.redis.set("lock", token, nx=True, px=30_000))
+
+
+class SaysGoodbye(Pooled):
+    """Gives its lock back when it is cleared away: in a cycle, so that this happens when the collector comes by."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.redis = redis.Redis.from_url(url)
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.redis.delete("lock")
+
+
+def one_of_two_takes(kind: type[Pooled], *, faults: int = 0) -> Contract:
+    @contract(workers=2, faults=faults)
+    def one_of_two_takes_it(world: World) -> None:
+        taken = world.outside(Taken())
+        subject = world.subject(lambda: kind(world.redis_url))
+        world.run(lambda: taken.note(is_ours=subject().take("token")))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("one takes it", taken.broken))
+
+    return one_of_two_takes_it
+
+
+class Taken:
+    def __init__(self) -> None:
+        self.times = 0
+
+    def note(self, *, is_ours: bool) -> None:
+        self.times += is_ours
+
+    def broken(self) -> str | None:
+        return f"{self.times} have taken it" if self.times > 1 else None
+
+
+def test_a_client_that_a_module_keeps_is_of_no_schedule_that_is_over() -> None:
+    proof = prove(one_of_two_takes(Pooled, faults=1), budget_s=60)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert proof.schedules > 10
+
+
+def test_an_instance_that_is_cleared_away_does_nothing_in_another_schedule(capfd: pytest.CaptureFixture[str]) -> None:
+    proof = prove(one_of_two_takes(SaysGoodbye, faults=1), budget_s=60)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert "Exception ignored" not in capfd.readouterr().err
+
+
+def test_tries_that_differ_in_their_token_alone_are_told_once() -> None:
+    @contract(workers=1, faults=0)
+    def it_is_free(world: World) -> None:
+        world.given(lambda: Pooled(world.redis_url).redis.set("lock", "of nobody"))
+        world.run(lambda: Pooled(world.redis_url).take(f"token {world.now_s}"))
+        world.check(Invariant("free", lambda: "nobody ever gets it"))
+
+    violation = prove(it_is_free, budget_s=60).violation
+
+    assert violation is not None
+    told = [line for line in story(violation) if "SET lock" in line]
+    assert len(told) <= 3, told  # Before it, in the worker, and the first of twelve afterwards.
+    assert any("11 more polls with the same result" in line for line in story(violation))
