@@ -171,6 +171,7 @@ class RedisServer:
 
     def _come_back(self, log: WriteLog, writes: list[bytes]) -> None:
         self._own.value("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        self._stop_listening()  # That connection is ended too, and made anew when it is needed.
         self._own.value("SCRIPT", "FLUSH")
         restore(self._own, log.state, writes)
         self.remember()
