@@ -6,11 +6,14 @@ import importlib
 import sys
 from collections import Counter
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from interlock.core.verdict import Verdict
+from interlock.hazards.catalogue import catalogue
+from interlock.prove import scenarios
 from interlock.prove.explore import prove
 from interlock.prove.loading import apart
 
@@ -54,10 +57,10 @@ def test_a_right_subject_breaks_nothing(subject: str) -> None:
         assert (proof.verdict, proof.violation) == (Verdict.PASS, None), f"{contract.name}: {proof.reason}"
 
 
-@pytest.mark.parametrize("subject", ["lock_queue"])
-def test_a_right_queue_breaks_nothing(subject: str) -> None:
-    chosen = [one for one in contracts_of(subject) if one.scenario and one.scenario.name in SHORT]
-    assert len(chosen) == len(SHORT)
+@pytest.mark.parametrize(("subject", "names"), [("lock_queue", SHORT), ("lua_queue", {planted.RESTART})])
+def test_a_right_queue_breaks_nothing(subject: str, names: set[str]) -> None:
+    chosen = [one for one in contracts_of(subject) if one.scenario and one.scenario.name in names]
+    assert len(chosen) == len(names)
     for contract in chosen:
         proof = prove(contract, budget_s=60)
         assert (proof.verdict, proof.violation) == (Verdict.PASS, None), f"{contract.name}: {proof.reason}"
@@ -70,3 +73,22 @@ def test_every_scenario_of_every_contract_is_one_that_some_mutant_breaks() -> No
 
     assert len(planted.MUTANTS) >= 30
     assert known - set(broken) == set()
+
+
+def test_a_payment_queue_has_twelve_scenarios_and_each_tells_its_story() -> None:
+    modules = [importlib.import_module(f"{scenarios.__name__}.{found.name}") for found in iter_modules(scenarios.__path__)]
+
+    assert [module.NUMBER for module in sorted(modules, key=lambda module: module.NUMBER)] == list(range(1, 13))
+    assert len({module.SCENARIO.name for module in modules}) == 12
+    assert all(str(module.__doc__).count("\n\n") >= 2 for module in modules)
+
+
+# What only many operations show, and no order of a few.
+SHOWN_BY_LOAD = {"identity/truncated-random"}
+
+
+def test_the_scenario_that_a_hazard_names_is_there() -> None:
+    known = {one.scenario.name for name in NAMES for one in contracts_of(name) if one.scenario}
+    missing = {hazard.name: hazard.scenario for hazard in catalogue() if hazard.scenario not in known}
+
+    assert set(missing) == SHOWN_BY_LOAD, f"scenarios that prove has: {sorted(known)}"

@@ -43,7 +43,7 @@ HAZARD = Hazard(
     advice="let the error out, or leave a trace that says what was lost: log.exception(...), a metric with an alert, an answer that says so",
     needles=((b"except", b"suppress", b"return_exceptions"),),
     signal="none in the logs, which is the harm; the business metric (orders completed, refunds done) falls below what was asked for",
-    scenario="the effect fails: a log record, an error or another answer says so",
+    scenario="lost reply on a sign-up",
     sources=(
         "https://cwe.mitre.org/data/definitions/390.html",
         "https://docs.python.org/3/library/asyncio-task.html#asyncio.gather",

@@ -45,7 +45,7 @@ HAZARD = Hazard(
     advice="give the function instead of its result: default=make_id, default=lambda: make_id(), default_factory=make_id",
     needles=((b"uuid", b"now(", b"time", b"today(", b"random", b"secrets", b"token", b"ulid", b"nanoid"),),
     signal="sign-ups (or whatever is created) per hour fall to one per process; errors on a unique key rise",
-    scenario="two operations in quick succession in one process get different ids",
+    scenario="two sign-ups in quick succession",
     sources=(
         "https://docs.sqlalchemy.org/en/20/core/defaults.html#python-executed-functions",
         "https://docs.djangoproject.com/en/5.2/ref/models/fields/#default",

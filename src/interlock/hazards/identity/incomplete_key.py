@@ -58,7 +58,7 @@ HAZARD = Hazard(
         ),
     ),
     signal="customers who say that they bought twice and got one; fewer charges than orders for returning customers",
-    scenario="one user makes two purchases of the same amount",
+    scenario="two payments of one user in one second",
     sources=("https://docs.stripe.com/api/idempotent_requests", "https://docs.stripe.com/error-low-level#idempotency"),
 )
 

@@ -60,7 +60,7 @@ HAZARD = Hazard(
         ),
     ),
     signal="duplicate charges after timeouts, restarts and double clicks; the rate of recognised repeats is zero",
-    scenario="the reply to a charge is lost, and the charge is tried again",
+    scenario="lost reply on enqueue and on charge",
     sources=(
         "https://docs.stripe.com/api/idempotent_requests",
         "https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/",

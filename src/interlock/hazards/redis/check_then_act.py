@@ -58,7 +58,7 @@ HAZARD = Hazard(
         ),
     ),
     signal="the same thing is done twice within milliseconds: duplicate charges, jobs or messages; counters that lag behind",
-    scenario="two clients run the same operation; the second runs whole between the first one's read and its write",
+    scenario="two transfers at once",
     sources=(
         "https://redis.io/docs/latest/develop/using-commands/transactions/",
         "https://redis.io/docs/latest/commands/set/",

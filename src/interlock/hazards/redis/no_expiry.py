@@ -51,7 +51,7 @@ HAZARD = Hazard(
         (b"set(", b"setnx(", b"lock(", b"Lock(", b"add(", b"push(", b"incr", b"decr"),
     ),
     signal="used memory grows without a plateau; a job that takes a lock has not run since a worker was killed",
-    scenario="the process is killed right after the write; the key is gone again within its time to live",
+    scenario="the holder of a lock dies",
     sources=(
         "https://redis.io/docs/latest/commands/set/",
         "https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/",

@@ -50,7 +50,7 @@ HAZARD = Hazard(
         (b"watch(", b"transaction(", b"nx=", b"setnx(", b"rem(", b"raise_on_error"),
     ),
     signal="WatchError in the log, or none at all under load; more successes reported than items stored",
-    scenario="two clients run the transaction at once; the loser tries again, and only one of them goes on",
+    scenario="two transfers of which only one is covered",
     sources=(
         "https://redis.io/docs/latest/develop/using-commands/transactions/",
         "https://redis.readthedocs.io/en/stable/advanced_features.html#pipelines",

@@ -49,7 +49,7 @@ HAZARD = Hazard(
     advice="retry with reraise=True, so that the last error itself comes out; or catch tenacity.RetryError outside of what is retried",
     needles=((b"tenacity",), (b"retry", b"Retrying")),
     signal="RetryError in the error tracker; 500s where a fallback or a 4xx was meant, each time a dependency is down for longer",
-    scenario="the dependency fails on every attempt: the caller's own handler for its error runs",
+    scenario="poison item",
     sources=(
         "https://tenacity.readthedocs.io/en/latest/#error-handling",
         "https://github.com/jd/tenacity/issues/24",

@@ -47,7 +47,7 @@ HAZARD = Hazard(
     advice="give the retry an end: stop=stop_after_attempt(n) | stop_after_delay(s), max_tries=n, max_time=s, for attempt in range(n)",
     needles=((b"tenacity", b"backoff", b"retry", b"while True", b"while 1", b"while not", b"except", b"status"),),
     signal="requests in flight and busy workers rise to their limit while one dependency is down; latency p99 meets the client's timeout",
-    scenario="the dependency fails on every attempt: the operation ends with an error within its deadline",
+    scenario="poison item",
     sources=(
         "https://tenacity.readthedocs.io/en/latest/#stopping",
         "https://github.com/litl/backoff#backoffon_exception",

@@ -82,7 +82,7 @@ HAZARD = Hazard(
         ),
     ),
     signal="statements that the database has not seen before; syntax errors near a quote; rows returned per call rise",
-    scenario="a value with a quote in it (O'Brien, ' OR '1'='1) finds the same rows as any other value that is not there: none",
+    scenario="a name with a quote in it",
     sources=(
         "https://cwe.mitre.org/data/definitions/89.html",
         "https://cheatsheetseries.owasp.org/cheatsheets/Query_Parameterization_Cheat_Sheet.html",
