@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
-import retryqueue
-from retryqueue.outcome import from_reply
 
+import retryqueue
 from interlock.prove.contracts import RetryQueue, contract
+from retryqueue.outcome import from_reply
 
 if TYPE_CHECKING:
     from interlock.prove.contracts import Payment
