@@ -266,6 +266,44 @@ class TestEvidenceThatDoesNotCount:
 
         assert flaw in self.reason(interlock_in, project)
 
+    def test_that_a_guard_of_another_kind_has_left(self, interlock_in: Interlock, project: Git, key: Path) -> None:
+        proof = write(replace(read(kept(project)), kind="prove"), project.root)
+        there = kept(project).with_name(proof.name)
+        kept(project).unlink()
+        proof.rename(there)
+        signing = ["ssh-keygen", "-q", "-Y", "sign", "-n", "interlock-evidence", "-f", str(key), str(there)]
+        subprocess.run(signing, check=True, capture_output=True)
+
+        assert "is evidence of 'prove'; expected 'rehearsal' in this folder" in self.reason(interlock_in, project)
+
+    def test_that_took_longer_than_the_base_allows(
+        self, interlock_in: Interlock, project: Git, staging: Staging, key: Path
+    ) -> None:
+        project("checkout", "--quiet", "main")
+        project.write({"interlock.toml": settings(staging, key, within_s=0.01)})
+        project.commit()
+        project("checkout", "--quiet", "change")
+
+        assert "s until the old version was back, more than the 0.01 s that are allowed" in self.reason(interlock_in, project)
+
+    def test_from_an_environment_that_the_base_does_not_know(
+        self, interlock_in: Interlock, project: Git, staging: Staging, key: Path
+    ) -> None:
+        project("checkout", "--quiet", "main")
+        project.write({"interlock.toml": settings(staging, key).replace('"staging"', '"preproduction"')})
+        project.commit()
+        project("checkout", "--quiet", "change")
+
+        assert "it was in 'staging', which is no [[environment]] of the base" in self.reason(interlock_in, project)
+
+    def test_and_none_does_where_nothing_is_left_of_what_it_covers(self, interlock_in: Interlock, project: Git) -> None:
+        (project.root / "deploy" / "run.sh").unlink()
+        project.commit()
+        found = asked(interlock_in, project)
+
+        assert found["verdict"] == "unknown"
+        assert "the change holds no file in deploy/**" in found["answer"]
+
     def test_that_survives_a_squash_and_a_rebase_counts(self, interlock_in: Interlock, project: Git) -> None:
         project("checkout", "--quiet", "main")
         project.write({"other.txt": "moved on\n"})

@@ -87,6 +87,15 @@ def test_it_is_bound_to_what_the_files_were() -> None:
     assert stale({}) == ["contracts.py", "shop/queue.py"]
 
 
+def test_nobody_can_vouch_for_a_file_that_never_was() -> None:
+    assert replace(CLAIM, subjects={"nowhere.py": ""}).stale_paths({}.get) == ["nowhere.py"]
+
+
+def test_what_is_nested_beyond_all_measure_is_refused() -> None:
+    with pytest.raises(UsageError, match="no evidence of interlock"):
+        Evidence.of_json(b"[" * 1_000_000, "claim.json")
+
+
 def test_git_names_a_content_as_we_do(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"caf\xc3\xa9\r\n\0")
     told = subprocess.run(

@@ -75,23 +75,23 @@ class Evidence:
             return cls(
                 kind=kind,
                 verdict=Verdict(predicate["verdict"]),
-                subjects={subject["name"]: subject["digest"]["gitBlob"] for subject in statement["subject"]},
+                subjects={str(subject["name"]): str(subject["digest"]["gitBlob"]) for subject in statement["subject"]},
                 made_at=_with_zone(datetime.fromisoformat(predicate["madeAt"])),
                 command=tuple(map(str, predicate["command"])),
                 made_by=str(predicate["madeBy"]),
                 found=dict(predicate["found"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = f"{where}: no evidence of interlock: {type(error).__name__}: {error}; expected an in-toto Statement v1"
             raise UsageError(message) from error
 
     def stale_paths(self, contents: Callable[[str], bytes | None]) -> list[str]:
-        """The files that it is about and that are not what they were, or are gone.
+        """The files that it is about and that are not what they were, or are gone. One that never was there is gone, too.
 
         Args:
             contents: Gives the bytes of a path in the tree under judgement, or None if it is not there.
         """
-        return [path for path, blob in sorted(self.subjects.items()) if git_blob(contents(path)) != blob]
+        return [path for path, blob in sorted(self.subjects.items()) if not blob or git_blob(contents(path)) != blob]
 
 
 def git_blob(content: bytes | None) -> str:

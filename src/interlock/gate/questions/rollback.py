@@ -9,7 +9,7 @@ from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
-from interlock.gate.rehearsals.declared import Rollback
+from interlock.gate.rehearsals.declared import Environment, Rollback
 
 if TYPE_CHECKING:
     from interlock.gate.change import Change
@@ -22,10 +22,13 @@ def ask(change: Change) -> Answer:
         return Answer(verdict=Verdict.UNKNOWN, answer="no [rollback] at the base: what it depends on is not known")
     found, refused = kept(change.repository.root, "rehearsal", Signer.all_of(change.settings))
     covered = rollback.covered(change.repository.tree(change.head))
+    if not covered:
+        told = f"the change holds no file in {', '.join(rollback.covers)}, so no rehearsal can be bound to what it ships"
+        return Answer(verdict=Verdict.UNKNOWN, answer=told)
     contents = change.repository.contents(change.head, [*covered, *(path for one in found for path in one.evidence.subjects)])
     against = list(refused)
     for one in found:
-        flaw = _flaw(one, change, covered, contents)
+        flaw = _flaw(one, change, covered, contents) or _beyond(one, rollback, Environment.all_of(change.settings))
         if not flaw:
             return _told(one)
         against.append(f"{one.path.name[:16]}: {flaw}")
@@ -43,6 +46,17 @@ def _flaw(one: Kept, change: Change, covered: list[str], contents: dict[str, byt
         return contents.get(path)
 
     return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
+
+
+def _beyond(one: Kept, rollback: Rollback, environments: dict[str, Environment]) -> str:
+    """How it was rehearsed otherwise than the base wants it: it was made with the settings of whoever made it."""
+    facts = one.evidence.found
+    where, seconds = facts.get("environment"), facts.get("seconds")
+    if where not in environments:
+        return f"it was in {where!r}, which is no [[environment]] of the base"
+    if one.evidence.verdict is Verdict.PASS and not (isinstance(seconds, (int, float)) and seconds <= rollback.within_s):
+        return f"it took {seconds} s until the old version was back, more than the {rollback.within_s:g} s that are allowed"
+    return ""
 
 
 def _told(one: Kept) -> Answer:

@@ -90,6 +90,9 @@ def kept(project: Path, kind: str, signers: Sequence[Signer]) -> tuple[list[Kept
         except UsageError as error:
             refused.append(str(error).replace(f"{project}/", ""))
             continue
+        if one.kind != kind:  # A good proof that was put among the rehearsals, with its signature, is no rehearsal.
+            refused.append(f"{path.relative_to(project)}: is evidence of {one.kind!r}; expected {kind!r} in this folder")
+            continue
         trust, signer = trust_in(path, signers)
         found.append(Kept(path=path, evidence=one, trust=trust, signer=signer))
     return sorted(found, key=lambda one: one.evidence.made_at, reverse=True), refused

@@ -51,11 +51,15 @@ class Environment:
     health_url: str  # answers with 2xx if all is well
 
     @classmethod
+    def all_of(cls, document: Document) -> dict[str, Self]:
+        """The environments that are declared, by name. Raises UsageError if one is not declared right."""
+        found = [strict(document, cls, table, "environment") for table in tables(document, "environment")]
+        return {one.name: one for one in found}
+
+    @classmethod
     def named(cls, document: Document, name: str) -> Self:
         """One of the declared environments. Raises UsageError if there is none of this name."""
-        known = {
-            one.name: one for one in (strict(document, cls, table, "environment") for table in tables(document, "environment"))
-        }
+        known = cls.all_of(document)
         if name not in known:
             message = f"no [[environment]] called {name!r}; {nearest(name, known) if known else 'none is declared'}"
             raise UsageError(message)
