@@ -180,6 +180,9 @@ def test_without_promtool_it_is_unknown(interlock_in: Interlock, tmp_path: Path,
         (('"alertmanager.yml"', '"alert.yml"'), "there is no such file"),
         (('incident = "payment-retry-queue"', ""), "needs an incident, or falls_to and per_s"),
         (("pagers", "pager"), "did you mean 'pagers'?"),
+        (("rules/*.yml", "/etc/rules/*.yml"), "expected a glob below the project"),
+        (("rules/*.yml", "../rules/*.yml"), "expected a glob below the project"),
+        (('"payment-retry-queue"', '"../incident.toml"'), "expected a path below the project"),
     ],
 )
 def test_what_is_declared_wrong_is_told_with_its_place(
@@ -227,6 +230,19 @@ class TestTheGate:
         self.begun(git, settings((FAILED, "bad"), (FINE, "good")))
         quiet = {"groups": [{"name": "shop", "rules": [alert("HighErrorRate", "vector(0) > 1")]}]}
         git.write({"rules/shop.yml": json.dumps(quiet)})
+        git.commit()
+
+        found = self.asked(interlock_in, git)
+        assert (found["verdict"], found["answer"]) == ("fail", "payments: none of 1 alert fires")
+
+    def test_a_change_that_makes_the_incident_another_one_is_drilled_on_that_of_the_base(
+        self, interlock_in: Interlock, git: Git
+    ) -> None:
+        course = "story = 'few fail'\nper_s = 420.0\ncourse = [{{ at_s = 0, success = 1.0 }}, {{ at_s = 60, success = {} }}, {}]\n"
+        after = "{{ at_s = 3600, success = {} }}"
+        git.write({"mild.toml": course.format(0.99, after.format(0.99))})
+        self.begun(git, settings((FAILED, "bad"), (FINE, "good"), drill='incident = "mild.toml"'))
+        git.write({"mild.toml": course.format(0.1, after.format(0.1))})
         git.commit()
 
         found = self.asked(interlock_in, git)

@@ -14,6 +14,11 @@ def matches(path: str, glob: str) -> bool:
     return _pattern(glob).fullmatch(path) is not None
 
 
+def is_below(name: str) -> bool:
+    """Whether a path or a glob stays within the project."""
+    return bool(name) and not name.startswith("/") and ".." not in name.split("/")
+
+
 @cache
 def _pattern(glob: str) -> re.Pattern[str]:
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob.rstrip("/"))

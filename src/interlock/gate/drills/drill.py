@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError
-from interlock.core.globs import matches
+from interlock.core.globs import is_below, matches
 from interlock.core.settings import strict, tables
 from interlock.core.verdict import Verdict
 from interlock.gate.drills.incident import Incident, incident
@@ -56,8 +56,17 @@ class Monitoring:
 
     @classmethod
     def of(cls, document: Document) -> Monitoring | None:
-        """What the settings say; None if they say nothing."""
-        return strict(document, cls, document.tables["alerts"], "alerts") if "alerts" in document.tables else None
+        """What the settings say; None if they say nothing. Raises UsageError if they are not right."""
+        if "alerts" not in document.tables:
+            return None
+        monitoring = strict(document, cls, document.tables["alerts"], "alerts")
+        for glob in monitoring.rules:
+            if not is_below(glob):
+                raise document.fail("rules", f"rules in [alerts] has {glob!r}; expected a glob below the project")
+        if monitoring.alertmanager and not is_below(monitoring.alertmanager):
+            message = f"alertmanager in [alerts] is {monitoring.alertmanager!r}; expected a path below the project"
+            raise document.fail("alertmanager", message)
+        return monitoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class Drill:
             drill.shown(document)
             if bool(drill.incident) == bool(drill.per_s):
                 raise document.fail("drill", f"the drill of {drill.feature!r} needs an incident, or falls_to and per_s")
+            if drill.incident and not is_below(drill.incident):
+                raise document.fail("incident", f"incident is {drill.incident!r}; expected a path below the project")
         return drills
 
     def shown(self, document: Document) -> list[Series]:

@@ -1,6 +1,7 @@
 """Would somebody be woken by the failure that this very change can cause?
 
-Recomputed each time: what to replay is what the base declares, the rules and routes are those of the change.
+Recomputed each time: what to replay is what the base declares, and what an incident's file says there; the rules and routes are
+those of the change.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ def _drilled(change: Change, feature: Feature, monitoring: Monitoring) -> list[t
     drills = [drill for drill in Drill.all_of(change.settings) if drill.feature == feature.name]
     if not drills:
         return [(feature.name, Result(verdict=Verdict.UNKNOWN, answer="no [[drill]] is declared for it"))]
-    wanted = [path for path in change.repository.tree(change.head) if is_needed(path, monitoring, drills)]
-    files = change.repository.contents(change.head, wanted)
+    incidents = {drill.incident for drill in drills if drill.incident}
+    needed = [path for path in change.repository.tree(change.head) if is_needed(path, monitoring, drills)]
+    files = {
+        **change.repository.contents(change.head, [path for path in needed if path not in incidents]),
+        **change.repository.contents(change.base, incidents),
+    }
     return [(feature.name, _replayed(drill, change, monitoring, files)) for drill in drills]
 
 
