@@ -9,7 +9,7 @@ from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.gate.canaries.manifests import exposures
 
-LIMIT = 0.05
+LIMIT, LEAST_S = 0.05, 60.0
 ORDERS = ("shop_orders_completed_total",)
 PAUSE: dict[str, Any] = {"pause": {"duration": "30m"}}
 TEMPLATE: dict[str, Any] = {
@@ -42,9 +42,14 @@ def flagged(**analysis: Any) -> dict[str, Any]:
 
 def judged(*objects: dict[str, Any], metrics: tuple[str, ...] = ORDERS) -> tuple[Verdict, str]:
     """The verdict on the one release among some objects, and its reasons as one text. JSON is YAML."""
-    (found,) = exposures({"deploy.yaml": "\n---\n".join(json.dumps(one) for one in objects).encode()})
-    verdict, reasons = found.judged(LIMIT, metrics)
+    (found,), unclear = exposures(manifests(*objects))
+    assert not unclear
+    verdict, reasons = found.judged(LIMIT, LEAST_S, metrics)
     return verdict, "; ".join(reasons)
+
+
+def manifests(*objects: dict[str, Any]) -> dict[str, bytes]:
+    return {"deploy.yaml": "\n---\n".join(json.dumps(one) for one in objects).encode()}
 
 
 ROUTED = {"trafficRouting": {"nginx": {"stableIngress": "shop"}}}
@@ -67,6 +72,15 @@ ROUTED = {"trafficRouting": {"nginx": {"stableIngress": "shop"}}}
         (rollout({"setWeight": 5}, {"setWeight": 50}, PAUSE, **ROUTED), Verdict.FAIL, "does not stay at its first step"),
         (rollout({"setWeight": 5}, {"analysis": ANALYSIS}, analysis=None, **ROUTED), Verdict.PASS, "is watched"),
         (rollout(), Verdict.FAIL, "no step sets a weight"),
+        (rollout({"setWeight": 0}, PAUSE, {"setWeight": 100}, **ROUTED), Verdict.FAIL, "100.0% of the users"),
+        (rollout({"setWeight": 0}, PAUSE, **ROUTED), Verdict.FAIL, "no step sets a weight above 0"),
+        (rollout({"setWeight": 0}, PAUSE, {"setWeight": 5}, PAUSE, **ROUTED), Verdict.PASS, "5.0% of the users"),
+        (rollout({"setWeight": True}, PAUSE, **ROUTED), Verdict.UNKNOWN, "setWeight is True"),
+        (rollout({"setWeight": 5}, {"pause": {"duration": "1s"}}, **ROUTED), Verdict.FAIL, "for 1 s, less than 60 s"),
+        (rollout({"setWeight": 5}, {"pause": {"duration": 0}}, **ROUTED), Verdict.FAIL, "does not stay at its first step"),
+        (rollout({"setWeight": 5}, {"pause": {"duration": "{{ t }}"}}, **ROUTED), Verdict.UNKNOWN, "how long it stays"),
+        (rollout({"setWeight": 5}, {"pause": {"duration": "1h30m"}}, **ROUTED), Verdict.PASS, "is watched"),
+        (rollout({"setWeight": 5}, {"pause": {}}, **ROUTED), Verdict.PASS, "is watched"),
         (rollout(strategy={"blueGreen": {}}), Verdict.FAIL, "everybody at once"),
     ],
 )
@@ -105,6 +119,13 @@ def test_it_must_be_watched_at_its_first_step_by_what_it_can_break(
     assert reason in reasons
 
 
+def test_an_analysis_that_starts_with_the_second_weight_does_not_watch_the_first() -> None:
+    steps = ({"setWeight": 5}, PAUSE, {"setWeight": 50}, PAUSE)
+
+    assert "nothing watches it" in judged(rollout(*steps, analysis={**ANALYSIS, "startingStep": 2}, **ROUTED), TEMPLATE)[1]
+    assert judged(rollout(*steps, analysis={**ANALYSIS, "startingStep": 1}, **ROUTED), TEMPLATE)[0] is Verdict.PASS
+
+
 def test_a_metric_that_only_looks_on_watches_nothing() -> None:
     dry = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "dryRun": [{"metricName": ".*"}]}}
 
@@ -120,6 +141,8 @@ def test_a_metric_that_only_looks_on_watches_nothing() -> None:
         (flagged(stepWeight=5, metrics=[{"name": "request-success-rate"}]), Verdict.FAIL),
         (flagged(stepWeight=5, metrics=[{"templateRef": {"name": "gone"}}]), Verdict.UNKNOWN),
         (flagged(iterations=10, metrics=[{"query": "shop_orders_completed_total"}]), Verdict.FAIL),
+        (flagged(stepWeight=0, metrics=[{"query": "shop_orders_completed_total"}]), Verdict.UNKNOWN),
+        (flagged(stepWeight=5, interval="1s", metrics=[{"query": "shop_orders_completed_total"}]), Verdict.FAIL),
         ({**flagged(), "spec": {"skipAnalysis": True, "analysis": {"stepWeight": 5}}}, Verdict.FAIL),
     ],
 )
@@ -133,6 +156,27 @@ def test_a_deployment_alone_is_everybody_at_once_and_one_that_is_shifted_is_not_
 
     assert judged(deployment)[0] is Verdict.FAIL
     assert judged(deployment, canary)[0] is Verdict.PASS
+
+
+DATABASE = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "redis"}, "spec": {}}
+
+
+def test_a_deployment_beside_what_is_shifted_is_asked_about_and_not_blamed() -> None:
+    found, unclear = exposures(manifests(rollout({"setWeight": 5}, PAUSE, **ROUTED), TEMPLATE, DATABASE))
+
+    assert [one.name for one in found] == ["Rollout shop"]
+    (asked,) = unclear
+    assert asked.startswith("Deployment redis reaches everybody at once, and whether it ships this project is not known")
+
+
+def test_what_ships_the_project_is_what_is_named() -> None:
+    files = manifests(rollout({"setWeight": 5}, PAUSE, **ROUTED), TEMPLATE, DATABASE)
+
+    assert [[one.name for one in exposures(files, names)[0]] for names in (["shop"], ["redis"])] == [
+        ["Rollout shop"],
+        ["Deployment redis"],
+    ]
+    assert exposures(files, ["shop", "worker"])[1] == ["worker: no Rollout, Canary or Deployment is called so"]
 
 
 def test_what_is_no_yaml_is_told_with_its_file() -> None:

@@ -8,11 +8,11 @@ Source: argoproj/argo-rollouts, utils/replicaset/canary.go (`CalculateReplicaCou
 
 from __future__ import annotations
 
-import math
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.yaml_files import mapping, mappings
-from interlock.gate.canaries.exposure import Exposure
+from interlock.gate.canaries.exposure import Exposure, duration_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,21 +34,27 @@ def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str,
     spec = mapping(rollout, "spec")
     strategy = mapping(spec, "strategy")
     if "canary" not in strategy:
-        return Exposure(name=name, least=1.0, most=1.0, how="its strategy is no canary: everybody at once", pauses=False)
+        return Exposure(name=name, least=1.0, most=1.0, how="its strategy is no canary: everybody at once", stays_s=0.0)
     canary = mapping(strategy, "canary")
     steps = mappings(canary, "steps")
-    weight: object = next((step["setWeight"] for step in steps if "setWeight" in step), None)
-    if weight is None:
-        return Exposure(name=name, least=1.0, most=1.0, how="no step sets a weight: a rolling update", pauses=False)
-    least, most, how = _shares(spec, canary, weight)
-    watched, unseen = _watched(canary, steps, templates)
-    return Exposure(
-        name=name, least=least, most=most, how=how, pauses=_pauses(steps), watched=tuple(watched), unseen=tuple(unseen)
-    )
+    first = next((place for place, step in enumerate(steps) if _reaches(step)), None)
+    if first is None:
+        how = "no step sets a weight above 0: a rolling update"
+        return Exposure(name=name, least=1.0, most=1.0, how=how, stays_s=0.0)
+    last = next((place for place in range(first + 1, len(steps)) if "setWeight" in steps[place]), len(steps))
+    least, most, how = _shares(spec, canary, steps[first]["setWeight"])
+    watched, unseen = _watched(canary, steps[first:last], last, templates)
+    stays_s = _stays_s(steps[first:last])
+    return Exposure(name=name, least=least, most=most, how=how, stays_s=stays_s, watched=tuple(watched), unseen=tuple(unseen))
+
+
+def _reaches(step: dict[str, Any]) -> bool:
+    """Whether users are on the canary from this step on. A weight of 0 puts it there with nobody on it."""
+    return "setWeight" in step and step["setWeight"] != 0
 
 
 def _shares(spec: dict[str, Any], canary: dict[str, Any], weight: object) -> tuple[float | None, float | None, str]:
-    if not isinstance(weight, int) or not 0 <= weight <= _ALL:
+    if not isinstance(weight, int) or isinstance(weight, bool) or not 0 < weight <= _ALL:
         return None, None, f"setWeight is {weight!r}"
     if canary.get("trafficRouting"):
         share = weight / int(mapping(canary, "trafficRouting").get("maxTrafficWeight", _ALL))
@@ -56,7 +62,7 @@ def _shares(spec: dict[str, Any], canary: dict[str, Any], weight: object) -> tup
     replicas = spec.get("replicas", None if "workloadRef" in spec else _USUAL_REPLICAS)
     if not isinstance(replicas, int) or replicas < 1:
         return None, None, f"setWeight: {weight} without traffic routing, and replicas is {replicas!r}"
-    pods = max(1, round(replicas * weight / _ALL)) if 0 < weight < _ALL else round(replicas * weight / _ALL)
+    pods = max(1, round(replicas * weight / _ALL))
     surge = _surge(canary.get("maxSurge", _USUAL_SURGE), replicas)
     how = f"setWeight: {weight} without traffic routing: {pods} of {replicas} pods, or of {replicas + surge} while it surges"
     return min(1.0, pods / (replicas + surge)), min(1.0, pods / replicas), how
@@ -65,30 +71,33 @@ def _shares(spec: dict[str, Any], canary: dict[str, Any], weight: object) -> tup
 def _surge(value: object, replicas: int) -> int:
     """How many pods there may be beyond the replicas; a part of them is rounded up, as Kubernetes does."""
     if isinstance(value, str) and value.endswith("%"):
-        return math.ceil(replicas * float(value[:-1]) / 100)
+        return ceil(replicas * float(value[:-1]) / 100)
     return int(value) if isinstance(value, int) else 0
 
 
-def _pauses(steps: list[dict[str, Any]]) -> bool:
-    """Whether something holds it between its first weight and the next: a pause, an analysis, an experiment."""
-    first = next(place for place, step in enumerate(steps) if "setWeight" in step)
-    for step in steps[first + 1 :]:
-        if "setWeight" in step:
-            return False
-        if "pause" in step or "analysis" in step or "experiment" in step:
-            return True
-    return False
+def _stays_s(steps: list[dict[str, Any]]) -> float | None:
+    """How long it is held at a weight: by pauses, or for as long as an analysis, an experiment or a person takes."""
+    if any("analysis" in step or "experiment" in step for step in steps):
+        return inf
+    pauses = [mapping(step, "pause").get("duration", inf) for step in steps if "pause" in step]
+    lasting = [pause if pause is inf else duration_s(pause) for pause in pauses]
+    return None if None in lasting else sum(pause_s for pause_s in lasting if pause_s is not None)
 
 
 def _watched(
-    canary: dict[str, Any], steps: list[dict[str, Any]], templates: dict[tuple[str, str], dict[str, Any]]
+    canary: dict[str, Any], steps: list[dict[str, Any]], last: int, templates: dict[tuple[str, str], dict[str, Any]]
 ) -> tuple[list[str], list[str]]:
-    """The queries of the analyses that run at the first step, and the names of templates that are not there."""
-    first = next(place for place, step in enumerate(steps) if "setWeight" in step)
-    after = next((place for place in range(first + 1, len(steps)) if "setWeight" in steps[place]), len(steps))
-    analyses = [mapping(step, "analysis") for step in steps[first:after] if "analysis" in step]
+    """The queries of the analyses that run at the first weight, and the names of templates that are not there.
+
+    Args:
+        canary: The strategy.
+        steps: Those of the first weight.
+        last: The place of the step that ends it; an analysis that starts there watches the next one.
+        templates: The analysis templates of the project.
+    """
+    analyses = [mapping(step, "analysis") for step in steps if "analysis" in step]
     background = mapping(canary, "analysis")
-    if background and int(background.get("startingStep", 0)) <= after:
+    if background and int(background.get("startingStep", 0)) < last:
         analyses.append(background)
     queries, unseen = list[str](), list[str]()
     for kind, name in (reference for analysis in analyses for reference in _references(analysis)):

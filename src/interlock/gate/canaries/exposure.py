@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from math import inf
+from typing import Final
 
 from interlock.core.verdict import Verdict, worst
+
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +22,7 @@ class Exposure:
         least: The smallest share of the users that the first step can reach, 0 to 1; none if it cannot be told.
         most: The largest.
         how: How the shares were worked out.
-        pauses: Whether it stays there before it goes on; none if it cannot be told.
+        stays_s: How long it stays there before it goes on; `inf` if a person or an analysis decides, none if it cannot be told.
         watched: The queries by which it is watched there.
         unseen: Templates of such queries that the project does not hold.
     """
@@ -25,24 +31,29 @@ class Exposure:
     least: float | None
     most: float | None
     how: str
-    pauses: bool | None = True
+    stays_s: float | None = inf
     watched: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
 
-    def judged(self, limit: float, metrics: tuple[str, ...]) -> tuple[Verdict, list[str]]:
+    def judged(self, limit: float, least_s: float, metrics: tuple[str, ...]) -> tuple[Verdict, list[str]]:
         """The verdict on it, and each reason.
 
         Args:
             limit: The largest share that a first step may reach.
+            least_s: How long it must stay there at least.
             metrics: The metrics of what is touched; one of them must be watched, if any are known.
         """
-        share, said = self._share(limit)
-        verdicts, reasons = [share], [said]
-        if self.pauses is not True:
-            verdicts.append(Verdict.FAIL if self.pauses is False else Verdict.UNKNOWN)
-            reasons.append("it does not stay at its first step" if self.pauses is False else "how long it stays is not known")
-        watching, seen = self._watching(metrics)
-        return worst([*verdicts, watching]), [f"{self.name}: {reason}" for reason in (*reasons, seen)]
+        told = (self._share(limit), self._staying(least_s), self._watching(metrics))
+        return worst(verdict for verdict, _ in told), [f"{self.name}: {reason}" for _, reason in told if reason]
+
+    def _staying(self, least_s: float) -> tuple[Verdict, str]:
+        if self.stays_s is None:
+            return Verdict.UNKNOWN, "how long it stays at its first step is not known"
+        if not self.stays_s:
+            return Verdict.FAIL, "it does not stay at its first step"
+        if self.stays_s < least_s:
+            return Verdict.FAIL, f"it stays at its first step for {self.stays_s:g} s, less than {least_s:g} s"
+        return Verdict.PASS, ""
 
     def _share(self, limit: float) -> tuple[Verdict, str]:
         if self.least is None or self.most is None:
@@ -64,6 +75,17 @@ class Exposure:
         if not metrics:
             return Verdict.UNKNOWN, "it is watched, but what it touches declares no metrics to be watched by"
         return Verdict.FAIL, f"none of {', '.join(metrics)} is among what watches it"
+
+
+def duration_s(value: object) -> float | None:
+    """A duration as manifests write it: seconds, or `1h30m`; none if it is something else."""
+    text = str(value)
+    if text.isdecimal():
+        return float(text)
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def _percent(least: float, most: float) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from interlock.core.yaml_files import mapping, mappings
-from interlock.gate.canaries.exposure import Exposure
+from interlock.gate.canaries.exposure import Exposure, duration_s
 
 API: Final = "flagger.app/"
 _ALL: Final = 100
+_USUAL_INTERVAL: Final = "60s"
 
 
 def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
@@ -26,7 +27,7 @@ def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, 
     spec = mapping(canary, "spec")
     analysis = mapping(spec, "analysis") or mapping(spec, "canaryAnalysis")
     if spec.get("skipAnalysis"):
-        return Exposure(name=name, least=1.0, most=1.0, how="skipAnalysis: everybody at once", pauses=False)
+        return Exposure(name=name, least=1.0, most=1.0, how="skipAnalysis: everybody at once", stays_s=0.0)
     watched, unseen = _watched(analysis, templates)
     weights: list[object] = analysis.get("stepWeights") or [analysis.get("stepWeight")]
     if analysis.get("iterations") and not weights[0]:
@@ -34,11 +35,11 @@ def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, 
         how = "iterations over matched traffic" if analysis.get("match") else "iterations: everybody at once"
         return Exposure(name=name, least=share, most=share, how=how, watched=tuple(watched), unseen=tuple(unseen))
     weight = weights[0]
-    if not isinstance(weight, int):
+    if not isinstance(weight, int) or isinstance(weight, bool) or not 0 < weight <= _ALL:
         return Exposure(name=name, least=None, most=None, how=f"stepWeight is {weight!r}", watched=tuple(watched))
-    share = weight / _ALL
-    how = f"stepWeight: {weight}, each {analysis.get('interval', '60s')}"
-    return Exposure(name=name, least=share, most=share, how=how, watched=tuple(watched), unseen=tuple(unseen))
+    share, interval = weight / _ALL, analysis.get("interval", _USUAL_INTERVAL)
+    how, stays_s = f"stepWeight: {weight}, each {interval}", duration_s(interval)
+    return Exposure(name=name, least=share, most=share, how=how, stays_s=stays_s, watched=tuple(watched), unseen=tuple(unseen))
 
 
 def _watched(analysis: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> tuple[list[str], list[str]]:

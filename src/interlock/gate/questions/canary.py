@@ -33,13 +33,14 @@ def ask(change: Change) -> Answer:
 def _of_manifests(change: Change, settings: CanarySettings) -> Answer:
     wanted = [path for path in change.repository.tree(change.head) if any(matches(path, glob) for glob in settings.manifests)]
     try:
-        found = exposures(change.repository.contents(change.head, wanted))
+        found, unclear = exposures(change.repository.contents(change.head, wanted), settings.releases)
     except UsageError as error:
         return Answer(verdict=Verdict.UNKNOWN, answer=str(error))
-    if not found:
+    if not found and not unclear:
         return Answer(verdict=Verdict.UNKNOWN, answer=f"nothing that releases in {', '.join(settings.manifests)}")
     metrics = tuple(metric for feature in change.touched for metric in feature.metrics)
-    judged = [exposure.judged(settings.first_step_max, metrics) for exposure in found]
+    judged = [exposure.judged(settings.first_step_max, settings.first_step_min_s, metrics) for exposure in found]
+    judged += [(Verdict.UNKNOWN, unclear)] if unclear else []
     verdict = worst(one for one, _ in judged)
     told = {Verdict.PASS: "yes", Verdict.FAIL: "no", Verdict.UNKNOWN: "that cannot be told"}[verdict]
     return Answer(verdict=verdict, answer=told, evidence=tuple(reason for _, reasons in judged for reason in reasons))
