@@ -238,11 +238,8 @@ class TestTheGate:
     def test_a_change_that_makes_the_incident_another_one_is_drilled_on_that_of_the_base(
         self, interlock_in: Interlock, git: Git
     ) -> None:
-        course = (
-            "story = 'few fail'\nper_s = 420.0\ncourse = [{{ at_s = 0, success = 1.0 }}, {{ at_s = 60, success = {} }}, {}]\n"
-        )
-        after = "{{ at_s = 3600, success = {} }}"
-        git.write({"mild.toml": course.format(0.99, after.format(0.99))})
+        course = "story = 'few'\nper_s = 420.0\ncourse = [{{ at_s = 0, success = 1.0 }}, {{ at_s = 3600, success = {} }}]\n"
+        git.write({"mild.toml": course.format(0.99)})
         self.begun(git, settings((FAILED, "bad"), (FINE, "good"), drill='incident = "mild.toml"'))
         git.write({"mild.toml": course.format(0.1)})
         git.commit()
