@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from interlock.prove.contract import Contract
+    from interlock.prove.imports import Imports, Spare
     from interlock.prove.programs import Program
     from interlock.prove.randomness import Chance
     from interlock.prove.scheduler import Worker
@@ -85,6 +86,7 @@ class Bench:
     after_each: Callable[[], None] = lambda: None
     is_over: Callable[[], bool] = lambda: False
     _network: _Network = field(default_factory=_Network)
+    _spare: Spare = field(default_factory=dict[tuple[str, int], "Imports"])
     postgres: Postgres | None = None
     _firsts: dict[object, list[str]] = field(default_factory=dict[object, list[str]])
 
@@ -95,6 +97,11 @@ class Bench:
             UsageError: If the contract cannot be set up, or holds nothing that could break.
         """
         return self._arranged(Run(_first), "ok").moods
+
+    def servers(self) -> list[RedisServer | PostgresServer]:
+        """The servers that run."""
+        databases = [self.postgres.server] if self.postgres is not None and self.postgres.address is not None else []
+        return [self.redis, *databases]
 
     def fewest_workers(self) -> int:
         """How many workers there are at least: each task of the contract has one."""
@@ -150,6 +157,7 @@ class Bench:
         self.redis.clear()
         run = make(_first, time_passes=self.redis.pass_time, where=where)
         world = self._arranged(run, program.mood)
+        world.spare = self._spare if make is Run else {}  # Real processes import everything themselves.
         if world.wants_postgres:
             self._fill_database(world)
         choices: list[int] = []

@@ -86,6 +86,7 @@ class Contract:
         Raises:
             UsageError: If the function raises, or returns what is no promise, or has forgotten what to run or to check.
         """
+        world.home = self.arrange.__module__
         promise = self._shown(world)
         if self.scenario is not None:
             self.scenario.arrange(world, promise)

@@ -170,6 +170,8 @@ class Run:
         time_passes: Is told of virtual seconds that have passed, so that what expires elsewhere does.
         where: Tells which line is being run, for a story.
         did: Is told of each effect when it is done, with what it has really touched.
+        entered: Is told which worker goes on.
+        left: Is told when it has parked or is over.
 
     Attributes:
         now_s: Virtual time, from the run's beginning.
@@ -195,6 +197,8 @@ class Run:
     server: Server | None = None
     where: Callable[[], str] = lambda: ""
     did: Callable[[Effect], None] = lambda _: None
+    entered: Callable[[Worker], None] = lambda _: None
+    left: Callable[[Worker], None] = lambda _: None
     now_s: float = 0.0
     steps: list[Step] = field(default_factory=list[Step])
     workers: list[Worker] = field(default_factory=list[Worker])
@@ -545,10 +549,12 @@ class Run:
         worker.effect, worker.wakes_at_s, worker.until, worker.is_prompt = None, None, None, False
         assert worker.greenlet is not None  # noqa: S101 - it was started.
         self.acting = worker
+        self.entered(worker)
         try:
             worker.greenlet.switch()
         finally:
             self.acting = None
+            self.left(worker)
 
     def _park(self, worker: Worker, effect: Effect) -> None:
         worker.effect = effect

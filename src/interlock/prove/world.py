@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib
 import inspect
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from interlock.core.errors import UsageError
 from interlock.prove.effect import Effect
+from interlock.prove.imports import Imports, Spare
 from interlock.prove.invariant import Invariant
 from interlock.prove.provider import Provider, check_mood
 from interlock.prove.wire.http_wire import HttpWire
@@ -24,7 +23,7 @@ from interlock.prove.wire.redis_wire import RedisWire
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from interlock.prove.scheduler import Run, Step
+    from interlock.prove.scheduler import Run, Step, Worker
     from interlock.prove.wire.http_wire import Answer, Request
     from interlock.prove.wire.postgres_server import Postgres
     from interlock.prove.wire.redis_server import RedisServer
@@ -60,6 +59,8 @@ class World:
         postgres: The proof's own Postgres, if one is wanted.
 
     Attributes:
+        home: The module that the contract is written in.
+        spare: What the processes of earlier schedules have imported.
         tasks: What the workers do: the first one the first, and so on, over and over.
         must_end: Whether going on for ever breaks the contract.
         looks: What is looked at in the end, for the invariants.
@@ -75,6 +76,10 @@ class World:
         self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, self._redis)}
         self._wires: list[Wire] = []
         self._runners: dict[int, asyncio.Runner] = {}
+        self._imported: dict[int, Imports] = {}
+        run.entered, run.left = self._enter, self._leave
+        self.home = ""
+        self.spare: Spare = {}
         self.moods: tuple[str, ...] = ("ok",)
         self.setup: list[Callable[[], object]] = []
         self.tasks: tuple[Callable[[], object], ...] = ()
@@ -190,7 +195,8 @@ class World:
         def instance() -> S:
             worker = self._run.current().process
             if worker not in made:
-                made[worker] = _imported_anew(kind)(*args, **options)
+                own = self._imports().own
+                made[worker] = own(kind)(*map(own, args), **{name: own(value) for name, value in options.items()})
             return made[worker]
 
         return instance
@@ -255,7 +261,7 @@ class World:
         """The task; and if it is a coroutine, or makes one, that too, in an event loop of its process."""
 
         def whole() -> object:
-            made = task()
+            made = self._imports().own(task)()
             if not inspect.iscoroutine(made):
                 return made
             process = self._run.current().process
@@ -265,6 +271,23 @@ class World:
             return self._runners[process].run(made)
 
         return whole
+
+    def _imports(self) -> Imports:
+        """What the process of the worker that is running has imported."""
+        process = self._run.current().process
+        if process not in self._imported:
+            there = self.home, process
+            self._imported[process] = self.spare.pop(there) if there in self.spare else Imports(self.home)
+            self._imported[process].enter()
+        return self._imported[process]
+
+    def _enter(self, worker: Worker) -> None:
+        if (imports := self._imported.get(worker.process)) is not None:
+            imports.enter()
+
+    def _leave(self, worker: Worker) -> None:
+        if (imports := self._imported.get(worker.process)) is not None:
+            imports.leave()
 
     def wire(self, address: Any) -> Wire:
         """A new connection for a client."""
@@ -285,6 +308,9 @@ class World:
         """Ends all connections, as the end of a process does."""
         for wire in self._wires:
             wire.close()
+        for process, imports in self._imported.items():
+            if imports.forget():
+                self.spare[self.home, process] = imports
         if self._sql is not None:
             self._sql.forget()
 
@@ -331,16 +357,3 @@ class _Loop:
 def _connecting(host: str) -> Effect:
     name = frozenset({f"http:{host}"})
     return Effect("redis", "connect") if host == REDIS_HOST else Effect("http", f"connect to {host}", name, name)
-
-
-def _imported_anew(kind: Callable[..., S]) -> Callable[..., S]:
-    """The same class or function from a fresh import of its module: what a module keeps is kept by each process apart."""
-    name = kind.__module__
-    before = sys.modules.get(name)
-    if before is None or before.__spec__ is None or not hasattr(before, kind.__name__):
-        return kind  # Made in a contract's own file, which no process of theirs imports.
-    del sys.modules[name]
-    try:
-        return getattr(importlib.import_module(name), kind.__name__)  # type: ignore[no-any-return]
-    finally:
-        sys.modules[name] = before

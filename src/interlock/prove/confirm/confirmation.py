@@ -75,7 +75,9 @@ def _once(bench: Bench, schedule: Schedule) -> tuple[tuple[str, ...] | str, int]
         runs: list[ProcessRun] = []
 
         def make(*args: Any, **options: Any) -> ProcessRun:
-            runs.append(ProcessRun(*args, **options))
+            run = ProcessRun(*args, **options)
+            run.servers = bench.servers()
+            runs.append(run)
             stack.callback(runs[-1].end)
             return runs[-1]
 

@@ -28,6 +28,10 @@ class Here(Protocol):
         """Who is running."""
         ...
 
+    def catch_up(self) -> None:
+        """Looks what other processes may have done."""
+        ...
+
     def everyone(self) -> list[Worker]:
         """All workers and lanes."""
         ...
@@ -62,6 +66,7 @@ class Inside:
             index, *message = self._heard()
             if message == ["holds?"]:
                 until = self._until[index]
+                self.run.catch_up()
                 self.say("holds", index, until is None or until())
                 continue
             self._told[index] = tuple(message)

@@ -17,7 +17,7 @@ import socket
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 import greenlet
 
@@ -26,7 +26,7 @@ from interlock.prove.confirm.link import ANSWER_TIMEOUT_S, Child, Link, LinkLost
 from interlock.prove.scheduler import LOOKING, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from interlock.prove.effect import Effect
     from interlock.prove.scheduler import Worker
@@ -34,16 +34,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Server(Protocol):
+    """A server of the proof, with connections of our own to it."""
+
+    def in_new_process(self) -> None:
+        """This process was forked: the connections are another one's."""
+        ...
+
+    def catch_up(self) -> None:
+        """Other processes may have done something since."""
+        ...
+
+    def was_elsewhere(self) -> None:
+        """Other processes have done something that nobody here has noted."""
+        ...
+
+
 @dataclass(slots=True)
 class ProcessRun(Run):
     """A schedule whose workers are processes. There are no `super()` calls: they do not find a class that has got slots.
 
     Attributes:
+        servers: Which ones have connections in this process.
         killed: How many of them SIGKILL has ended.
         children: By the worker's number.
         things: What is kept outside of the workers.
     """
 
+    servers: Sequence[Server] = ()
     killed: int = 0
     children: dict[int, Child] = field(default_factory=dict[int, Child])
     things: list[Any] = field(default_factory=list[Any])
@@ -69,6 +87,8 @@ class ProcessRun(Run):
         """Leaves no process behind."""
         for child in self.children.values():
             child.end()
+        for server in self.servers:
+            server.was_elsewhere()
         Run.end(self)
 
     # What is another thing in a worker's process.
@@ -114,6 +134,11 @@ class ProcessRun(Run):
             self._inside.say("start", lane.index)
         Run.start(self, lane, task)
 
+    def catch_up(self) -> None:
+        """Looks what other processes may have done."""
+        for server in self.servers:
+            server.catch_up()
+
     def park(self) -> None:
         """Lets whoever has let this one run go on."""
         self._switch_to_hub()
@@ -157,6 +182,8 @@ class ProcessRun(Run):
             be_silent()
             for child in self.children.values():
                 child.link.close()
+            for server in self.servers:
+                server.in_new_process()
             self._hub, self._inside = greenlet.getcurrent(), Inside(self, link)
             worker.greenlet = greenlet.greenlet(self._body(worker, task))
             self._inside.live(worker)

@@ -94,7 +94,7 @@ class PostgresServer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.waiting: list[PostgresWire] = []
-        self._admin = Connection(path, startup(user=USER, database="postgres"))
+        self._admin = self._connected_as_admin()
         self._own: Connection | None = None
         self._idle: dict[bytes, list[Connection]] = {}
         self._schema: object = None
@@ -104,7 +104,7 @@ class PostgresServer:
         self._functions: tuple[str, ...] = ()
         self._counters: list[str] = []
         self._written = self._widest = 0
-        self.is_altered = False
+        self.is_altered = self._was_altered = False
         self.dirty: set[str] = set()
         self.before_each: Callable[[], None] = lambda: None
 
@@ -112,6 +112,19 @@ class PostgresServer:
         """Ends all connections."""
         self._forget_connections()
         self._admin.close()
+
+    def in_new_process(self) -> None:
+        """The connections that were open when this process was forked are the other one's."""
+        self._admin, self._own, self._idle, self.waiting = self._connected_as_admin(), None, {}, []
+
+    def catch_up(self) -> None:
+        """Other processes may have let go of locks."""
+        self.settle()
+
+    def was_elsewhere(self) -> None:
+        """Other processes have written what is not known here; and altered something, if a schedule ever did."""
+        self.is_altered = self._was_altered
+        self.dirty.add(EVERYTHING)
 
     def connect(self, opening: bytes) -> Connection:
         """A connection that nobody has used, or that is as good as new."""
@@ -133,6 +146,9 @@ class PostgresServer:
         connection.close()
         with suppress(PostgresError):
             self._admin.rows(f"SELECT pg_terminate_backend({connection.pid}, 5000)")
+
+    def _connected_as_admin(self) -> Connection:
+        return Connection(self.path, startup(user=USER, database="postgres"))
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a question of our own, which is no effect of any worker."""
@@ -179,6 +195,7 @@ class PostgresServer:
             self._look_around()
         elif self.dirty:
             self.rows(self._way_back())
+        self._was_altered |= self.is_altered
         self.is_altered, self.dirty = False, set()
 
     def has_written(self, names: frozenset[str], rows: int, size: int) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from interlock.prove.wire.redis_log import WriteLog
 
 START_TIMEOUT_S = 10.0
-_process_number = os.getpid
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
 
 
@@ -106,7 +105,7 @@ class RedisServer:
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
-        self._connection = (_process_number(), Connection(path))
+        self._own = Connection(path)
         self._clock = clock
         self._passed_s = 0.0
         self._log: WriteLog | None = None
@@ -114,12 +113,15 @@ class RedisServer:
         self._listener: Listener | None = None
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
 
-    @property
-    def _own(self) -> Connection:
-        """The connection for questions of our own; another one in each process."""
-        if self._connection[0] != _process_number():
-            self._connection = (_process_number(), Connection(self.path))
-        return self._connection[1]
+    def in_new_process(self) -> None:
+        """The connection that was open when this process was forked is the other one's."""
+        self._own = Connection(self.path)
+
+    def catch_up(self) -> None:
+        """The server knows what other processes have done."""
+
+    def was_elsewhere(self) -> None:
+        """It is emptied before each schedule, whoever has written."""
 
     def connect(self) -> Connection:
         """Another connection.
