@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from interlock.core.evidence import read, write
+from interlock.gate.records.signers import sign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +57,13 @@ def test_the_key_names_the_payment_and_nothing_else():
     assert keys == ["charge:p1", "charge:p1"]
 """
 )
+
+PARAMETRISED = """
+import pytest
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_charges(number):"""
 
 
 def settings(*ids: str, key: str = "") -> str:
@@ -113,6 +125,14 @@ def test_tests_that_notice_are_counted_by_the_gate_signed(interlock_in: Interloc
     assert asked(interlock_in, git)["verdict"] == told["verdict"]
     assert ran.code == {"pass": 0, "fail": 1}[told["verdict"]]
 
+    (path,) = (git.root / ".interlock" / "evidence" / "tests").glob("*.json")
+    whole = read(path)
+    path.unlink()
+    less = write(replace(whole, found={**whole.found, "planted": whole.found["planted"][1:]}), git.root)
+    sign(less, key)
+    first = whole.found["planted"][0]
+    assert any(f"it did not plant {first['hazard']} in {first['at']}" in line for line in asked(interlock_in, git)["evidence"])
+
     git.write({"tests/test_pay.py": WEAK})
     git.commit()
     assert any("it is about other code: tests/test_pay.py" in line for line in asked(interlock_in, git)["evidence"])
@@ -138,6 +158,34 @@ def test_a_test_that_does_not_pass_guards_nothing(interlock_in: Interlock, git: 
 
     assert ran.code == 1
     assert told["missing"] == {f"tests/test_pay.py::{name}": f"one payment has one key: {why}"}
+
+
+@pytest.mark.parametrize(
+    ("loudness", "said"),
+    [
+        ("FORCE_COLOR", {}),
+        ("-qq", {"tests/test_pay.py::test_charges": "one payment has one key: it ends well and does not say"}),
+    ],
+)
+def test_a_parametrised_test_passes_in_colours_and_a_silent_one_is_not_called_skipped(
+    interlock_in: Interlock, git: Git, loudness: str, said: dict[str, str]
+) -> None:
+    text = settings("tests/test_pay.py::test_charges").replace('"-q"', '"-qq"' if loudness == "-qq" else '"-q"')
+    begun(git, text, WEAK.replace("def test_charges():", PARAMETRISED))
+    _, told = audited(interlock_in.under(FORCE_COLOR="1"), git)
+
+    assert told["missing"].keys() == said.keys()
+    assert all(told["missing"][name].startswith(why) for name, why in said.items())
+
+
+@pytest.mark.parametrize(("command", "code", "message"), [('["no-such"]', 3, "cannot be started"), ("[]", 2, "is empty")])
+def test_a_command_that_is_not_there_is_told(interlock_in: Interlock, git: Git, command: str, code: int, message: str) -> None:
+    text = re.sub(r"command = .*", f"command = {command}", settings("tests/test_pay.py::test_charges"))
+    begun(git, text, WEAK)
+    ran = interlock_in("audit", "--tests", folder=git.root)
+
+    assert (ran.code, ran.out) == (code, "")
+    assert message in ran.err
 
 
 def test_what_hangs_is_unknown_and_ended(interlock_in: Interlock, git: Git) -> None:

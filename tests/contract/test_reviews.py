@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 QUESTION = "Who wrote it, and who has read it?"
 FEATURES = '[[feature]]\nname = "payments"\ntier = 1\npaths = ["shop/payments/**"]\n'
+BO = {"username": "bo", "name": "Bo"}
 HUMAN = "Ada mends it\n"
 ASSISTED = "Mend it\n\nCo-Authored-By: Claude Sonnet 5 <noreply@anthropic.com>\n"
 
@@ -114,6 +115,7 @@ def test_github_is_asked_page_by_page_with_the_token(interlock_in: Interlock, gi
     people = [{"login": name, "type": "User"} for name in ("ada", "bo", "cy")]
     answers = {
         "/repos/shop/tea/pulls/7": {"user": people[0]},
+        "/repos/shop/tea/pulls/7/commits?per_page=100": [{"author": people[0], "parents": [{}]}],
         "/repos/shop/tea/pulls/7/reviews?per_page=100": [{**review, "user": people[1]}],
         "/repos/shop/tea/pulls/7/reviews?per_page=100&page=2": [{**review, "user": people[2]}],
     }
@@ -130,7 +132,8 @@ def test_gitlab_is_asked_for_pushes_and_approvals(interlock_in: Interlock, git: 
     request = "/projects/shop%2Ftea/merge_requests/7"
     answers = {
         request: {"author": {"username": "ada"}},
-        f"{request}/approvals": {"approved_by": [{"user": {"username": "bo"}, "approved_at": "2026-11-26T13:00:00Z"}]},
+        f"{request}/approvals": {"approved_by": [{"user": BO, "approved_at": "2026-11-26T13:00:00Z"}]},
+        f"{request}/commits?per_page=100": [{"author_name": "Ada", "parent_ids": ["0"]}],
         f"{request}/versions?per_page=100": [{"created_at": "2026-11-26T12:00:00Z", "head_commit_sha": head}],
     }
     with platform(answers, []) as url:
@@ -148,6 +151,18 @@ def test_a_platform_that_refuses_leaves_it_unknown(interlock_in: Interlock, git:
 
     assert (ran.code, ran.out) == (3, "")
     assert "answered 404" in ran.err
+
+
+def test_a_platform_that_answers_in_another_form_leaves_it_unknown(interlock_in: Interlock, git: Git) -> None:
+    begun(git, "shop/hours.py", HUMAN)
+    pull = "/repos/shop/tea/pulls/7"
+    answers: dict[str, Any] = {pull: [1], f"{pull}/reviews?per_page=100": [{}], f"{pull}/commits?per_page=100": []}
+    with platform(answers, []) as url:
+        there = interlock_in.under(GITHUB_API_URL=url)
+        ran = there("gate", "--base", "main", "--pull-request", "github:shop/tea#7", folder=git.root)
+
+    assert (ran.code, ran.out) == (3, "")
+    assert "GitHub, shop/tea#7: the answer is of another form than documented" in ran.err
 
 
 def test_a_token_is_not_sent_in_the_clear(interlock_in: Interlock, git: Git) -> None:

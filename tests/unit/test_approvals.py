@@ -47,6 +47,12 @@ def test_whoever_asked_an_assistant_for_it_is_an_author_too() -> None:
     assert reviews(review("bo"), authors=("copilot[bot]", "bo")).counting(HEAD) == set()
 
 
+def test_one_person_is_one_however_the_name_is_spelt() -> None:
+    assert reviews(review("Ada"), review(" ada"), review("@ADA")).counting(HEAD) == set()
+    assert len(reviews(review("bo"), review("Bo")).counting(HEAD)) == 1
+    assert reviews(review("bo"), review("Bo", REFUSED)).counting(HEAD) == set()
+
+
 def test_the_last_word_holds() -> None:
     assert reviews(review("bo"), review("bo", REFUSED)).refusing() == {"bo"}
     assert reviews(review("bo", REFUSED, BEFORE), review("bo")).refusing() == set()
@@ -73,6 +79,11 @@ def test_a_file_tells_of_them(tmp_path: Path) -> None:
         ({"version": 2}, "expected an object with version 1"),
         ({"reviewers": []}, "did you mean 'reviews'?"),
         ({"reviews": ["bo"]}, "a review is str"),
+        ({"reviews": 5}, "reviews is int; expected a list"),
+        ({"reviews": None}, "reviews is NoneType; expected a list"),
+        ({"author": None}, "author is None; expected a name"),
+        ({"author": " "}, "author is ' '; expected a name"),
+        ({"reviews": [{"by": ["bo"], "state": "approved"}]}, r"by is \['bo'\]; expected a name"),
         ({"reviews": [{"by": "bo", "state": "aproved"}]}, "expected approved"),
         ({"reviews": [{"by": "bo", "state": "approved", "sha": HEAD}]}, "unknown key 'sha'"),
     ],
@@ -107,7 +118,7 @@ def test_of_github_only_users_count_and_comments_say_nothing() -> None:
         of_github({"login": "copilot-pull-request-reviewer[bot]", "type": "Bot"}),
         of_github(None),
     ]
-    found = github.reviews_of({"user": person("ada")}, said, "GitHub")
+    found = github.reviews_of({"user": person("ada")}, said, [], "GitHub")
 
     assert (found.counting(HEAD), found.refusing(), found.authors) == ({"bo"}, {"di"}, frozenset({"ada"}))
 
@@ -115,7 +126,18 @@ def test_of_github_only_users_count_and_comments_say_nothing() -> None:
 def test_whoever_is_assigned_to_an_assistant_s_pull_request_asked_for_it() -> None:
     pull = {"user": {"login": "copilot-swe-agent[bot]", "type": "Bot"}, "assignees": [person("bo")]}
 
-    assert github.reviews_of(pull, [of_github(person("bo"))], "GitHub").counting(HEAD) == set()
+    assert github.reviews_of(pull, [of_github(person("bo"))], [], "GitHub").counting(HEAD) == set()
+
+
+def test_of_github_whoever_wrote_a_commit_is_an_author_and_whoever_merged_the_base_is_none() -> None:
+    commits: list[dict[str, Any]] = [
+        {"author": person("bo"), "parents": [{}]},
+        {"author": None, "parents": [{}]},
+        {"author": person("cy"), "parents": [{}, {}]},
+    ]
+    found = github.reviews_of({"user": person("ada")}, [of_github(person("bo")), of_github(person("cy"))], commits, "GitHub")
+
+    assert found.counting(HEAD) == {"cy"}
 
 
 def test_of_gitlab_an_approval_is_of_the_last_push_before_it() -> None:
@@ -124,17 +146,19 @@ def test_of_gitlab_an_approval_is_of_the_last_push_before_it() -> None:
         {"created_at": "2026-11-26T12:00:00.000Z", "head_commit_sha": HEAD},
     ]
     given = [
-        {"user": {"username": "bo"}, "approved_at": "2026-11-26T13:00:00Z"},
-        {"user": {"username": "cy"}, "approved_at": "2026-11-26T11:00:00Z"},
-        {"user": {"username": "di"}},
-        {"user": {"username": "project_7_bot_1a2b"}, "approved_at": "2026-11-26T13:00:00Z"},
+        {"user": {"username": "bo", "name": "Bo"}, "approved_at": "2026-11-26T13:00:00Z"},
+        {"user": {"username": "cy", "name": "Cy"}, "approved_at": "2026-11-26T11:00:00Z"},
+        {"user": {"username": "di", "name": "Di"}},
+        {"user": {"username": "eve7", "name": "Eve Long"}, "approved_at": "2026-11-26T13:00:00Z"},
+        {"user": {"username": "project_7_bot_1a2b", "name": "ci"}, "approved_at": "2026-11-26T13:00:00Z"},
     ]
-    found = gitlab.reviews_of({"author": {"username": "ada"}}, {"approved_by": given}, pushes, "GitLab")
+    commits = [{"author_name": "Eve Long", "parent_ids": [BEFORE]}, {"author_name": "Bo", "parent_ids": [BEFORE, HEAD]}]
+    found = gitlab.reviews_of({"author": {"username": "ada"}}, {"approved_by": given}, pushes, commits, "GitLab")
 
     assert found.counting(HEAD) == {"bo"}
-    assert len(found.set_aside(HEAD)) == 3
+    assert len(found.set_aside(HEAD)) == 4
 
 
 def test_of_gitlab_without_a_push_nothing_can_be_said() -> None:
     with pytest.raises(WorldError, match="no push"):
-        gitlab.reviews_of({"author": {"username": "ada"}}, {"approved_by": []}, [], "GitLab")
+        gitlab.reviews_of({"author": {"username": "ada"}}, {"approved_by": []}, [], [], "GitLab")

@@ -213,6 +213,8 @@ def _regression(one: Record, repository: Repository, document: Document) -> tupl
                 told[version] = run_one(settings, one.regression.test, Path(name))
     except TimeoutError:
         return Verdict.UNKNOWN, f"{one.regression.test} was not done within {settings.within_s:g} s"
+    except WorldError as error:
+        return Verdict.UNKNOWN, str(error)
     bad, fixed = told[one.regression.bad], told[one.regression.fixed]
     if fixed:
         return Verdict.FAIL, f"on {one.regression.fixed}, {one.regression.test}: {fixed}"

@@ -10,6 +10,7 @@ from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
+from interlock.gate.test_audit.audit import mutants
 from interlock.gate.test_audit.declared import MustTest
 
 if TYPE_CHECKING:
@@ -60,7 +61,18 @@ def _flaw(one: Kept, change: Change, ids: list[str], contents: dict[str, bytes])
         return contents.get(path)
 
     needed = policy.needed(is_tier_1=change.touches_tier_1)
-    return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
+    return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed) or _unplanted(one, change)
+
+
+def _unplanted(one: Kept, change: Change) -> str:
+    """What a good audit left out: one against another base, or by fewer hazards, has planted less than this change asks for."""
+    if one.evidence.verdict is not Verdict.PASS:
+        return ""
+    planted = {(plant["hazard"], plant["at"]) for plant in one.evidence.found.get("planted", [])}
+    for hazard, path, mutant in mutants(change):
+        if (hazard, f"{path}:{mutant.line}") not in planted:
+            return f"it did not plant {hazard} in {path}:{mutant.line}"
+    return ""
 
 
 def _told(one: Kept) -> Answer:

@@ -61,16 +61,21 @@ class Reviews:
 
     def _last(self) -> Iterator[Review]:
         """The last word of each."""
-        yield from {review.by: review for review in self.reviews}.values()
+        yield from {_same(review.by): review for review in self.reviews}.values()
 
     def _flaw(self, review: Review, head: str) -> str:
         if not review.is_person:
             return "it is not a person"
-        if review.by in self.authors:
+        if _same(review.by) in {_same(author) for author in self.authors}:
             return "its own author's"
         if not review.commit:
             return "which commit it is of is not known"
         return "" if review.commit == head else f"it is of {review.commit[:10]}, and {head[:10]} came later"
+
+
+def _same(name: str) -> str:
+    """What two spellings of one person have in common: no platform tells names apart by their case."""
+    return name.strip().removeprefix("@").casefold()
 
 
 def read(path: Path) -> Reviews:
@@ -81,7 +86,7 @@ def read(path: Path) -> Reviews:
     """
     try:
         document: object = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path}: no approvals can be read from it: {error}"
         raise UsageError(message) from error
     table = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
@@ -89,13 +94,23 @@ def read(path: Path) -> Reviews:
         message = f"{path}: expected an object with version 1, author and reviews"
         raise UsageError(message)
     _check_keys(table, {"version", "author", "asked_by", "reviews"}, str(path))
-    authors = frozenset(str(table[name]) for name in ("author", "asked_by") if name in table)
     if "author" not in table:
         message = f"{path}: no author: whose approval would not count?"
         raise UsageError(message)
-    return Reviews(
-        source=str(path), authors=authors, reviews=tuple(_review(one, str(path)) for one in table.get("reviews", []))
-    )
+    authors = frozenset(_name(table[key], key, str(path)) for key in ("author", "asked_by") if key in table)
+    reviews: object = table.get("reviews", [])
+    if not isinstance(reviews, list):
+        message = f"{path}: reviews is {type(reviews).__name__}; expected a list"
+        raise UsageError(message)
+    said = cast("list[object]", reviews)
+    return Reviews(source=str(path), authors=authors, reviews=tuple(_review(one, str(path)) for one in said))
+
+
+def _name(value: object, key: str, where: str) -> str:
+    if not isinstance(value, str) or not _same(value):
+        message = f"{where}: {key} is {value!r}; expected a name"
+        raise UsageError(message)
+    return value
 
 
 def _review(value: object, where: str) -> Review:
@@ -104,13 +119,12 @@ def _review(value: object, where: str) -> Review:
         raise UsageError(message)
     table = cast("dict[str, Any]", value)
     _check_keys(table, {"by", "state", "commit", "is_person"}, where)
-    if table.get("state") not in STATES or not table.get("by"):
-        message = f"{where}: a review by {table.get('by')!r} is {table.get('state')!r}; expected {', '.join(STATES)}"
+    by = _name(table.get("by"), "by", where)
+    if table.get("state") not in STATES:
+        message = f"{where}: a review by {by!r} is {table.get('state')!r}; expected {', '.join(STATES)}"
         raise UsageError(message)
-    is_person = table.get("is_person", not str(table["by"]).endswith("[bot]"))
-    return Review(
-        by=str(table["by"]), state=str(table["state"]), commit=str(table.get("commit", "")), is_person=is_person is True
-    )
+    is_person = table.get("is_person", not by.endswith("[bot]"))
+    return Review(by=by, state=str(table["state"]), commit=str(table.get("commit", "")), is_person=is_person is True)
 
 
 def _check_keys(table: dict[str, Any], known: set[str], where: str) -> None:

@@ -6,13 +6,14 @@ import json
 import re
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import WorldError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
 _TIMEOUT_S: Final = 15.0
 _MOST_PAGES: Final = 50
@@ -47,6 +48,20 @@ def ask_for_all(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
     raise WorldError(message)
 
 
+@contextmanager
+def understood(source: str) -> Generator[None]:
+    """Whoever reads an answer here expects a form; another one leaves what it tells unknown.
+
+    Raises:
+        WorldError: If something is not where it is expected.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        message = f"{source}: the answer is of another form than documented ({error!r})"
+        raise WorldError(message) from error
+
+
 def _asked(url: str, headers: Mapping[str, str]) -> tuple[Any, str]:
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         message = f"{url}: a token is sent over https only"
@@ -59,6 +74,6 @@ def _asked(url: str, headers: Mapping[str, str]) -> tuple[Any, str]:
     except urllib.error.HTTPError as error:
         message = f"{url} answered {error.code} {error.reason}; is the token allowed to read this?"
         raise WorldError(message) from error
-    except (OSError, ValueError, HTTPException) as error:
+    except (OSError, ValueError, HTTPException, RecursionError) as error:
         message = f"{url} gave no answer: {error}"
         raise WorldError(message) from error

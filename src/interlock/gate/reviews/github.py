@@ -1,7 +1,9 @@
 """The reviews of a pull request, as GitHub knows them.
 
 Source: https://docs.github.com/en/rest/pulls/reviews. Of each reviewer the last review holds. GitHub lets bots approve, and an
-organisation can have an assistant's approval count: whoever is no user of type `User` does not count here.
+organisation can have an assistant's approval count: whoever is no user of type `User` does not count here. It also lets whoever
+wrote commits approve, unless they opened the pull request: here they do not count. (A merge of the base, as the button "Update
+branch" makes it, writes nothing.)
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.gate.reviews.approvals import APPROVED, REFUSED, WITHDRAWN, Review, Reviews
-from interlock.gate.reviews.asking import ask, ask_for_all
+from interlock.gate.reviews.asking import ask, ask_for_all, understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,16 +30,22 @@ def fetch(name: str, number: int) -> Reviews:
     url = f"{os.environ.get('GITHUB_API_URL', _API)}/repos/{name}/pulls/{number}"
     token = os.environ.get("GITHUB_TOKEN")
     headers = {"Accept": "application/vnd.github+json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    return reviews_of(ask(url, headers), ask_for_all(f"{url}/reviews?per_page=100", headers), f"GitHub, {name}#{number}")
+    source = f"GitHub, {name}#{number}"
+    pull, said = ask(url, headers), ask_for_all(f"{url}/reviews?per_page=100", headers)
+    commits = ask_for_all(f"{url}/commits?per_page=100", headers)
+    with understood(source):
+        return reviews_of(pull, said, commits, source)
 
 
-def reviews_of(pull: dict[str, Any], reviews: Iterable[dict[str, Any]], source: str) -> Reviews:
+def reviews_of(
+    pull: dict[str, Any], reviews: Iterable[dict[str, Any]], commits: Iterable[dict[str, Any]], source: str
+) -> Reviews:
     """What the answers say. Comments are no word for or against."""
     opened = _user(pull)
     asked: list[dict[str, Any]] = pull.get("assignees", []) if _is_bot(opened) else []
     return Reviews(
         source=source,
-        authors=frozenset(str(user["login"]) for user in (opened, *asked) if user),
+        authors=frozenset(str(user["login"]) for user in (opened, *asked, *map(_writer, commits)) if user),
         reviews=tuple(_review(review) for review in reviews if review["state"] in _STATES),
     )
 
@@ -50,6 +58,12 @@ def _review(review: dict[str, Any]) -> Review:
         commit=str(review.get("commit_id") or ""),
         is_person=not _is_bot(user),
     )
+
+
+def _writer(commit: dict[str, Any]) -> dict[str, Any]:
+    """Whose account a commit was written by; nobody's, if no account has its address, or if it only merges."""
+    author: dict[str, Any] | None = commit["author"] if len(commit["parents"]) == 1 else None
+    return author or {}
 
 
 def _user(said: dict[str, Any]) -> dict[str, Any]:

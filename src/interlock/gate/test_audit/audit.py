@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from interlock.core.errors import WorldError
 from interlock.core.verdict import Verdict
 from interlock.hazards.catalogue import catalogue
 from interlock.source.module import Module, is_test_path
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from interlock.gate.test_audit.declared import MustTest, TestSettings
     from interlock.hazards.hazard import Mutant
 
-_PASSED: Final = re.compile(r"^(?:=+ )?1 passed\b(?!.*\b(?:skipped|xfailed|xpassed|failed|error))", re.MULTILINE)
+# One test may be several: a parametrised one is asked for by its name alone.
+_PASSED: Final = re.compile(r"^(?:=+ )?\d+ passed\b(?!.*\b(?:skipped|xfailed|xpassed|failed|error))", re.MULTILINE)
+_SKIPPED: Final = re.compile(r"\b\d+ (?:skipped|xfailed|xpassed)\b")
+_UNCOLOURED: Final = {"PY_COLORS": "0", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +152,11 @@ def _flaw(done: tuple[int, str]) -> str:
     code, output = done
     if code == 0 and _PASSED.search(output):
         return ""
-    told = {1: "it fails", 4: "there is no such test", 5: "there is no such test"}.get(code, f"it ends with {code}")
-    return "it is skipped" if code == 0 else told
+    if code == 0:
+        return (
+            "it is skipped" if _SKIPPED.search(output) else "it ends well and does not say `1 passed`: is it asked to be quiet?"
+        )
+    return {1: "it fails", 4: "there is no such test", 5: "there is no such test"}.get(code, f"it ends with {code}")
 
 
 def _run(command: Sequence[str], ids: Sequence[str], folder: Path, ends_s: float) -> tuple[int, str]:
@@ -156,17 +164,23 @@ def _run(command: Sequence[str], ids: Sequence[str], folder: Path, ends_s: float
 
     Raises:
         TimeoutError: If the time is over. What was started ends with it.
+        WorldError: If the command is not there.
     """
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # A mutant of the same size and second must not be overlooked.
-    process = subprocess.Popen(  # noqa: S603 - the team's own command.
-        [*command, *ids],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    # No byte code: a mutant of the same size and second must not be overlooked. No colours: what is printed is read.
+    environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | _UNCOLOURED
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the team's own command.
+            [*command, *ids],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        message = f"{shlex.join(command)} cannot be started: {error.strerror}; [tests] command says how tests are run"
+        raise WorldError(message) from error
     try:
         output, _ = process.communicate(timeout=max(0.0, ends_s - time.monotonic()))
     except subprocess.TimeoutExpired as error:

@@ -1,7 +1,7 @@
 """The tests that must exist, written down by people: an assistant tests what it built, not the assumptions it got wrong.
 
 [tests]
-command = ["python", "-m", "pytest", "-q"]     # gets the ids behind it
+command = ["python", "-m", "pytest"]     # gets the ids behind it
 within_s = 300
 coverage_min = 0.85
 
@@ -28,14 +28,21 @@ class TestSettings:
 
     __test__ = False  # For pytest: it is no test itself.
 
-    command: tuple[str, ...] = ("python", "-m", "pytest", "-q")
+    command: tuple[str, ...] = (
+        "python",
+        "-m",
+        "pytest",
+    )  # Not `-q`: with a second one in `addopts` it counts nothing any more.
     within_s: float = 300.0
     coverage_min: float = 0.85
 
     @classmethod
     def of(cls, document: Document) -> Self:
-        """What the settings say."""
-        return strict(document, cls, document.tables.get("tests", {}), "tests")
+        """What the settings say. Raises UsageError if they are not right."""
+        settings = strict(document, cls, document.tables.get("tests", {}), "tests")
+        if not settings.command:
+            raise document.fail("command", "command in tests is empty; expected what runs a test, such as ['pytest']")
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
