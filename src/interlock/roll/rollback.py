@@ -10,10 +10,10 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
+from interlock.core.errors import WorldError
 from interlock.core.verdict import Verdict
+from interlock.roll.fetching import fetched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def run(command: str, folder: Path, timeout_s: float) -> Done:
             timeout=timeout_s,
             check=False,
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:  # An empty command has no first word.
         return Done(what=command, verdict=Verdict.FAIL, found=str(error))
     said = (done.stdout + done.stderr).strip()[-_TAIL:]
     return Done(
@@ -72,12 +72,11 @@ def serves(rollback: Rollback) -> Done:
     answered, trouble = 0, ""
     for _ in range(_TRIED):
         try:
-            with urlopen(rollback.version_url, timeout=_DEADLINE_S) as answer:  # noqa: S310 - the team's own address.
-                told = f"{answer.headers}\n{answer.read(65536).decode(errors='replace')}"
-        except (HTTPError, URLError, TimeoutError, ValueError) as error:
+            headers, body = fetched(rollback.version_url, _DEADLINE_S)
+        except WorldError as error:
             trouble = str(error)
             continue
-        if rollback.version not in told:
+        if rollback.version not in f"{headers}\n{body.decode(errors='replace')}":
             found = f"{rollback.version_url} does not say {rollback.version!r}"
             return Done(what=what, verdict=Verdict.FAIL, found=found)
         answered += 1

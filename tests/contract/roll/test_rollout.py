@@ -266,11 +266,13 @@ def test_nobody_is_on_the_canary_if_nobody_starts_it_again(stage: Stage) -> None
 
 def test_an_abort_that_is_killed_is_brought_to_its_end(stage: Stage) -> None:
     stage.declare(0.5, bake_s=300)
-    (stage.folder / "rollback.sh").write_text("exec sleep 60", encoding="utf-8")
+    # One line, which the shell has read whole before it begins: what is written into the file later is not its business.
+    (stage.folder / "rollback.sh").write_text("touch begun && exec sleep 60", encoding="utf-8")
     stage.haproxy.fail("canary", 900)
     stage.customers()
     killed = stage.start()
-    wait_until(lambda: stage.reached("abort", 0))
+    wait_until((stage.folder / "begun").exists)
+    assert stage.reached("abort", 0)
     assert stage.haproxy.router.read().limit == 0
     killed.kill()
     killed.communicate()

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,14 @@ from urllib.request import Request, urlopen
 import pytest
 
 from interlock.core.errors import UsageError, WorldError
+from interlock.core.verdict import Verdict
 from interlock.roll.buckets import bucket_of, user_hash
 from interlock.roll.judge import Arm
+from interlock.roll.rollback import Rollback, serves
 from interlock.roll.shares import Shares
 from interlock.roll.sources import Count, Reading
 from interlock.roll.sources.business import Business, Posted
+from interlock.roll.sources.exposition import Exposition
 from interlock.roll.sources.haproxy_log import listening
 from interlock.roll.sources.prometheus import Prometheus
 from interlock.roll.sources.tail import Tail
@@ -166,7 +169,7 @@ def test_what_was_before_the_first_share_is_not_guessed() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["orders", '{"name": "orders"}', '["orders"]', '{"name": "o", "user": "1", "exposed_at": "noon"}']
+    "line", ["orders", "[" * 100_000, '{"name": "orders"}', '["orders"]', '{"name": "o", "user": "1", "exposed_at": "noon"}']
 )
 def test_a_line_that_is_no_event_is_told_as_what_it_is(tmp_path: Path, business: Opened, line: str) -> None:
     source = business(shares=Shares([]))
@@ -236,7 +239,7 @@ def test_prometheus_tells_gauges_and_what_was_counted(prometheus: str) -> None:
     wait_until(lambda: _more(counted, source.poll()) and sum(_totals(counted)) > 0)
     assert _totals(counted) == [50, 5]
     assert [(found.name, found.value) for found in source.poll() if isinstance(found, Reading)] == [("in use", 1.0)]
-    with pytest.raises(UsageError, match="gives 2 series"):
+    with pytest.raises(WorldError, match="gives 2 series"):
         Prometheus(url=prometheus, gauges={("x", Arm.CANARY): "in_use"}, counters={}, shares=Shares([])).poll()
 
 
@@ -249,6 +252,60 @@ def _heard(source: Prometheus) -> bool:
 
 def _totals(counted: Sequence[Count | Reading]) -> list[int]:
     return [sum(count.total for count in counted if isinstance(count, Count) and count.arm is side) for side in Arm]
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A server that says the same to everybody, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def said(body: str) -> bytes:
+    return f"HTTP/1.0 200 OK\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        said("[]"),
+        said('{"data": {"resultType": "vector", "result": [{"value": "x"}]}}'),
+        said("[" * 100_000),
+        said('{"data": {"resultType": "scalar", "result": []}}'),
+    ],
+)
+def test_a_prometheus_that_dies_or_answers_in_another_form_is_silent_and_ends_nothing(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(WorldError):
+        Prometheus(url=url, gauges={("x", Arm.CANARY): "x"}, counters={}, shares=Shares([])).poll()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nin_use 1", said("in_use many\n")])
+def test_a_canary_that_dies_while_it_tells_its_metrics_is_silent_and_ends_nothing(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(WorldError):
+        Exposition(url, "in_use").poll()
+
+
+def test_what_is_no_number_is_not_within_any_limit() -> None:
+    with answering(said("in_use NaN\n")) as url:
+        assert not Exposition(url, "in_use").poll()
+
+
+def test_an_old_version_that_dies_while_it_is_asked_has_not_come_back() -> None:
+    with answering(b"") as url:
+        assert serves(Rollback(version_url=url, version="v41")).verdict is Verdict.FAIL
 
 
 def test_a_prometheus_that_is_away_is_an_error() -> None:

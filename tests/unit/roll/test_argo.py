@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,8 +15,12 @@ from interlock.gate.canaries.manifests import exposures
 from interlock.roll.argo.answers import FAILURE, SUCCESS, Ask, Result
 from interlock.roll.argo.checks import problems
 from interlock.roll.argo.declared import load_argo
+from interlock.roll.argo.engine import Engine
 from interlock.roll.argo.manifests import manifests
 from interlock.roll.argo.schema import refused, schemas
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DIGEST = "sha256:" + "0" * 64
 SETTINGS = """
@@ -159,6 +163,15 @@ def test_the_gate_finds_the_first_step_of_what_is_rendered_to_be_one_user_in_a_h
     (exposure,), _ = exposures({"all.yaml": _as_yaml(rendered())}, ["shop"])
 
     assert (exposure.name, exposure.least, exposure.most, exposure.stays_s) == ("Rollout shop", 0.01, 0.01, inf)
+
+
+def test_a_version_that_comes_again_long_afterwards_is_judged_anew_and_not_by_the_silence_between(tmp_path: Path) -> None:
+    engine = Engine(load_argo(declared()), tmp_path)
+    assert engine.answer(Ask.WATCH, "c1", "s1", None, 0.0)["result"] == Result.UNDECIDED
+    assert engine.answer(Ask.WATCH, "c1", "s1", None, 800.0)["result"] == Result.REGRESSED  # Nobody would see the harm.
+
+    assert engine.answer(Ask.BEGIN, "c1", "s1", 0, 90_000.0)["result"] == Result.UNDECIDED
+    assert engine.answer(Ask.BEGIN, "c1", "s2", 0, 90_800.0)["result"] == Result.UNDECIDED  # Beside another version.
 
 
 def _as_yaml(objects: list[dict[str, Any]]) -> bytes:

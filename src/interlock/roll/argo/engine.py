@@ -93,14 +93,17 @@ class Engine:
         with self._lock:
             releases = [one for one in self._releases.values() if now_s - one.asked_s < _FORGOTTEN_S]
         for release in releases:
-            with suppress(WorldError):  # Silence is told by the judge: it holds, and aborts when that lasts.
+            # Silence is told by the judge: it holds, and aborts when that lasts. Whoever looks must outlive a full disk, too.
+            with suppress(WorldError, OSError):
                 read = self._read(release)
                 with self._lock:
                     self._heard(release, read, now_s)
                     self._keep(release)
 
     def _release(self, canary: str, stable: str, now_s: float) -> Release:
-        if canary not in self._releases:
+        """The release that is asked about. One of which nobody asked for long is over: the same version may come again."""
+        known = self._releases.get(canary)
+        if known is None or known.stable != stable or now_s - known.asked_s >= _FORGOTTEN_S:
             judge = Judge(self._plan)
             judge.begin_step(0, now_s)
             self._releases[canary] = Release(canary, stable, judge)

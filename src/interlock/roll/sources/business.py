@@ -91,7 +91,7 @@ def _parsed(line: bytes) -> tuple[str, str, bool, float | None]:
             fields.get("failed") is True,
             None if exposed is None else float(str(exposed)),
         )
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         message = f'a business event is {line[:80]!r}; expected {{"name": ..., "user": ...}} ({error})'
         raise WorldError(message) from error
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Final
-from urllib.error import URLError
-from urllib.request import urlopen
 
-from interlock.core.errors import UsageError, WorldError
+from interlock.core.errors import WorldError
+from interlock.roll.fetching import check_address, fetched
 from interlock.roll.judge import Arm
 from interlock.roll.sources import Reading
 
@@ -31,9 +31,7 @@ class Exposition:
 
     def __post_init__(self) -> None:
         """Raises UsageError if the address is none."""
-        if not self.url.startswith(("http://", "https://")):
-            message = f"metrics are at {self.url!r}; expected http:// or https://"
-            raise UsageError(message)
+        check_address("metrics are", self.url)
 
     @property
     def name(self) -> str:
@@ -42,14 +40,15 @@ class Exposition:
 
     def poll(self) -> Sequence[Reading]:
         """Its value now. Nothing if the page does not have it: no data is not zero."""
+        _, body = fetched(self.url, _DEADLINE_S)
+        found = re.findall(rf"^{re.escape(self.gauge)}(?:{{[^}}]*}})? (\S+)", body.decode(errors="replace"), re.MULTILINE)
         try:
-            with urlopen(self.url, timeout=_DEADLINE_S) as answer:  # noqa: S310 - the scheme was looked at.
-                page = answer.read().decode(errors="replace")
-        except (URLError, TimeoutError, ValueError) as error:
-            message = f"{self.url} did not answer: {error}"
+            value = sum(map(float, found))
+        except ValueError as error:
+            message = f"{self.url} tells of {self.gauge} what is no number: {error}"
             raise WorldError(message) from error
-        found = re.findall(rf"^{re.escape(self.gauge)}(?:{{[^}}]*}})? (\S+)", page, re.MULTILINE)
-        return [Reading(name=self.gauge, arm=Arm.CANARY, value=sum(map(float, found)))] if found else []
+        # No number is no reading: compared with a limit, it would be within it.
+        return [Reading(name=self.gauge, arm=Arm.CANARY, value=value)] if found and not isnan(value) else []
 
     def idle(self) -> bool:
         """Nobody can tell silence from a break here."""

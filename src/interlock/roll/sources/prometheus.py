@@ -11,11 +11,10 @@ import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import URLError
 from urllib.parse import urlencode
-from urllib.request import urlopen
 
-from interlock.core.errors import UsageError, WorldError
+from interlock.core.errors import WorldError
+from interlock.roll.fetching import check_address, fetched
 from interlock.roll.judge import Arm
 from interlock.roll.sources import Count, Reading
 
@@ -44,9 +43,7 @@ class Prometheus:
 
     def __post_init__(self) -> None:
         """Raises UsageError if the address is none."""
-        if not self.url.startswith(("http://", "https://")):
-            message = f"Prometheus is at {self.url!r}; expected http:// or https://"
-            raise UsageError(message)
+        check_address("Prometheus is", self.url)
 
     def poll(self) -> Sequence[Count | Reading]:
         """What Prometheus knows. A query without an answer gives nothing: no data is not zero."""
@@ -85,23 +82,21 @@ class Prometheus:
         results = self._asked(query)
         if len(results) > 1:
             message = f"Prometheus gives {len(results)} series for `{query}`; expected one (sum them)"
-            raise UsageError(message)
+            raise WorldError(message)  # A second series may come in the midst of a rollout, which must be stopped then.
         aged = self._asked(f"timestamp({query})") if results else []
-        if not aged or time.time() - float(aged[0]["value"][1]) > self.stale_s:
+        if not aged or time.time() - aged[0] > self.stale_s:
             return None
-        value = float(results[0]["value"][1])
-        return None if math.isnan(value) else value
+        return None if math.isnan(results[0]) else results[0]
 
-    def _asked(self, query: str) -> list[dict[str, Any]]:
-        address = f"{self.url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}"
+    def _asked(self, query: str) -> list[float]:
+        """The values of a query, one a series."""
+        _, body = fetched(f"{self.url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}", _DEADLINE_S)
         try:
-            with urlopen(address, timeout=_DEADLINE_S) as answer:  # noqa: S310 - the scheme was looked at.
-                data = json.load(answer)["data"]
-        except (URLError, TimeoutError, ValueError, KeyError) as error:
-            message = f"Prometheus at {self.url} did not answer `{query}`: {error}"
+            data: dict[str, Any] = json.loads(body)["data"]
+            if data["resultType"] != "vector":
+                message = f"Prometheus gives a {data['resultType']} for `{query}`; expected an instant vector"
+                raise WorldError(message)
+            return [float(series["value"][1]) for series in data["result"]]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            message = f"Prometheus at {self.url} answers `{query}` in a form that it does not document: {error!r}"
             raise WorldError(message) from error
-        if data["resultType"] != "vector":
-            message = f"Prometheus gives a {data['resultType']} for `{query}`; expected an instant vector"
-            raise UsageError(message)
-        results: list[dict[str, Any]] = data["result"]
-        return results
