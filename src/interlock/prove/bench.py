@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from interlock.prove.scheduler import Worker
     from interlock.prove.wire.postgres_server import PostgresServer
     from interlock.prove.wire.redis_server import RedisServer
-    from interlock.prove.wire.sockets import Wire
+from interlock.prove.wire.sockets import Wire
 
 EFFECTS_MAX = 400
 SCHEMA_EFFECTS_MAX = 100_000  # The migrations of a large project.
@@ -191,7 +191,7 @@ class Bench:
             raise Uncontrolled(run.lost)
         self._check_again(program, found, run)
         broken = tuple(told for invariant in world.invariants if (told := invariant.broken()))
-        if failed and not broken:  # Nothing was done to this worker.
+        if not broken and (failed := failed or _fails_by_itself(program, found, run.workers[first:], world)):
             raise Uncontrolled(f"the task fails by itself: {failed}")
         return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None
 
@@ -366,6 +366,14 @@ def _versions_kept() -> Generator[None]:
         yield
     finally:
         metadata.version = real
+
+
+def _fails_by_itself(program: Program, found: Findings | None, workers: list[Worker], world: World) -> str:
+    """The error in which every worker ends in the plainest schedule of all: where nothing is done, nothing can break."""
+    if found is None or found.schedules > 1 or program.plan or program.mood != world.moods[0]:
+        return ""
+    errors = [worker.error for worker in workers if worker.name not in {CLEARING_UP, LOOKING}]
+    return "" if None in errors else f"{type(errors[0]).__name__}: {errors[0]}"
 
 
 def _first(ready: list[Worker]) -> Worker:

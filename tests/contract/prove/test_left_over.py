@@ -1,7 +1,8 @@
-"""What one schedule leaves behind changes nothing in the next one, and a story tells what is the same once."""
+"""What one schedule leaves behind changes nothing in the next one; a task that does nothing is no pass; stories are short."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,8 +50,8 @@ def one_of_two_takes(kind: type[Pooled], *, faults: int = 0) -> Contract:
         taken = world.outside(Taken())
         subject = world.subject(lambda: kind(world.redis_url))
         world.run(lambda: taken.note(is_ours=subject().take("token")))
-        world.recover(lambda: None, times=1)
-        world.check(Invariant("one takes it", taken.broken))
+        world.recover(lambda: taken.note(is_ours=subject().take("token")), times=1)  # After its lease.
+        world.check(Invariant("few take it", taken.broken), Invariant("somebody takes it", taken.nobody))
 
     return one_of_two_takes_it
 
@@ -63,7 +64,10 @@ class Taken:
         self.times += is_ours
 
     def broken(self) -> str | None:
-        return f"{self.times} have taken it" if self.times > 1 else None
+        return f"{self.times} have taken it" if self.times > 2 else None
+
+    def nobody(self) -> str | None:
+        return None if self.times else "nobody has taken it"
 
 
 def test_a_client_that_a_module_keeps_is_of_no_schedule_that_is_over() -> None:
@@ -93,3 +97,30 @@ def test_tries_that_differ_in_their_token_alone_are_told_once() -> None:
     told = [line for line in story(violation) if "SET lock" in line]
     assert len(told) <= 3, told  # Before it, in the worker, and the first of twelve afterwards.
     assert any("11 more polls with the same result" in line for line in story(violation))
+
+
+def test_a_task_that_always_fails_is_no_pass() -> None:
+    @contract(workers=2, faults=0)
+    def it_is_free(world: World) -> None:
+        world.run(lambda: redis.Redis.from_url(world.redis_url).incr("lock", "no number"))  # type: ignore[arg-type]
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("free", lambda: None))
+
+    proof = prove(it_is_free, budget_s=60)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason.startswith("the task fails by itself: ResponseError: "), proof.reason
+
+
+def test_a_subject_can_be_a_partial_function() -> None:
+    @contract(workers=2, faults=0)
+    def one_of_two_takes_it(world: World) -> None:
+        taken = world.outside(Taken())
+        subject = world.subject(partial(Pooled, world.redis_url))
+        world.run(lambda: taken.note(is_ours=subject().take("token")))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("somebody takes it", taken.nobody))
+
+    proof = prove(one_of_two_takes_it, budget_s=60)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")

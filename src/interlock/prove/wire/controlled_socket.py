@@ -115,6 +115,8 @@ class ControlledSocket(Certified):
 
     def has_come(self) -> bool:
         """Whether a receive would answer at once."""
+        if self._is_left_over:
+            return True
         if not self._inbox and self._wire is not None:
             try:
                 self._inbox += self._wire.news() if self._wire.has_news() else b""
