@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from interlock.core.errors import WorldError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,12 +43,18 @@ class Journal:
             "harmed": judgement.harmed_users,
             "metrics": {metric.name: [metric.canary, metric.expected, metric.evidence] for metric in judgement.metrics},
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            message = f"{self.path}: what was seen cannot be kept: {error.strerror}"
+            raise WorldError(message) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """All of them; a last line that was cut off by a kill is left out."""
+        """All of them; a last line that was cut off by a kill is left out, and so is a journal that somebody took away."""
         found: list[dict[str, Any]] = []
+        if not self.path.is_file():
+            return found
         for line in self.path.read_text(encoding="utf-8").splitlines()[-_ROWS_MAX:]:
             try:
                 found.append(json.loads(line))

@@ -99,6 +99,7 @@ class Rollout:
     _renewed_s: float = field(default=0.0, init=False)
     _saved_s: float = field(default=0.0, init=False)
     _last_s: float = field(default=0.0, init=False)
+    _ticked_s: float = field(default_factory=time.monotonic, init=False)
 
     def __post_init__(self) -> None:
         """Goes on with the evidence of a predecessor, if there was one."""
@@ -107,8 +108,9 @@ class Rollout:
         self.listening = Listening(self.plan, self.judge, self.shares, self.ears)
 
     def _now_s(self) -> float:
-        """The time, which never goes back here, though the machine's clock may be set."""
-        self._last_s = max(self._last_s, time.time(), self.state.at_s)
+        """The time, which neither goes back here nor stands still, though the machine's clock may be set back."""
+        before_s, self._ticked_s = self._ticked_s, time.monotonic()
+        self._last_s = max(max(self._last_s, self.state.at_s) + self._ticked_s - before_s, time.time())
         return self._last_s
 
     def run(self) -> Outcome:
@@ -120,18 +122,27 @@ class Rollout:
         else:
             self._learn()
         while not self.state.phase.over:
-            {
-                Phase.STEP: self._step,
-                Phase.BAKE: self._bake,
-                Phase.PROMOTE: self._promote,
-                Phase.ABORT: self._abort,
-            }[self.state.phase]()
+            self._go_on()
         return Outcome(
             state=self.state,
             verdict=Verdict(self.state.judged),
             judgement=self._judgement or self.judge.judgement(self._now_s()),
             done=self.done,
         )
+
+    def _go_on(self) -> None:
+        """The phase it is in. Whatever goes wrong while users are on the canary, they do not stay there."""
+        phase = self.state.phase
+        act = {Phase.STEP: self._step, Phase.BAKE: self._bake, Phase.PROMOTE: self._promote, Phase.ABORT: self._abort}[phase]
+        try:
+            act()
+        except WorldError as error:
+            if phase not in {Phase.STEP, Phase.BAKE}:
+                raise
+            self._aborting(str(error), Verdict.UNKNOWN)
+        except Exception:
+            self._close_canary()
+            raise
 
     def stop(self, reason: str) -> Outcome:
         """Aborts, because a person says so, or because we cannot go on."""
@@ -141,7 +152,13 @@ class Rollout:
 
     def _enter(self, phase: Phase) -> None:
         self.state.phase = phase
-        self._save()
+        try:
+            self._save()
+        except WorldError as error:
+            if phase not in {Phase.ABORT, Phase.ROLLED_BACK}:
+                raise
+            # The old version comes back all the same; a successor would only do it once more.
+            self._did(Done(what="the rollout is kept", verdict=Verdict.UNKNOWN, found=str(error)))
         self.watcher.entered(self.state)
 
     def _save(self, *, durably: bool = True) -> None:
@@ -155,10 +172,10 @@ class Rollout:
         """What is normal, with nobody on the canary; and whether anything can be heard at all."""
         self.router.write(self._setting(0))
         self.shares.note(self._now_s(), 0)
-        begun_s, heard = time.time(), False
-        while time.time() - begun_s < self.pace.learn_s or not heard:
+        begun_s, heard = self._now_s(), False
+        while self._now_s() - begun_s < self.pace.learn_s or not heard:
             heard |= self.listening.hear(self._now_s())
-            if not heard and time.time() - begun_s > self.plan.stale_abort_s:
+            if not heard and self._now_s() - begun_s > self.plan.stale_abort_s:
                 trouble = "; ".join(ear.trouble for ear in self.ears if ear.trouble)
                 message = f"no request was heard of for {self.plan.stale_abort_s:.0f} s, nothing was begun. {trouble}".strip()
                 raise WorldError(message)
@@ -225,7 +242,7 @@ class Rollout:
             if self.state.phase is Phase.BAKE:
                 if now_s - self._saved_s > _SAVED_EVERY_S:
                     self._save(durably=False)
-                time.sleep(max(0.0, self.pace.tick_s - (time.time() - now_s)))
+                time.sleep(max(0.0, self.pace.tick_s - (self._now_s() - now_s)))
 
     def _look(self, now_s: float, seen_s: float) -> tuple[Judgement, str]:
         """One look; moves on to another phase if it shows that it is time."""
@@ -261,8 +278,9 @@ class Rollout:
             return ""
         if (found.limit, found.salt) != (self._limit, self.state.salt):
             return f"the router was changed by somebody else: {_told(found)}, asked were {self._limit / BUCKETS:.2%}"
-        if found.until_s <= now_s:
-            self.shares.note(float(found.until_s), UNCERTAIN)
+        lapsed_s = time.time() - found.until_s  # By the router's clock, which may have been set back meanwhile.
+        if lapsed_s >= 0:
+            self.shares.note(now_s - lapsed_s, UNCERTAIN)
             self.shares.note(now_s, self._limit)
         if now_s - self._renewed_s > self.pace.lease_s / 3:
             self._renew(now_s)
@@ -289,7 +307,7 @@ class Rollout:
             if not self._did(run(command, self.folder, self.rollback.command_timeout_s)):
                 self._aborting(f"the promotion failed: {command}", Verdict.UNKNOWN)
                 return
-            self._renew(time.time())
+            self._renew(self._now_s())
         final = self._setting(0) if self.promote else replace(self._setting(BUCKETS), until_s=FOREVER_S)
         self.router.write(final)
         unseen = self._unseen()
@@ -326,8 +344,8 @@ class Rollout:
 
     def _abort(self) -> None:
         """Nobody on the canary, then the team's own rollback, then a look whether all is well again."""
-        ended_s = (self._renewed_s or time.time()) + self.pace.lease_s + 1  # By then the router does it without us.
-        while not (closed := self._close_canary()) and time.time() < ended_s:
+        ended_s = (self._renewed_s or self._now_s()) + self.pace.lease_s + 1  # By then the router does it without us.
+        while not (closed := self._close_canary()) and self._now_s() < ended_s:
             time.sleep(self.pace.tick_s)
         self._did(
             Done(
@@ -355,12 +373,14 @@ class Rollout:
         served = baseline.requests[Arm.BASELINE]
         usual = baseline.failed[Arm.BASELINE] / served if served else 0.0
         self.listening.hear(self._now_s())  # What was under way when the canary was closed.
-        deadline_s = time.time() + self.rollback.recover_s
+        deadline_s = self._now_s() + self.rollback.recover_s
         found = "no requests were heard of"
-        while time.time() < deadline_s:
+        while (now_s := self._now_s()) < deadline_s:
             totals = self.listening.totals = Totals()
-            until_s = min(deadline_s, time.time() + max(1.0, 4 * self.pace.tick_s))
-            while time.time() < until_s or (sum(totals.requests.values()) < _RECOVERED_REQUESTS and time.time() < deadline_s):
+            until_s = min(deadline_s, now_s + max(1.0, 4 * self.pace.tick_s))
+            while (now_s := self._now_s()) < until_s or (
+                sum(totals.requests.values()) < _RECOVERED_REQUESTS and now_s < deadline_s
+            ):
                 time.sleep(self.pace.tick_s)
                 self.listening.hear(self._now_s())
             rate = totals.failure_rate()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
+from interlock.core.errors import UsageError, WorldError
+from interlock.core.verdict import Verdict
 from interlock.roll.buckets import BUCKETS
 from interlock.roll.judge import Arm
 from interlock.roll.listening import Ear
@@ -150,9 +153,60 @@ def test_wherever_it_is_killed_it_comes_to_its_end(tmp_path: Path, *, after: boo
     assert number > 5
 
 
-def test_a_state_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    from interlock.core.errors import UsageError  # noqa: PLC0415 - for this alone.
+class FullDisk(StateFile):
+    """A state file that cannot be written any more, once users are on the canary."""
 
+    def save(self, state: State, at_s: float, *, durably: bool = True) -> None:
+        if state.phase not in {Phase.STEP, Phase.BAKE} or state.baked_s or not durably:
+            message = "state.json: the rollout cannot be kept: No space left on device"
+            raise WorldError(message)
+        StateFile.save(self, state, at_s, durably=durably)
+
+
+def test_a_full_disk_stops_the_rollout_and_the_old_version_comes_back_all_the_same(tmp_path: Path) -> None:
+    world = World()
+    rollout = begun(world, tmp_path, bad=False)
+    rollout.file = FullDisk(tmp_path / "state.json")
+    rollout.rollback = Rollback(commands=("touch rolled-back",), recover_s=0.01)
+
+    outcome = rollout.run()
+
+    assert (outcome.state.phase, outcome.verdict, world.setting.limit) == (Phase.ROLLED_BACK, Verdict.UNKNOWN, 0)
+    assert "No space left on device" in outcome.state.reason
+    assert (tmp_path / "rolled-back").exists()
+
+
+def test_our_own_fault_leaves_nobody_on_the_canary(tmp_path: Path) -> None:
+    class Clumsy(Nobody):
+        def looked(self, state: State, judgement: Judgement, note: str) -> None:  # noqa: ARG002 - as it is asked for.
+            raise ZeroDivisionError
+
+    world = World()
+    rollout = begun(world, tmp_path, bad=False)
+    rollout.watcher = Clumsy()
+
+    with pytest.raises(ZeroDivisionError):
+        rollout.run()
+    assert world.setting.limit == 0
+
+
+def test_a_clock_that_is_set_back_an_hour_does_not_stop_the_rollout_from_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_time, looks = time.time, count()
+
+    class Setter(Nobody):
+        def looked(self, state: State, judgement: Judgement, note: str) -> None:  # noqa: ARG002 - as it is asked for.
+            if next(looks) == 1:
+                monkeypatch.setattr(time, "time", lambda: real_time() - 3600)
+
+    rollout = begun(World(), tmp_path, bad=False)
+    rollout.watcher = Setter()
+
+    assert rollout.run().state.phase is Phase.DONE
+
+
+def test_a_state_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"version": 1, "phase": "dancing"}', encoding="utf-8")
     with pytest.raises(UsageError, match="no rollout of this version"):
         StateFile(tmp_path / "state.json").load()
