@@ -22,6 +22,7 @@ from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire import resp
+from interlock.prove.wire.idle import IdleConnections
 from interlock.prove.wire.listener import Listener
 from interlock.prove.wire.redis_log import begin_log, restore
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from interlock.prove.wire.redis_log import WriteLog
 
 START_TIMEOUT_S = 10.0
+_process_number = os.getpid  # While a schedule runs, workers are told other ones.
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
 
 
@@ -101,11 +103,17 @@ class RedisServer:
     Args:
         path: Its socket.
         clock: What it takes for the time; none if that is real, and only what expires can be made to do so sooner.
+
+    Attributes:
+        lives: How often it has ended and come back, as far as this process knows.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
         self._own = Connection(path)
+        self._home = _process_number()
+        self._idle = IdleConnections(self.connect)
+        self.lives = 0
         self._clock = clock
         self._passed_s = 0.0
         self._log: WriteLog | None = None
@@ -134,9 +142,15 @@ class RedisServer:
         except OSError as error:
             raise WorldError(f"the Redis of this proof has ended: {error}") from error
 
+    @property
+    def idle(self) -> IdleConnections | None:
+        """Connections that are kept from schedule to schedule; none in a copy of the process, which runs one schedule alone."""
+        return self._idle if _process_number() == self._home else None
+
     def close(self) -> None:
-        """Ends the connections for questions."""
+        """Ends the connections that are its own."""
         self._own.close()
+        self._idle.close()
         self._stop_listening()
 
     def clear(self) -> None:
@@ -174,6 +188,8 @@ class RedisServer:
     def _come_back(self, log: WriteLog, writes: list[bytes]) -> None:
         self._own.value("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self._stop_listening()  # That connection is ended too, and made anew when it is needed.
+        self._idle.close()
+        self.lives += 1
         self._own.value("SCRIPT", "FLUSH")
         restore(self._own, log.state, writes)
         self.remember()

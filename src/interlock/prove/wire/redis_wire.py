@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING, Effect
 from interlock.prove.wire import resp
+from interlock.prove.wire.idle import is_greeting
 from interlock.prove.wire.redis_waits import Waiting, waiting
 
 if TYPE_CHECKING:
     from interlock.prove.scheduler import Run
-    from interlock.prove.wire.redis_server import RedisServer
+    from interlock.prove.wire.redis_server import Connection, RedisServer
 
 # What sets a connection up, and concerns nobody else.
 _SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
@@ -45,6 +46,7 @@ _GRANTS = frozenset(
         *(b"EVAL", b"EVALSHA", b"FCALL", b"ZADD", b"HSET", b"HMSET"),
     }
 )
+_PLAIN_SET = 3  # SET key value, which lasts for ever.
 _MOMENT = re.compile(rb"\d{10}(\.\d+)?|\d{13}")
 SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.5, 86_400.0
 
@@ -63,10 +65,12 @@ class RedisWire:
     def __init__(self, run: Run, server: RedisServer) -> None:
         self._run = run
         self._server = server
-        self._real = server.connect()
+        self._greeting: tuple[bytes, ...] = ()
+        self._life = server.lives
+        self._real = server.connect() if server.idle is None else None  # Otherwise, once something is asked.
         self._buffer = b""
         self._queued: list[list[bytes]] | None = None
-        self._is_resp3 = self._listens = self._is_left = False
+        self._is_resp3 = self._listens = self._is_left = self._is_odd = False
         self._news = b""
         self.patience_s: float | None = None
         self._watched = frozenset[str]()
@@ -101,8 +105,14 @@ class RedisWire:
         self._is_left = True
 
     def close(self) -> None:
-        """Ends the real connection; the server drops its WATCH and MULTI."""
-        self._real.close()
+        """Ends the real connection, and the server drops its WATCH and MULTI; or keeps it, if nothing is pending on it."""
+        if self._real is None:
+            return
+        is_clean = self._queued is None and not (self._watched or self._listens or self._is_left or self._is_odd)
+        if self._server.idle is not None and is_clean and self._life == self._server.lives:
+            self._server.idle.give(self._greeting, self._real)
+        else:
+            self._real.close()
 
     def _carried_out(self, command: list[bytes], raw: bytes) -> bytes:
         name = command[0].upper()
@@ -123,6 +133,15 @@ class RedisWire:
             self._queued.append(command)  # Nothing happens before EXEC.
         elif name not in _SETUP:
             return self._effect(command, raw)
+        elif is_greeting(command):
+            return self._greeted(raw)
+        return self._asked(raw)
+
+    def _greeted(self, raw: bytes) -> bytes:
+        if self._real is None and (idle := self._server.idle) is not None:
+            self._greeting += (raw,)
+            return idle.greeted(self._greeting)
+        self._is_odd = True  # It was set up anew, after it was used.
         return self._asked(raw)
 
     def _waiting(self, command: list[bytes]) -> Waiting | None:
@@ -201,7 +220,8 @@ class RedisWire:
         """Tells the run how long what was just written lasts, so that it can be tried what happens after that."""
         if not any(command[0].upper() in _GRANTS for command in commands):
             return
-        left_ms = [self._server.value("PTTL", name.removeprefix("redis:")) for name in writes]
+        lasts = any(command[0].upper() != b"SET" or len(command) != _PLAIN_SET for command in commands)
+        left_ms = [self._server.value("PTTL", name.removeprefix("redis:")) for name in writes if lasts]
         lengths = [left / 1000 for left in left_ms if isinstance(left, int) and left > 0]
         now_s = EPOCH_S + self._run.now_s
         for word in (part for command in commands for part in command[1:]):
@@ -209,10 +229,21 @@ class RedisWire:
         for length in lengths:
             self._run.grant(float(math.ceil(length)))
 
+    def _connected(self) -> Connection:
+        """The real connection. One that was there before the server ended has ended with it."""
+        if self._real is None:
+            if self._life != self._server.lives:
+                raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+            assert self._server.idle is not None  # noqa: S101 - else it is connected from the beginning.
+            self._real = self._server.idle.take(self._greeting)
+        return self._real
+
     def _asked(self, raw: bytes) -> bytes:
         try:
-            return self._real.ask_up_to(raw, _MARK) if self._listens else self._real.ask(raw)
+            real = self._connected()
+            return real.ask_up_to(raw, _MARK) if self._listens else real.ask(raw)
         except OSError as error:
+            self._is_odd = True
             self._server.connect().close()  # The client is told of it, unless it is the guard's own trouble.
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer") from error
 
