@@ -12,6 +12,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 import requests
 
 from interlock.core.errors import UsageError
@@ -462,11 +463,29 @@ def test_a_clock_that_jumps_while_a_worker_works_is_found_out(faulty: Any) -> No
 
 
 def test_faults_that_never_strike_are_counted(faulty: Any) -> None:
+    @contract(kinds=("reset",))
+    def is_rarely_seen(world: World) -> None:
+        bank = world.provider(faulty.PROVIDER)
+
+        def writes() -> None:
+            client = redis.Redis.from_url(world.redis_url)
+            client.set("x", "1")
+            client.set("x", "2")
+
+        def reads() -> None:
+            client = redis.Redis.from_url(world.redis_url)
+            if [client.get("x"), client.get("x")] == [b"1", b"2"]:  # Only with two preemptions.
+                client.set("seen", "both")
+
+        world.run(writes, reads)
+        world.recover(lambda: None, times=1)
+        world.check(bank.charged_at_most_once("p1"))
+
     alone = charged(faulty, "MarksThenChargesWithKey", "reset", at_most=True, workers=1)
-    two = charged(faulty, "MarksThenChargesWithKey", "reset", at_most=True)
+    rare = prove(is_rarely_seen, budget_s=BUDGET_S)
 
     assert (alone.placements, alone.unused) == (8, 0)  # Four effects, each without and with a preemption.
-    assert 0 < two.unused < two.placements  # What only the second worker does if it comes first, and without a preemption.
+    assert (rare.placements, rare.unused) == (10, 2)  # Five effects, and the fifth does not come within the bounds.
 
 
 def test_a_provider_may_forget_keys_or_repeat_its_500() -> None:
