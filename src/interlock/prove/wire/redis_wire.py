@@ -70,7 +70,7 @@ class RedisWire:
         self._real = server.connect() if server.idle is None else None  # Otherwise, once something is asked.
         self._buffer = b""
         self._queued: list[list[bytes]] | None = None
-        self._is_resp3 = self._listens = self._is_left = self._is_odd = False
+        self._is_resp3 = self._listens = self._is_left = self._is_odd = self._is_closed = False
         self._news = b""
         self.patience_s: float | None = None
         self._watched = frozenset[str]()
@@ -106,13 +106,14 @@ class RedisWire:
 
     def close(self) -> None:
         """Ends the real connection, and the server drops its WATCH and MULTI; or keeps it, if nothing is pending on it."""
-        if self._real is None:
+        real, self._real, self._is_closed = self._real, None, True  # It is closed by its client, and at the end again.
+        if real is None:
             return
         is_clean = self._queued is None and not (self._watched or self._listens or self._is_left or self._is_odd)
         if self._server.idle is not None and is_clean and self._life == self._server.lives:
-            self._server.idle.give(self._greeting, self._real)
+            self._server.idle.give(self._greeting, real)
         else:
-            self._real.close()
+            real.close()
 
     def _carried_out(self, command: list[bytes], raw: bytes) -> bytes:
         name = command[0].upper()
@@ -232,7 +233,7 @@ class RedisWire:
     def _connected(self) -> Connection:
         """The real connection. One that was there before the server ended has ended with it."""
         if self._real is None:
-            if self._life != self._server.lives:
+            if self._is_closed or self._life != self._server.lives:
                 raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
             assert self._server.idle is not None  # noqa: S101 - else it is connected from the beginning.
             self._real = self._server.idle.take(self._greeting)
