@@ -31,11 +31,14 @@ class Staging:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.path.write_text("v2")
+        self.asked = 0
         staging = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                version = staging.path.read_text()
+                staging.asked += self.path == "/version"
+                told = staging.path.read_text().split("|")
+                version = told[staging.asked % len(told)]
                 is_bad = self.path == "/health" and "ill" in version
                 body = json.dumps({"version": version}).encode()
                 self.send_response(503 if is_bad else 200)
@@ -78,7 +81,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def settings(staging: Staging, key: Path, *, within_s: float = 5.0, signer_key: str = "") -> str:
+def settings(staging: Staging, key: Path, *, within_s: float = 10.0, signer_key: str = "") -> str:
     return f"""
 [rollback]
 covers = ["deploy/**"]
@@ -144,6 +147,7 @@ def test_what_was_rolled_back_and_is_well_passes_the_gate_signed(
         ("v2", [], "v2 serves, as before: nothing was rolled back"),
         ("v1-ill", [], "v1-ill serves, and is not well"),
         ("v0", ["--to", "v1"], "v0 serves, expected v1"),
+        ("v1|v1|v2", [], ""),  # A part of the instances was never replaced.
     ],
 )
 def test_what_did_not_come_back_fails(

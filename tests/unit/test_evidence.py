@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, WorldError
 from interlock.core.evidence import Evidence, git_blob, read, write
 from interlock.core.verdict import Verdict
 
@@ -94,6 +94,13 @@ def test_nobody_can_vouch_for_a_file_that_never_was() -> None:
 def test_what_is_nested_beyond_all_measure_is_refused() -> None:
     with pytest.raises(UsageError, match="no evidence of interlock"):
         Evidence.of_json(b"[" * 1_000_000, "claim.json")
+
+
+def test_where_it_cannot_be_written_the_world_is_blamed(tmp_path: Path) -> None:
+    (tmp_path / ".interlock").write_text("no folder")
+
+    with pytest.raises(WorldError, match="the evidence cannot be kept"):
+        write(CLAIM, tmp_path)
 
 
 def test_git_names_a_content_as_we_do(tmp_path: Path) -> None:

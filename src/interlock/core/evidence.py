@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from interlock import __version__
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -102,14 +102,22 @@ def git_blob(content: bytes | None) -> str:
 
 
 def write(evidence: Evidence, project: Path) -> Path:
-    """Keeps a claim under a project's folder of evidence, whole or not at all, and answers with its path."""
+    """Keeps a claim under a project's folder of evidence, whole or not at all, and answers with its path.
+
+    Raises:
+        WorldError: If it cannot be written.
+    """
     content = evidence.as_json()
     folder = project / FOLDER / evidence.kind
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(content).hexdigest()}.json"
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-        part.write(content)
-    os.replace(part.name, path)  # noqa: PTH105 - a name, not a path.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+            part.write(content)
+        os.replace(part.name, path)  # noqa: PTH105 - a name, not a path.
+    except OSError as error:
+        message = f"{folder}: the evidence cannot be kept: {error.strerror}"
+        raise WorldError(message) from error
     return path
 
 

@@ -22,14 +22,15 @@ version = "v41"
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.core.errors import nearest
 from interlock.core.settings import strict
 from interlock.roll.judge import Arm
 from interlock.roll.listening import Ear
-from interlock.roll.plan import Kind
+from interlock.roll.plan import Kind, at_least
 from interlock.roll.rollback import Rollback
 from interlock.roll.rollout import Pace
 from interlock.roll.routers.asgi import SplitterControl
@@ -213,13 +214,17 @@ def load_declared(document: Document, root: Path) -> Declared:
     for key in _NEEDED[router.kind]:
         if not getattr(router, key):
             raise document.fail("router", f"[roll.router] has no {key!r}, which a router of kind {router.kind!r} needs")
+    at_least(document, "tick_s", router.tick_s, 0.01)
+    at_least(document, "lease_s", router.lease_s, 1.0)
+    at_least(document, "learn_s", router.learn_s, 0.0)
+    at_least(document, "hold_s", router.hold_s, 0.0)
     return Declared(
         document=document,
         root=root,
         router=router,
-        sources=tuple(_source_table(document, item) for item in roll.get("source", [])),
+        sources=tuple(_source_table(document, item) for item in _listed(document, roll.get("source", []))),
         rollback=_rollback(document, roll.get("rollback", {})),
-        promote=strict(document, PromoteTable, roll.get("promote", {}), "[roll.promote]").commands,
+        promote=_commands(document, strict(document, PromoteTable, roll.get("promote", {}), "[roll.promote]").commands),
     )
 
 
@@ -236,7 +241,29 @@ def _source_table(document: Document, item: object) -> SourceTable:
 
 
 def _rollback(document: Document, item: object) -> Rollback:
-    return strict(document, Rollback, item, "[roll.rollback]")
+    rollback = strict(document, Rollback, item, "[roll.rollback]")
+    _commands(document, rollback.commands)
+    at_least(document, "command_timeout_s", rollback.command_timeout_s, 1.0)
+    at_least(document, "recover_s", rollback.recover_s, 0.0)
+    return rollback
+
+
+def _listed(document: Document, found: object) -> list[object]:
+    if not isinstance(found, list):
+        raise document.fail("source", f"source in [roll] is {found!r}; expected [[roll.source]], one table for each")
+    return cast("list[object]", found)
+
+
+def _commands(document: Document, commands: tuple[str, ...]) -> tuple[str, ...]:
+    """The commands, if each can be run: that one cannot should not be found out in the middle of an abort."""
+    for command in commands:
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise document.fail("commands", f"the command {command!r} cannot be taken apart: {error}") from error
+        if not words:
+            raise document.fail("commands", "an empty command; expected a program and its arguments")
+    return commands
 
 
 def _one_of(document: Document, key: str, found: str, known: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from interlock.core.errors import nearest
@@ -165,6 +166,8 @@ class _MetricTable:
     warm_up_s: float = -1.0
 
 
+_LEAST_BAKE_S: Final = 0.001  # A step that ends as it begins is none.
+_LONGEST_S: Final = 86_400.0  # Whoever waits longer for news than a day does not want any.
 _DIRECTIONS: Final = {Kind.BUSINESS: Direction.DOWN, Kind.COUNT: Direction.DOWN}
 _TOLERANCES: Final = {Kind.BUSINESS: 0.2, Kind.COUNT: 0.5}
 _WARM_UPS_S: Final = {Kind.LATENCY: 60.0}  # Caches and compilers are cold at first; failures need no such excuse.
@@ -248,6 +251,13 @@ def checked(document: Document, plan: Plan) -> Plan:
         raise document.fail("name", message)
     for metric in plan.metrics:
         _checked_metric(document, metric)
+    for step in plan.steps:
+        at_least(document, "bake_s", step.bake_s, 0.0 if step.share == 1.0 else _LEAST_BAKE_S)
+        at_least(document, "canary_instances", step.canary_instances, 1)
+        at_least(document, "baseline_instances", step.baseline_instances, 0)
+    at_least(document, "harmed_min", plan.harmed_min, 1)
+    for key, value in (("stale_hold_s", plan.stale_hold_s), ("stale_abort_s", plan.stale_abort_s)):
+        _within(document, key, value, low=0.0, high=_LONGEST_S)
     return plan if shares[-1] == 1.0 else replace(plan, steps=(*plan.steps, Step(share=1.0, bake_s=0.0)))
 
 
@@ -255,6 +265,8 @@ def _checked_metric(document: Document, metric: Metric) -> None:
     if not metric.name:
         raise document.fail("name", "a metric's name is empty; expected a word for it")
     _within(document, "weight", metric.weight, low=0.0, high=1e6)
+    at_least(document, "limit", metric.limit, 0.0)
+    at_least(document, "warm_up_s", metric.warm_up_s, 0.0)
     _within(document, "tolerance", metric.tolerance, low=0.0, high=1.0 if metric.direction is Direction.DOWN else 10.0)
     if metric.above_ms and metric.kind is not Kind.LATENCY:
         message = f"above_ms is set on {metric.name!r}, whose kind is {metric.kind}; expected kind = 'latency'"
@@ -262,6 +274,13 @@ def _checked_metric(document: Document, metric: Metric) -> None:
     if metric.kind is Kind.LATENCY and metric.direction is not Direction.UP:
         message = f"direction is {metric.direction} on {metric.name!r}; latency can only be bad upwards"
         raise document.fail("direction", message)
+
+
+def at_least(document: Document, key: str, value: float, least: float) -> None:
+    """Raises UsageError, with the line, if a figure is smaller, endless or none."""
+    if not least <= value < inf:
+        message = f"{key} is {value:g}; expected a number of at least {least:g}"
+        raise document.fail(key, message)
 
 
 def _within(document: Document, key: str, value: float, *, low: float, high: float) -> None:

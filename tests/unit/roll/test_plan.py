@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from interlock.core.errors import UsageError
 from interlock.core.settings import Document
+from interlock.roll.declared import load_declared
 from interlock.roll.plan import Direction, Kind, Plan, ShareFrom, load_plan
 from interlock.roll.planner import sights
 
@@ -65,6 +67,12 @@ def test_a_plan_is_read_as_written() -> None:
         ("[[roll.metric]]\nname = 'a'\nkind = 'latency'\nabove_ms = ['fast']", "expected a list of numbers"),
         ("[[roll.metric]]\nname = 'a'\nkind = 'count'\n" * 2, "two metrics are called 'a'"),
         ("roll = 3", "expected a table"),
+        ("[[roll.step]]\nshare = 0.1\nbake_s = 0", "bake_s is 0; expected a number of at least 0.001"),
+        ("[[roll.step]]\nshare = 0.1\nbake_s = nan", "bake_s is nan"),
+        ("[roll]\nstale_hold_s = nan", "stale_hold_s is nan"),
+        ("[roll]\nstale_abort_s = inf", "stale_abort_s is inf"),
+        ("[roll]\nharmed_min = 0", "harmed_min is 0; expected a number of at least 1"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'count'\nlimit = -1.0", "limit is -1; expected a number of at least 0"),
     ],
 )
 def test_what_makes_no_sense_is_an_error_that_says_where(text: str, complaint: str) -> None:
@@ -111,3 +119,23 @@ def test_noise_as_large_as_the_tolerance_hides_it_for_ever() -> None:
 
     assert not sight.is_seeing
     assert sight.harm_after_s == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("lease_s = -1.0", "lease_s is -1; expected a number of at least 1"),
+        ("tick_s = nan", "tick_s is nan"),
+        ("[roll.rollback]\ncommands = ['']", "an empty command"),
+        ('[roll.rollback]\ncommands = ["deploy \'v41"]', "cannot be taken apart: No closing quotation"),
+        ("[roll.promote]\ncommands = ['  ']", "an empty command"),
+        ("[roll]\nsource = 5", "source in [roll] is 5; expected [[roll.source]]"),
+    ],
+)
+def test_what_could_not_be_done_in_an_abort_is_told_before_the_start(text: str, complaint: str) -> None:
+    router = "[roll.router]\nkind = 'flag'\nfile = 'f'\n"
+    whole = f"{text}\n{router}" if text.startswith("[roll]") else f"{router}{text}"
+    with pytest.raises(UsageError) as error:
+        load_declared(Document("interlock.toml", whole, tomllib.loads(whole)), Path())
+
+    assert complaint in str(error.value)

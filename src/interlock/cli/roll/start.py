@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.cli.rolled import FORMATS, Live, found, html, json_of, text
 from interlock.cli.settings import project_around
 from interlock.core import evidence
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, WorldError
 from interlock.core.evidence import Evidence, git_blob
 from interlock.roll.buckets import new_salt
 from interlock.roll.declared import load_declared
@@ -53,9 +53,12 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     with file.alone():
         outcome = _rolled(project, file, journal, console)
     rows = journal.rows()
-    _keep(project, outcome)
-    if arguments.report:
-        arguments.report.write_text(html(outcome, rows), encoding="utf-8")
+    try:
+        if arguments.report:
+            arguments.report.write_text(html(outcome, rows), encoding="utf-8")
+        _keep(project, outcome)
+    except (OSError, WorldError) as error:  # What was decided is decided; whoever waits for it must hear it.
+        console.complain(f"the rollout is over, and what it leaves cannot be written: {error}")
     printed = {"text": lambda: text(outcome, console), "json": lambda: json_of(outcome), "html": lambda: html(outcome, rows)}
     console.result(printed[arguments.format]())
     console.note(f"step {outcome.state.step + 1}, {outcome.state.requests} requests of the canary, {console.elapsed_s:.0f} s")

@@ -17,8 +17,6 @@ from interlock.roll.plan import Plan, load_plan
 if TYPE_CHECKING:
     from interlock.gate.change import Change
 
-_LIMIT = 0.05
-
 
 def ask(change: Change) -> Answer:
     """How each release that is declared begins."""
@@ -49,8 +47,13 @@ def _of_manifests(change: Change, settings: CanarySettings) -> Answer:
 def _of_plan(plan: Plan) -> Answer:
     first = plan.steps[0]
     told = f"the plan of [roll] begins with {first.share:.3g} of the users for {first.bake_s / 60:.3g} min"
-    is_small = first.share <= _LIMIT and first.bake_s > 0
-    return Answer(verdict=Verdict.PASS if is_small else Verdict.FAIL, answer=told)
+    usual = CanarySettings(manifests=())
+    is_small = first.share <= usual.first_step_max and first.bake_s >= usual.first_step_min_s
+    return Answer(
+        verdict=Verdict.PASS if is_small else Verdict.FAIL,
+        answer=told,
+        evidence=() if is_small else (f"at most {usual.first_step_max:.0%}, for at least {usual.first_step_min_s:g} s",),
+    )
 
 
 QUESTION = Question(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from interlock.gate.rehearsals.declared import Environment
 
 _ASK_TIMEOUT_S: Final = 5.0
-_ASK_EVERY_S: Final = 0.5
+_ASK_EVERY_S: Final = 0.25
+_IN_A_ROW: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Rehearsal:
     environment: str
     before: Seen
     after: Seen
+    is_settled: bool  # whether the same answer came several times in a row
     steps: tuple[Step, ...]
     seconds: float  # from the first command until the old version was seen to serve, and to be well
     within_s: float
@@ -82,7 +84,9 @@ class Rehearsal:
             return f"afterwards {self.after.version} serves, expected {self.expected_version}"
         if self.after.version == self.before.version:
             return f"afterwards {self.after.version} serves, as before: nothing was rolled back"
-        return "" if self.after.is_well else f"afterwards {self.after.version} serves, and is not well"
+        if not self.after.is_well:
+            return f"afterwards {self.after.version} serves, and is not well"
+        return "" if self.is_settled else f"afterwards {self.after.version} serves now and then: not every instance is back"
 
     def as_facts(self) -> dict[str, Any]:
         """For the evidence."""
@@ -114,11 +118,12 @@ def rehearse(
         steps.append(_run(command, began_s + within_s - time.monotonic()))
         if steps[-1].exit_code != 0:
             break
-    after = _settled(environment, before, began_s + within_s)
+    after, is_settled = _settled(environment, before, expected_version, began_s + within_s)
     return Rehearsal(
         environment=environment.name,
         before=before,
         after=after,
+        is_settled=is_settled,
         steps=tuple(steps),
         seconds=round(time.monotonic() - began_s, 3),
         within_s=within_s,
@@ -151,12 +156,18 @@ def _ended(process: subprocess.Popen[bytes], left_s: float) -> tuple[bytes, int 
         return process.communicate()[0], None
 
 
-def _settled(environment: Environment, before: Seen, ends_s: float) -> Seen:
-    """What the environment says once another version is well, or at the end of the time."""
+def _settled(environment: Environment, before: Seen, expected_version: str, ends_s: float) -> tuple[Seen, bool]:
+    """What the environment says once it has said several times that the right version is well, or else at the end of the time.
+
+    While instances are replaced one after the other, both versions answer by turns: once is no rollback.
+    """
+    in_a_row = 0
     while True:
         seen = _seen(environment)
-        if (seen.version not in {"", before.version} and seen.is_well) or time.monotonic() >= ends_s or not before.version:
-            return seen
+        is_right = seen.version == expected_version if expected_version else seen.version not in {"", before.version}
+        in_a_row = in_a_row + 1 if is_right and seen.is_well else 0
+        if in_a_row == _IN_A_ROW or time.monotonic() >= ends_s or not before.version:
+            return seen, in_a_row == _IN_A_ROW
         time.sleep(_ASK_EVERY_S)
 
 
