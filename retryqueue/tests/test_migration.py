@@ -874,7 +874,7 @@ class TestCommand:
         command = ["--server", server.url, "migrate", SET, "--yes"]
         assert [main(command), main([*command, "--accept-unreadable"])] == [2, 1]
         said = "".join(capsys.readouterr())
-        assert "4242" not in said
+        assert "42424242" not in said  # Four of them may well be part of a made-up name.
         assert "\x1b" not in said
 
 

@@ -35,7 +35,10 @@ from retryqueue import (
     Succeeded,
     Worker,
     WrongState,
+    protocol,
 )
+from retryqueue.conversation import Dialect, Patience, Wait, asked
+from retryqueue.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,6 +185,22 @@ def test_a_server_that_forgets_scripts_and_functions_is_taught_them_again(node: 
             if has_functions(node):
                 node.ask("FUNCTION", "FLUSH")
         wait_until(lambda: len(ledger.charges) == 500 and settled(queue), "all payments are settled")
+
+
+def test_a_function_that_is_forgotten_as_often_as_it_is_taught_is_waited_for() -> None:
+    talk = asked(Dialect(functions=True), protocol.status(Shard("payments", 0)), Patience(None))
+    step, taught = next(talk), 0
+    for _ in range(20):
+        if isinstance(step, Wait):
+            step = talk.send(None)
+        elif step.parts[0] == "FCALL":
+            step = talk.throw(redis.ResponseError("Function not found"))
+        else:
+            taught += 1
+            step = talk.send(b"OK")
+    talk.close()
+
+    assert taught > 2
 
 
 def has_functions(node: Node) -> bool:
