@@ -305,7 +305,7 @@ class RunningProvider:
         self._ask("POST", "/clock", {"forward_ms": ms})
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=90)
         try:
             connection.request(method, path, body=None if body is None else json.dumps(body))
             response = connection.getresponse()
@@ -341,13 +341,13 @@ def running_provider(port: int = 0, **settings: Any) -> Generator[RunningProvide
     thread = threading.Thread(target=run, name="provider")
     thread.start()
     try:
-        taken, stop = started.result(timeout=30)
+        taken, stop = started.result(timeout=90)
         try:
             yield RunningProvider(taken)
         finally:
             stop()
     finally:
-        thread.join(timeout=30)
+        thread.join(timeout=90)
 
 
 class ProviderProcess(RunningProvider):

@@ -23,7 +23,7 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 90.0
 
 
 def binaries() -> dict[str, str]:

@@ -48,7 +48,7 @@ def cluster(six_nodes: Cluster) -> Cluster:
 @pytest.fixture
 def on_cluster(cluster: Cluster) -> Iterator[RetryQueue]:
     """A queue on the cluster whose callers wait for a failover."""
-    with RetryQueue(cluster.url, policy=POLICY, durability="ignore", patience_s=20) as queue:
+    with RetryQueue(cluster.url, policy=POLICY, durability="ignore", patience_s=90) as queue:
         yield queue
 
 

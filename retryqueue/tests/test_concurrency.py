@@ -65,9 +65,9 @@ def from_processes(url: str, shares: Sequence[Sequence[int]], threads: int) -> l
     for process in processes:
         process.start()
     try:
-        told = [answer for _ in processes for answer in answers.get(timeout=60)]
+        told = [answer for _ in processes for answer in answers.get(timeout=200)]
         for process in processes:
-            process.join(timeout=30)
+            process.join(timeout=90)
         assert [process.exitcode for process in processes] == [0] * len(processes)
     finally:
         for process in processes:

@@ -74,7 +74,7 @@ def test_workers_and_producers_go_on_with_the_next_primary(
     ledger = Ledger(takes_s=0.005)
     before = sentinels.primary
     with (
-        RetryQueue(sentinels.url, policy=POLICY, durability="ignore", patience_s=20) as queue,
+        RetryQueue(sentinels.url, policy=POLICY, durability="ignore", patience_s=90) as queue,
         Working(Worker(sentinels.url, ledger.charge, policy=POLICY, durability="ignore")) as working,
     ):
         load = Load(queue, payment)
@@ -102,7 +102,7 @@ def test_tasks_enqueue_through_a_failover(sentinels: Sentinels, payment: Callabl
     before = sentinels.primary
 
     async def enqueue() -> set[str]:
-        async with AsyncRetryQueue(sentinels.url, durability="ignore", patience_s=20) as queue:
+        async with AsyncRetryQueue(sentinels.url, durability="ignore", patience_s=90) as queue:
             await queue.enqueue(payment("first"))
             before.kill()
             receipts = await asyncio.gather(*(queue.enqueue(payment(f"order-{i}")) for i in range(50)))
@@ -116,7 +116,7 @@ def test_an_impatient_caller_is_told_and_may_enqueue_again(sentinels: Sentinels,
     sentinels.primary.pause()
     with (
         RetryQueue(sentinels.url, durability="ignore", patience_s=0.1) as hasty,
-        RetryQueue(sentinels.url, durability="ignore", patience_s=20) as patient,
+        RetryQueue(sentinels.url, durability="ignore", patience_s=90) as patient,
     ):
         with pytest.raises(QueueUnavailable, match="no answer from Redis"):
             hasty.enqueue(payment())
@@ -172,7 +172,7 @@ def test_a_reply_that_passes_is_waited_out_by_producers_and_workers(
     begin, end = PASSING[reply]
     ledger = Ledger()
     with (
-        RetryQueue(lone.url, durability="ignore", patience_s=20) as queue,
+        RetryQueue(lone.url, durability="ignore", patience_s=90) as queue,
         RetryQueue(lone.url, durability="ignore", patience_s=0.2) as hasty,
         Working(Worker(lone.url, ledger.charge, durability="ignore")) as working,
         ThreadPoolExecutor(1) as thread,
@@ -194,7 +194,7 @@ def test_a_reply_that_passes_is_waited_out_by_producers_and_workers(
 def test_a_server_that_loads_its_data_is_waited_for(payment: Callable[..., Payment]) -> None:
     # Half a millisecond for each of 6000 commands; Redis looks up from loading after each 1024 of them.
     with Node(binary=debian_redis(), key_load_delay="500") as node, ThreadPoolExecutor(1) as thread:
-        with RetryQueue(node.url, durability="ignore", patience_s=20) as queue:
+        with RetryQueue(node.url, durability="ignore", patience_s=90) as queue:
             queue.enqueue(payment("earlier"))
             with node.client() as client, client.pipeline(transaction=False) as pipeline:
                 for i in range(6000):
@@ -216,7 +216,7 @@ def test_a_worker_that_listens_to_a_hanging_server_listens_to_the_next_primary(
     before = sentinels.primary
     caplog.set_level(logging.DEBUG, "retryqueue")
     with (
-        RetryQueue(sentinels.url, policy=POLICY, durability="ignore", patience_s=20) as queue,
+        RetryQueue(sentinels.url, policy=POLICY, durability="ignore", patience_s=90) as queue,
         Working(Worker(sentinels.url, ledger.charge, policy=POLICY, durability="ignore")),
     ):
         queue.enqueue(payment("earlier"))

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from servers import RedisServer
 
-FAST = Policy(lease_ms=2_000, backoff_base_ms=1)
+FAST = Policy(lease_ms=60_000, backoff_base_ms=1)
 PAYMENT = Payment(key="order-1", user_id="u", amount_minor=1, currency="EUR", payment_method_id="pm")
 
 
@@ -50,7 +50,7 @@ def payments(count: int) -> list[Payment]:
     return [Payment(key=f"order-{number}", **usual) for number in range(count)]
 
 
-def until(holds: Callable[[], object], within_s: float = 15.0) -> None:
+def until(holds: Callable[[], object], within_s: float = 60.0) -> None:
     ends_s = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < ends_s, "it did not come true"
@@ -75,7 +75,7 @@ def test_a_worker_that_is_made_before_a_fork_is_another_worker_in_each_child(ser
     for child in children:
         child.terminate()
         child.join()
-    attempts = [told.get(timeout=5) for _ in range(64)]
+    attempts = [told.get(timeout=60) for _ in range(64)]
 
     assert len(set(attempts)) == 64
     assert told.empty()
@@ -226,7 +226,7 @@ def test_those_who_wait_behind_a_call_do_not_wait_for_an_absent_server_again() -
 
     def send(asked: Sequence[int]) -> list[int]:
         calls.append(len(asked))
-        time.sleep(0.3)
+        until(lambda: len(coalescer._waiting) == 299)
         raise QueueUnavailable("gone")
 
     coalescer = ThreadCoalescer[int, int](send)
@@ -245,7 +245,7 @@ def test_those_who_wait_behind_a_call_do_not_wait_for_an_absent_server_again() -
         thread.join()
 
     assert all(isinstance(one.exception(), QueueUnavailable) for one in told)
-    assert len(calls) <= 3
+    assert calls == [1]
 
 
 @pytest.mark.parametrize(

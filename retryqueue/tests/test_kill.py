@@ -84,7 +84,7 @@ def test_the_command_prints_a_line_for_each_seed_and_writes_what_it_found(tmp_pa
     command = [sys.executable, str(Path(__file__).with_name("kill.py")), "--seeds", "5", "6", "--json", str(facts)]
     options = ["--payments", "60", "--kills", "2", "--redis-kills", "1", "--appendfsync", "everysec"]
 
-    ended = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [line.split(",")[0] for line in ended.stdout.splitlines()] == ["seed 5", "seed 6"]
@@ -167,7 +167,7 @@ EARLIER, LATER = [_order(number) for number in range(100)], [_order(number) for 
 
 @contextmanager
 def _working(url: str, charge: Callable[[Lease], Outcome]) -> Iterator[None]:
-    worker = Worker(url, charge, policy=Policy(lease_ms=1_000), durability="ignore")
+    worker = Worker(url, charge, policy=Policy(lease_ms=60_000), durability="ignore")
     ended: Future[None] = Future()
     thread = Thread(target=lambda: ended.set_result(worker.run()), daemon=True)  # type: ignore[func-returns-value]
     thread.start()
@@ -175,11 +175,11 @@ def _working(url: str, charge: Callable[[Lease], Outcome]) -> Iterator[None]:
         yield
     finally:
         worker.stop()
-    ended.result(timeout=30)
+    ended.result(timeout=90)
 
 
 def _wait_until_paid(queue: RetryQueue, payments: int) -> None:
-    ends_s = time.monotonic() + 20
+    ends_s = time.monotonic() + 90
     while queue.status().counts[State.SUCCEEDED] != payments:
         assert time.monotonic() < ends_s, queue.status()
         time.sleep(0.01)

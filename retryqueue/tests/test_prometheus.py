@@ -225,7 +225,7 @@ def test_metrics_are_served_until_they_are_stopped(registry: CollectorRegistry) 
     PrometheusHook(registry)
     port = free_port()
     stop = serve(registry, "127.0.0.1", port)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
         assert b"retryqueue_claimed_total" in reply.read()
     stop()
     with pytest.raises(urllib.error.URLError):

@@ -41,7 +41,7 @@ def provider() -> Iterator[RunningProvider]:
         yield running
 
 
-def charge(provider: RunningProvider, key: str | None, timeout_s: float = 10, api_key: str = "", **order: object) -> Reply:
+def charge(provider: RunningProvider, key: str | None, timeout_s: float = 60, api_key: str = "", **order: object) -> Reply:
     """One request to charge on a connection of its own."""
     headers = {"Authorization": f"Bearer {api_key}", **({} if key is None else {"Idempotency-Key": key})}
     connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=timeout_s)
@@ -56,7 +56,7 @@ def charge(provider: RunningProvider, key: str | None, timeout_s: float = 10, ap
 
 def raw(provider: RunningProvider, *parts: bytes) -> bytes:
     """All that is answered to these bytes until the provider closes the connection."""
-    with socket.create_connection(("127.0.0.1", provider.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", provider.port), timeout=60) as client:
         for part in parts:
             client.sendall(part)
         return b"".join(iter(lambda: client.recv(65_536), b""))
@@ -72,7 +72,7 @@ LAST = b"Connection: close\r\n"
 
 def wait_until_idle(provider: RunningProvider) -> None:
     """Until nothing that was begun can still become a charge."""
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while provider.summary()["running"]:
         assert time.monotonic() < ends
         time.sleep(0.01)
@@ -168,7 +168,7 @@ def test_a_502_is_a_page_of_something_in_between_and_nothing_is_saved(provider: 
 @pytest.mark.parametrize("name", list(ORDER))
 def test_a_request_that_lacks_something_is_refused_and_not_saved(provider: RunningProvider, name: str) -> None:
     body = json.dumps({other: value for other, value in ORDER.items() if other != name})
-    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=60)
     connection.request("POST", "/v1/charges", body, {"Idempotency-Key": "order:1"})
     response = connection.getresponse()
     error = json.loads(response.read())["error"]
@@ -462,7 +462,7 @@ def test_requests_may_come_in_pieces_or_several_at_once_and_are_answered_in_orde
 
 
 def test_a_connection_is_kept_for_many_requests(provider: RunningProvider) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", provider.port, timeout=60)
     for number in range(50):
         connection.request("POST", "/v1/charges", json.dumps(ORDER), {"Idempotency-Key": f"order-{number}:1"})
         assert connection.getresponse().read()

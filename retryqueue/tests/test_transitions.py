@@ -806,14 +806,14 @@ class Ear:
     def __init__(self, client: Any) -> None:
         self._subscription = client.pubsub()
         self._subscription.subscribe(SHARD.wake)
-        assert self._subscription.get_message(timeout=5) is not None
+        assert self._subscription.get_message(timeout=60) is not None
 
     def heard(self) -> int:
         """How many messages have come since the last time."""
         messages = 0
         self._subscription.ping("end")
         while True:
-            message = self._subscription.get_message(timeout=5)
+            message = self._subscription.get_message(timeout=60)
             assert message is not None
             if message["type"] == "pong":
                 return messages

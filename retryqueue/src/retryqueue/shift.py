@@ -247,7 +247,7 @@ class Shift:
         while (held := await self._waiting.get()) is not None:
             if held.over:
                 continue
-            if self._is_stale(held) or self._is_held_up():
+            if self._is_stopping or self._is_stale(held) or self._is_held_up():
                 self._give_back([held])
             else:
                 await heeded(self._charge_one(held))  # The charge function may have swallowed its cancellation.
