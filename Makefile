@@ -31,6 +31,7 @@ bench: $(VENV)/demo.done $(VENV)/test.done servers  ## Measures what a check cos
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/roll.py
+	$(BIN)/python benchmarks/prove.py
 	cd retryqueue && ../$(BIN)/python benchmarks/queue.py
 
 docs: $(VENV)/demo.done  ## Writes the generated pages.
