@@ -309,7 +309,8 @@ def test_where_nobody_comes_any_more_nothing_goes_on(stage: Stage) -> None:
     result = stage.ended(rollout, 3)
 
     assert (result["phase"], result["step"]) == ("rolled back", 1)
-    assert "nobody has come" in result["reason"]
+    told = ("nobody has come", "the canary has served nobody")  # The second, if they left before the step had its first.
+    assert any(words in result["reason"] for words in told)
 
 
 def test_a_router_that_sends_more_than_was_asked_is_noticed(stage: Stage) -> None:
