@@ -92,7 +92,7 @@ def test_a_signed_proof_of_this_very_code_is_a_pass_until_the_code_or_the_contra
     assert proved(interlock_in, git, "--sign", str(key)) == 0
     found = asked(interlock_in, git)
     assert (found["verdict"], found["answer"]) == ("pass", "contracts.py: pass")
-    assert found["evidence"][-1].endswith("vouched for by ci@shop.example (ci)")
+    assert [(ground["trust"], ground["by"]) for ground in found["grounds"]] == [("ci", "ci@shop.example")]
 
     git.write({"shop/queues.py": queues("Right") + "# more\n"})
     git.commit()

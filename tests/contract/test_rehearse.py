@@ -46,7 +46,7 @@ class Staging:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the server.
                 """Nobody reads it."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -137,8 +137,12 @@ def test_what_was_rolled_back_and_is_well_passes_the_gate_signed(
     assert (ran.code, ran.out.splitlines()[0].split(" after ")[0]) == (0, "pass: v1 serves again and is well")
     found = asked(interlock_in, git)
     assert found["verdict"] == "pass", found
-    assert found["evidence"][-1] == "vouched for by ci@shop.example (ci)"
-    assert len(found["evidence"]) == 3
+    assert len(found["evidence"]) == 2
+    (ground,) = found["grounds"]
+    assert (ground["what"], ground["trust"], ground["by"]) == ("rehearsal in staging", "ci", "ci@shop.example")
+    assert git.root / ground["path"] == kept(git)
+    made_at, expires_at = (datetime.fromisoformat(ground[key]) for key in ("made_at", "expires_at"))
+    assert expires_at - made_at == timedelta(days=30)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +194,31 @@ def test_where_no_version_is_told_nothing_is_run_and_nothing_known(
     assert (ran.code, staging.path.read_text()) == (3, "v2")
 
 
+@pytest.mark.parametrize("signs", [False, True])
+def test_what_nobody_whom_the_base_knows_has_signed_is_its_author_s_own_word(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, *, signs: bool
+) -> None:
+    """Below tier 1 it counts; but never as CI's, also not if it is signed, with a key that is called as CI's is."""
+    begun(git, settings(staging, key).replace("tier = 1", "tier = 2"))
+    stranger = git.root.parent / "ci"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", str(stranger)], check=True)
+    rehearsed(interlock_in, git, *(["--sign", str(stranger)] if signs else []), "--", *staging.deploying("v1"))
+    found = asked(interlock_in, git)
+
+    assert found["verdict"] == "pass"
+    (ground,) = found["grounds"]
+    assert (ground["trust"], ground["by"]) == ("self", "nobody whom the base knows" if signs else "nobody")
+    page = interlock_in("gate", "--base", "main", folder=git.root).out
+    assert f"rehearsal in staging, 0 min old, good for 29 days more, vouched for by {ground['by']} (self)" in page
+
+
+def test_a_person_s_key_makes_it_a_person_s_word(interlock_in: Interlock, git: Git, staging: Staging, key: Path) -> None:
+    begun(git, settings(staging, key).replace('trust = "ci"', 'trust = "human"'))
+    rehearsed(interlock_in, git, "--sign", str(key), "--", *staging.deploying("v1"))
+
+    assert [ground["trust"] for ground in asked(interlock_in, git)["grounds"]] == ["human"]
+
+
 class TestEvidenceThatDoesNotCount:
     """The gate says of each piece why."""
 
@@ -202,6 +231,7 @@ class TestEvidenceThatDoesNotCount:
     def reason(self, interlock_in: Interlock, git: Git) -> str:
         found = asked(interlock_in, git)
         assert (found["verdict"], found["answer"]) == ("unknown", "no rehearsal that counts is on record")
+        assert found["grounds"] == []
         return "; ".join(found["evidence"])
 
     def test_none(self, interlock_in: Interlock, project: Git) -> None:

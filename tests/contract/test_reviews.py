@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from tests.conftest import Git, Interlock
@@ -22,7 +22,7 @@ ASSISTED = "Mend it\n\nCo-Authored-By: Claude Sonnet 5 <noreply@anthropic.com>\n
 
 
 @contextmanager
-def platform(answers: dict[str, Any], seen: list[dict[str, str]]) -> Iterator[str]:
+def platform(answers: dict[str, Any], seen: list[dict[str, str]]) -> Generator[str]:
     """A server with an answer for each path, which remembers the headers that it was sent."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -37,7 +37,7 @@ def platform(answers: dict[str, Any], seen: list[dict[str, str]]) -> Iterator[st
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the server.
             """Nobody reads it."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -83,6 +83,7 @@ def test_tier_1_needs_two_people_whoever_wrote_it(interlock_in: Interlock, git: 
     assert (one["verdict"], two["verdict"]) == ("fail", "pass")
     assert one["answer"] == "no mark of an assistant; 1 of 2 approvals (bo)"
     assert "ada's approval does not count: its own author's" in one["evidence"]
+    assert {ground["trust"] for ground in two["grounds"]} == {"self"}  # A file is the word of whoever wrote it.
 
 
 def test_what_an_assistant_wrote_needs_one_and_its_absence_frees_nobody(
@@ -113,11 +114,13 @@ def test_github_is_asked_page_by_page_with_the_token(interlock_in: Interlock, gi
     seen: list[dict[str, str]] = []
     review = {"state": "APPROVED", "commit_id": head}
     people = [{"login": name, "type": "User"} for name in ("ada", "bo", "cy")]
-    answers = {
+    answers: dict[str, Any] = {
         "/repos/shop/tea/pulls/7": {"user": people[0]},
         "/repos/shop/tea/pulls/7/commits?per_page=100": [{"author": people[0], "parents": [{}]}],
         "/repos/shop/tea/pulls/7/reviews?per_page=100": [{**review, "user": people[1]}],
-        "/repos/shop/tea/pulls/7/reviews?per_page=100&page=2": [{**review, "user": people[2]}],
+        "/repos/shop/tea/pulls/7/reviews?per_page=100&page=2": [
+            {**review, "user": people[2], "submitted_at": "2024-10-17T14:00:00Z"}
+        ],
     }
     with platform(answers, seen) as url:
         there = interlock_in.under(GITHUB_API_URL=url, GITHUB_TOKEN="t0ken")  # noqa: S106 - nobody's.
@@ -125,12 +128,17 @@ def test_github_is_asked_page_by_page_with_the_token(interlock_in: Interlock, gi
 
     assert (found["verdict"], found["answer"]) == ("pass", "no mark of an assistant; 2 of 2 approvals (bo, cy)")
     assert {headers["Authorization"] for headers in seen} == {"Bearer t0ken"}
+    grounds = [(ground["what"], ground["trust"], ground["by"], ground["made_at"]) for ground in found["grounds"]]
+    assert grounds == [
+        ("approval of bo", "human", "GitHub", None),
+        ("approval of cy", "human", "GitHub", "2024-10-17T14:00:00+00:00"),
+    ]
 
 
 def test_gitlab_is_asked_for_pushes_and_approvals(interlock_in: Interlock, git: Git) -> None:
     head = begun(git, "shop/hours.py", ASSISTED)
     request = "/projects/shop%2Ftea/merge_requests/7"
-    answers = {
+    answers: dict[str, Any] = {
         request: {"author": {"username": "ada"}},
         f"{request}/approvals": {"approved_by": [{"user": BO, "approved_at": "2026-11-26T13:00:00Z"}]},
         f"{request}/commits?per_page=100": [{"author_name": "Ada", "parent_ids": ["0"]}],
@@ -140,6 +148,12 @@ def test_gitlab_is_asked_for_pushes_and_approvals(interlock_in: Interlock, git: 
         found = asked(interlock_in.under(CI_API_V4_URL=url), git, "--pull-request", "gitlab:shop/tea!7")
 
     assert (found["verdict"], found["answer"]) == ("pass", "marks of Claude Code; 1 of 1 approvals (bo)")
+    assert [(ground["trust"], ground["made_at"]) for ground in found["grounds"]] == [("human", "2026-11-26T13:00:00+00:00")]
+
+    answers[f"{request}/approvals"] = {"approved_by": [{"user": BO, "approved_at": "2026-11-26T13:00:00"}]}
+    with platform(answers, []) as url:
+        there = interlock_in.under(CI_API_V4_URL=url)
+        assert there("gate", "--base", "main", "--pull-request", "gitlab:shop/tea!7", folder=git.root).code == 3
 
 
 def test_a_platform_that_refuses_leaves_it_unknown(interlock_in: Interlock, git: Git) -> None:

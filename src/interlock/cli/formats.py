@@ -8,11 +8,14 @@ from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from interlock.check.run import Report
     from interlock.cli.console import Console
     from interlock.gate.change import Change
     from interlock.gate.decide import Decision
     from interlock.gate.question import Asked
+    from interlock.gate.records.ground import Ground
 
 CHECK: Final = ("text", "json", "sarif")
 GATE: Final = ("text", "json")
@@ -71,18 +74,20 @@ def _json(report: Report) -> str:
 
 def gate(name: str, decision: Decision, change: Change, console: Console) -> str:
     """The gate's verdict in one of its formats."""
-    return _gate_json(decision) if name == "json" else _page(decision, change, console)
+    return _gate_json(decision, change) if name == "json" else _page(decision, change, console)
 
 
-def _gate_json(decision: Decision) -> str:
+def _gate_json(decision: Decision, change: Change) -> str:
     import json  # noqa: PLC0415 - not needed for text.
 
     questions = [
         {
+            "name": asked.name,
             "question": asked.question.text,
             "verdict": asked.answer.verdict,
             "answer": asked.answer.answer,
             "evidence": list(asked.answer.evidence),
+            "grounds": [_ground(ground, change.moment) for ground in asked.answer.grounds],
             "prove_with": asked.question.prove_with,
             "required": asked.required,
         }
@@ -91,19 +96,33 @@ def _gate_json(decision: Decision) -> str:
     return json.dumps({"version": 1, "verdict": decision.verdict, "questions": questions}, indent=2)
 
 
+def _ground(ground: Ground, now: datetime) -> dict[str, object]:
+    age = ground.age(now)
+    return {
+        "what": ground.what,
+        "trust": ground.trust,
+        "by": ground.by,
+        "made_at": ground.made_at.isoformat(timespec="seconds") if ground.made_at else None,
+        "age_s": None if age is None else int(age.total_seconds()),
+        "expires_at": ground.expires_at.isoformat(timespec="seconds") if ground.expires_at else None,
+        "path": ground.path or None,
+    }
+
+
 def _page(decision: Decision, change: Change, console: Console) -> str:
     """One page: what is known, with its proof; what is open, with the command that answers it; the verdict, with its reason."""
-    told = [line for asked in decision.asked for line in _answered(asked, console)]
+    told = [line for asked in decision.asked for line in _answered(asked, change.moment, console)]
     title = f"interlock gate: {change.start[:10]}..{change.head[:10]}, {counted(len(change.paths), 'file')}"
     return "\n".join([title, "", *told, "", _verdict(decision, console)])
 
 
-def _answered(asked: Asked, console: Console) -> list[str]:
+def _answered(asked: Asked, now: datetime, console: Console) -> list[str]:
     answer = asked.answer
     mark = console.paint(f"{answer.verdict:8}", _COLOURS[answer.verdict], "bold")
     lines = [
         f"{mark} {asked.question.text} {console.paint(answer.answer, 'bold')}",
         *(f"           {line}" for line in answer.evidence),
+        *(console.paint(f"           {ground.told(now)}", "dim") for ground in answer.grounds),
     ]
     if answer.verdict is Verdict.UNKNOWN:
         lines.append(f"           {asked.question.prove_with}{_NOT_NEEDED if not asked.required else ''}")

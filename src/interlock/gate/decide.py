@@ -7,7 +7,7 @@ change touches a Tier-1 feature: unknown never becomes pass.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict, worst
 from interlock.gate.question import Answer, Asked, Question
+from interlock.gate.records.ground import Ground
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from interlock.gate.change import Change
 
 
@@ -35,19 +38,19 @@ class Decision:
 
 
 @cache
-def questions() -> tuple[Question, ...]:
-    """Every question that there is, in the order in which they are asked."""
+def questions() -> dict[str, Question]:
+    """Every question that there is, by the name of its file, in the order in which they are asked."""
     folder = Path(__file__).parent / "questions"
-    modules = [import_module(f"{__package__}.questions.{path.stem}") for path in sorted(folder.glob("[a-z]*.py"))]
-    found: list[Question] = [module.QUESTION for module in modules]
-    return tuple(sorted(found, key=lambda question: question.place))
+    names = sorted(path.stem for path in folder.glob("[a-z]*.py"))
+    found: dict[str, Question] = {name: import_module(f"{__package__}.questions.{name}").QUESTION for name in names}
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
 def decide(change: Change) -> Decision:
     """The gate's verdict on a change."""
-    answers = [(question, _answer(question, change)) for question in questions()]
+    answers = [(name, question, _answer(question, change)) for name, question in questions().items()]
     is_tier_1 = _touches_tier_1(change)
-    asked = tuple(_weighed(question, answer, is_tier_1=is_tier_1) for question, answer in answers)
+    asked = tuple(_weighed(name, question, answer, is_tier_1=is_tier_1) for name, question, answer in answers)
     return Decision(worst(item.answer.verdict for item in asked if item.required), asked)
 
 
@@ -64,7 +67,7 @@ def _touches_tier_1(change: Change) -> bool:
 def _answer(question: Question, change: Change) -> Answer:
     """A question's answer. One that fails to find it is unknown, and the others are asked all the same."""
     try:
-        return question.ask(change)
+        return grounded(question, question.ask(change), change.moment)
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - the fault may be ours or the world's: either way nothing is known.
@@ -72,6 +75,15 @@ def _answer(question: Question, change: Change) -> Answer:
         return Answer(verdict=Verdict.UNKNOWN, answer=f"could not be asked: {why}")
 
 
-def _weighed(question: Question, answer: Answer, *, is_tier_1: bool) -> Asked:
+def grounded(question: Question, answer: Answer, moment: datetime) -> Answer:
+    """An answer with all that it rests on. A pass that names nothing to rest on is none."""
+    if question.recomputes and answer.verdict is not Verdict.UNKNOWN:
+        return replace(answer, grounds=(Ground.recomputed(question.recomputes, moment), *answer.grounds))
+    if answer.verdict is Verdict.PASS and not answer.grounds:
+        return replace(answer, verdict=Verdict.UNKNOWN, answer=f"{answer.answer}, but nothing is named that this rests on")
+    return answer
+
+
+def _weighed(name: str, question: Question, answer: Answer, *, is_tier_1: bool) -> Asked:
     required = question.always_required or is_tier_1 or answer.verdict is Verdict.FAIL
-    return Asked(question=question, answer=answer, required=required)
+    return Asked(name=name, question=question, answer=answer, required=required)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interlock.core.finding import Finding
     from interlock.core.verdict import Verdict
     from interlock.gate.change import Change
+    from interlock.gate.records.ground import Ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class Answer:
     verdict: Verdict
     answer: str  # one line, in words
     evidence: tuple[str, ...] = ()  # what was seen, a line each
+    grounds: tuple[Ground, ...] = ()  # the pieces of evidence that it rests on; those that did not count are none
+    findings: tuple[Finding, ...] = ()  # those of what was seen that have a place in the code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class Question:
     text: str
     prove_with: str  # the command that answers it, or adds what is missing
     ask: Callable[[Change], Answer]
+    recomputes: str = ""  # what the gate works out anew to answer it; empty if all that it rests on is on record
     always_required: bool = False  # also where no Tier-1 feature is touched
 
 
@@ -36,6 +41,7 @@ class Question:
 class Asked:
     """A question with its answer."""
 
+    name: str  # stays the same however the question is worded: the name of its file
     question: Question
     answer: Answer
     required: bool = field(default=True)

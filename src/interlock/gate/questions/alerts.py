@@ -63,4 +63,5 @@ QUESTION = Question(
     text="Would an alert fire on the failure it can cause, and reach a pager?",
     prove_with="interlock drill",
     ask=ask,
+    recomputes="the drills, with promtool and amtool",
 )

@@ -61,4 +61,5 @@ QUESTION = Question(
     text="Does it start on a canary of 1 to 5 %?",
     prove_with="declare [canary] manifests, or a [roll] plan (interlock roll plan), in interlock.toml",
     ask=ask,
+    recomputes="the first step, from the manifests or the plan",
 )

@@ -26,7 +26,7 @@ def ask(change: Change) -> Answer:
     links = unread(change.repository, change.start, change.head)
     report.problems += [problem for problem in links if not excluded(problem.path)]
     verdict = worst([report.verdict, Verdict.UNKNOWN if report.suppressed else Verdict.PASS])
-    return Answer(verdict=verdict, answer=_in_words(report), evidence=tuple(_seen(report)))
+    return Answer(verdict=verdict, answer=_in_words(report), evidence=tuple(_seen(report)), findings=tuple(report.findings))
 
 
 def _in_words(report: Report) -> str:
@@ -58,5 +58,6 @@ QUESTION = Question(
     text="Does it plant a known hazard?",
     prove_with="interlock check --base",
     ask=ask,
+    recomputes="interlock check, on what is new",
     always_required=True,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from interlock.core.verdict import Verdict, worst
@@ -24,15 +23,16 @@ def ask(change: Change) -> Answer:
     bare = [feature.name for feature in change.touched if not feature.contracts]
     found, refused = kept(change.repository.root, "prove", Signer.all_of(change.settings))
     answers = [_proved(change, name, found) for name in contracts]
-    answers += [(Verdict.UNKNOWN, f"{name}: declares no contracts", []) for name in bare]
+    answers += [Answer(verdict=Verdict.UNKNOWN, answer=f"{name}: declares no contracts") for name in bare]
     return Answer(
-        verdict=worst(verdict for verdict, _, _ in answers),
-        answer="; ".join(told for _, told, _ in answers),
-        evidence=(*refused, *(line for _, _, lines in answers for line in lines)),
+        verdict=worst(one.verdict for one in answers),
+        answer="; ".join(one.answer for one in answers),
+        evidence=(*refused, *(line for one in answers for line in one.evidence)),
+        grounds=tuple(ground for one in answers for ground in one.grounds),
     )
 
 
-def _proved(change: Change, name: str, found: list[Kept]) -> tuple[Verdict, str, list[str]]:
+def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
     """What is known of one contract."""
     policy = Policy.of(change.settings)
     needed = policy.needed(is_tier_1=change.touches_tier_1)
@@ -44,19 +44,22 @@ def _proved(change: Change, name: str, found: list[Kept]) -> tuple[Verdict, str,
         return contents.get(path)
 
     if name.partition("::")[0] in change.paths:
-        return Verdict.UNKNOWN, f"{name}: the change alters the contract itself: a person has to agree, on the base branch", []
+        told = f"{name}: the change alters the contract itself: a person has to agree, on the base branch"
+        return Answer(verdict=Verdict.UNKNOWN, answer=told)
     flaws: list[str] = []
     for one in about:
-        flaw = one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
+        flaw = one.flaw(content, change.moment, policy.max_age, needed)
         if not flaw:
-            return one.evidence.verdict, f"{name}: {one.evidence.verdict}", list(_facts(one))
+            told, verdict = f"{name}: {one.evidence.verdict}", one.evidence.verdict
+            ground = one.ground(f"proof of {name}", change.repository.root, policy)
+            return Answer(verdict=verdict, answer=told, evidence=tuple(_facts(one)), grounds=(ground,))
         flaws.append(f"{one.path.name[:16]}: {flaw}")
-    return Verdict.UNKNOWN, f"{name}: no proof that counts is on record", flaws[:_MOST_FLAWS]
+    told = f"{name}: no proof that counts is on record"
+    return Answer(verdict=Verdict.UNKNOWN, answer=told, evidence=tuple(flaws[:_MOST_FLAWS]))
 
 
 def _facts(one: Kept) -> list[str]:
-    lines = [f"{proof['contract']}: {proof['verdict']}, {_shown(proof)}" for proof in one.evidence.found.get("proofs", [])]
-    return [*lines, f"proved {one.evidence.made_at:%Y-%m-%d}, vouched for by {one.signer} ({one.trust})"]
+    return [f"{proof['contract']}: {proof['verdict']}, {_shown(proof)}" for proof in one.evidence.found.get("proofs", [])]
 
 
 def _shown(proof: dict[str, object]) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
+from interlock.gate.records.ground import Ground
+from interlock.gate.records.signers import Trust
 from interlock.gate.reviews.load import load
 from interlock.gate.reviews.provenance import provenance
 
@@ -45,6 +47,13 @@ def ask(change: Change) -> Answer:
     return _counted(change.reviews, change.head, needed, written, seen)
 
 
+def _grounds(reviews: Reviews, head: str) -> tuple[Ground, ...]:
+    """The words that count, and whose they are: what a platform tells is a person's, what a file tells its author's."""
+    trust, by = (Trust.HUMAN, reviews.platform) if reviews.platform else (Trust.SELF, f"whoever wrote {reviews.source}")
+    counting = sorted(reviews.approving(head), key=lambda review: review.by)
+    return tuple(Ground(what=f"approval of {one.by}", trust=trust, by=by, made_at=one.at) for one in counting)
+
+
 def _counted(reviews: Reviews, head: str, needed: int, written: str, seen: list[str]) -> Answer:
     approving, refusing = sorted(reviews.counting(head)), sorted(reviews.refusing())
     told = f"{written}; {len(approving)} of {needed} approvals" + (f" ({', '.join(approving)})" if approving else "")
@@ -55,6 +64,7 @@ def _counted(reviews: Reviews, head: str, needed: int, written: str, seen: list[
         verdict=Verdict.PASS if is_enough else Verdict.FAIL,
         answer=told,
         evidence=(*seen, f"approvals from {reviews.source}", *reviews.set_aside(head)),
+        grounds=_grounds(reviews, head),
     )
 
 

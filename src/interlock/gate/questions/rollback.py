@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from interlock.core.verdict import Verdict
@@ -30,7 +29,7 @@ def ask(change: Change) -> Answer:
     for one in found:
         flaw = _flaw(one, change, covered, contents) or _beyond(one, rollback, Environment.all_of(change.settings))
         if not flaw:
-            return _told(one)
+            return _told(one, change)
         against.append(f"{one.path.name[:16]}: {flaw}")
     return Answer(verdict=Verdict.UNKNOWN, answer="no rehearsal that counts is on record", evidence=tuple(against))
 
@@ -45,7 +44,7 @@ def _flaw(one: Kept, change: Change, covered: list[str], contents: dict[str, byt
     def content(path: str) -> bytes | None:
         return contents.get(path)
 
-    return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed)
+    return one.flaw(content, change.moment, policy.max_age, needed)
 
 
 def _beyond(one: Kept, rollback: Rollback, environments: dict[str, Environment]) -> str:
@@ -59,7 +58,7 @@ def _beyond(one: Kept, rollback: Rollback, environments: dict[str, Environment])
     return ""
 
 
-def _told(one: Kept) -> Answer:
+def _told(one: Kept, change: Change) -> Answer:
     facts = one.evidence.found
     where, seconds = facts.get("environment"), facts.get("seconds")
     told = f"rehearsed in {where} on {one.evidence.made_at:%Y-%m-%d}"
@@ -68,7 +67,8 @@ def _told(one: Kept) -> Answer:
     else:
         told += f", and it went wrong: {facts.get('flaw') or 'the environment told no version'}"
     steps = tuple(f"{step['command']}: {step['seconds']} s" for step in facts.get("steps", []))
-    return Answer(verdict=one.evidence.verdict, answer=told, evidence=(*steps, f"vouched for by {one.signer} ({one.trust})"))
+    ground = one.ground(f"rehearsal in {where}", change.repository.root, Policy.of(change.settings))
+    return Answer(verdict=one.evidence.verdict, answer=told, evidence=steps, grounds=(ground,))
 
 
 QUESTION = Question(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
+from interlock.gate.records.ground import Ground
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
 from interlock.gate.test_audit.audit import mutants
@@ -32,7 +32,11 @@ def ask(change: Change) -> Answer:
     gone = [must for must in musts if must.path not in there]
     if gone:
         lines = tuple(f"{must.id} guards: {must.guards}" for must in gone)
-        return Answer(verdict=Verdict.FAIL, answer=f"{counted(len(gone), 'test')} that must exist is gone", evidence=lines)
+        told, ground = (
+            f"{counted(len(gone), 'test')} that must exist is gone",
+            Ground.recomputed("the files of the change", change.moment),
+        )
+        return Answer(verdict=Verdict.FAIL, answer=told, evidence=lines, grounds=(ground,))
     return _audited(change, [must.id for must in musts])
 
 
@@ -43,7 +47,7 @@ def _audited(change: Change, ids: list[str]) -> Answer:
     for one in found:
         flaw = _flaw(one, change, ids, contents)
         if not flaw:
-            return _told(one)
+            return _told(one, change)
         against.append(f"{one.path.name[:16]}: {flaw}")
     return Answer(verdict=Verdict.UNKNOWN, answer="no audit of the tests that counts is on record", evidence=tuple(against))
 
@@ -61,7 +65,7 @@ def _flaw(one: Kept, change: Change, ids: list[str], contents: dict[str, bytes])
         return contents.get(path)
 
     needed = policy.needed(is_tier_1=change.touches_tier_1)
-    return one.flaw(content, change.moment, timedelta(days=policy.max_age_days), needed) or _unplanted(one, change)
+    return one.flaw(content, change.moment, policy.max_age, needed) or _unplanted(one, change)
 
 
 def _unplanted(one: Kept, change: Change) -> str:
@@ -75,7 +79,7 @@ def _unplanted(one: Kept, change: Change) -> str:
     return ""
 
 
-def _told(one: Kept) -> Answer:
+def _told(one: Kept, change: Change) -> Answer:
     facts = one.evidence.found
     survivors = [
         f"no test fails when {planted['what']} at {planted['at']} ({planted['hazard']})"
@@ -85,8 +89,8 @@ def _told(one: Kept) -> Answer:
     lines = [*(f"{name}: {why}" for name, why in facts["missing"].items()), *survivors, *facts.get("uncovered", [])]
     planted = counted(len(facts["planted"]), "hazard")
     told = f"{counted(len(facts['ran']), 'test')} ran, {planted} planted, {len(survivors)} not noticed"
-    vouched = f"audited {one.evidence.made_at:%Y-%m-%d}, vouched for by {one.signer} ({one.trust})"
-    return Answer(verdict=one.evidence.verdict, answer=told, evidence=(*lines[:_MOST_LINES], vouched))
+    ground = one.ground("audit of the tests", change.repository.root, Policy.of(change.settings))
+    return Answer(verdict=one.evidence.verdict, answer=told, evidence=tuple(lines[:_MOST_LINES]), grounds=(ground,))
 
 
 QUESTION = Question(

@@ -53,5 +53,6 @@ QUESTION = Question(
     text="Does it touch a declared feature?",
     prove_with="declare [[feature]] in interlock.toml on the base branch",
     ask=ask,
+    recomputes="the base's map of features, on the diff",
     always_required=True,
 )

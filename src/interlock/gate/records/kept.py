@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from interlock.core import evidence
 from interlock.core.errors import UsageError
 from interlock.core.settings import strict
+from interlock.gate.records.ground import Ground
 from interlock.gate.records.signers import Signer, Trust, trust_in
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from interlock.core.settings import Document
 
 _MOST_PATHS: Final = 3
+_VOUCHING: Final = (Trust.SELF, Trust.CI, Trust.HUMAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,14 @@ class Policy:
     def of(cls, document: Document) -> Self:
         """What the settings say. Raises UsageError if they are not right."""
         policy = strict(document, cls, document.tables.get("evidence", {}), "evidence")
-        if policy.tier_1 not in set(Trust):
-            raise document.fail("tier_1", f"tier_1 in evidence is {policy.tier_1!r}; expected one of {', '.join(Trust)}")
+        if policy.tier_1 not in _VOUCHING:
+            raise document.fail("tier_1", f"tier_1 in evidence is {policy.tier_1!r}; expected one of {', '.join(_VOUCHING)}")
         return policy
+
+    @property
+    def max_age(self) -> timedelta:
+        """How old evidence may be."""
+        return timedelta(days=self.max_age_days)
 
     def needed(self, *, is_tier_1: bool) -> Trust:
         """Who must vouch for evidence."""
@@ -55,6 +62,23 @@ class Kept:
     evidence: Evidence
     trust: Trust
     signer: str
+
+    def ground(self, what: str, root: Path, policy: Policy) -> Ground:
+        """It as the ground of an answer.
+
+        Args:
+            what: What it is, for people.
+            root: The top of the repository.
+            policy: By which it expires.
+        """
+        return Ground(
+            what=what,
+            trust=self.trust,
+            by=self.signer,
+            made_at=self.evidence.made_at,
+            expires_at=self.evidence.made_at + policy.max_age,
+            path=self.path.relative_to(root).as_posix(),
+        )
 
     def flaw(self, contents: Callable[[str], bytes | None], now: datetime, max_age: timedelta, needed: Trust) -> str:
         """What speaks against it; nothing, if it counts.

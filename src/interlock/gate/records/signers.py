@@ -36,6 +36,7 @@ class Trust(StrEnum):
     SELF = "self"  # whoever wrote the change
     CI = "ci"  # a machine whose key no change can reach
     HUMAN = "human"  # a person
+    RECOMPUTED = "recomputed"  # nobody needs to: the gate worked it out itself
 
     def is_at_least(self, other: Trust) -> bool:
         """Whether it is as good as another."""

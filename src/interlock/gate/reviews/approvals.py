@@ -17,6 +17,7 @@ from interlock.core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
 APPROVED: Final = "approved"
@@ -33,6 +34,7 @@ class Review:
     state: str  # one of STATES
     commit: str  # what was looked at; empty where that is not known
     is_person: bool = True
+    at: datetime | None = None  # when it was said; None where that is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +44,15 @@ class Reviews:
     source: str  # where it comes from, for people
     authors: frozenset[str]  # whoever opened it, or asked an assistant for it
     reviews: tuple[Review, ...] = field(default=())
+    platform: str = ""  # that vouches for what was said; empty if it comes from a file
+
+    def approving(self, head: str) -> list[Review]:
+        """The approvals that hold for a commit, one of each person."""
+        return [review for review in self._last() if not self._flaw(review, head) and review.state == APPROVED]
 
     def counting(self, head: str) -> set[str]:
         """The people whose approval holds for a commit."""
-        return {review.by for review in self._last() if not self._flaw(review, head) and review.state == APPROVED}
+        return {review.by for review in self.approving(head)}
 
     def refusing(self) -> set[str]:
         """The people who asked for changes, and have not approved since. What they looked at does not matter."""

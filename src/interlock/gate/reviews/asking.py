@@ -7,6 +7,7 @@ import re
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from datetime import datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,21 @@ def ask_for_all(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
         url = following
     message = f"{url}: more than {_MOST_PAGES} pages"
     raise WorldError(message)
+
+
+def moment(told: str | None) -> datetime | None:
+    """A time that a platform tells; None if it tells none.
+
+    Raises:
+        ValueError: If it is no time, or one without a zone, which nothing can be held against.
+    """
+    if not told:
+        return None
+    at = datetime.fromisoformat(told)
+    if at.tzinfo is None:
+        message = f"a time without a zone: {told}"
+        raise ValueError(message)
+    return at
 
 
 @contextmanager

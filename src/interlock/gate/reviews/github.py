@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.gate.reviews.approvals import APPROVED, REFUSED, WITHDRAWN, Review, Reviews
-from interlock.gate.reviews.asking import ask, ask_for_all, understood
+from interlock.gate.reviews.asking import ask, ask_for_all, moment, understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +47,7 @@ def reviews_of(
         source=source,
         authors=frozenset(str(user["login"]) for user in (opened, *asked, *map(_writer, commits)) if user),
         reviews=tuple(_review(review) for review in reviews if review["state"] in _STATES),
+        platform="GitHub",
     )
 
 
@@ -57,6 +58,7 @@ def _review(review: dict[str, Any]) -> Review:
         state=_STATES[review["state"]],
         commit=str(review.get("commit_id") or ""),
         is_person=not _is_bot(user),
+        at=moment(review.get("submitted_at")),
     )
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from interlock.core.errors import WorldError
 from interlock.gate.reviews.approvals import APPROVED, Review, Reviews
-from interlock.gate.reviews.asking import ask, ask_for_all, understood
+from interlock.gate.reviews.asking import ask, ask_for_all, moment, understood
 
 _API: Final = "https://gitlab.com/api/v4"
 _BOT: Final = re.compile(r"(project|group)_\d+_bot|service_account_|.*[-_]bot$|ghost$")
@@ -57,11 +57,12 @@ def reviews_of(
         source=source,
         authors=frozenset({request["author"]["username"], *wrote}),
         reviews=tuple(_review(approval, pushes) for approval in given),
+        platform="GitLab",
     )
 
 
 def _review(approval: dict[str, Any], pushes: list[tuple[datetime, str]]) -> Review:
-    user, told = approval["user"], approval.get("approved_at")
-    seen = [commit for pushed_at, commit in pushes if told and pushed_at <= datetime.fromisoformat(told)]
+    user, at = approval["user"], moment(approval.get("approved_at"))
+    seen = [commit for pushed_at, commit in pushes if at is not None and pushed_at <= at]
     is_person = not _BOT.match(str(user["username"]))
-    return Review(by=user["username"], state=APPROVED, commit=seen[-1] if seen else "", is_person=is_person)
+    return Review(by=user["username"], state=APPROVED, commit=seen[-1] if seen else "", is_person=is_person, at=at)
