@@ -31,7 +31,7 @@ from interlock.check.repository import Repository
 from interlock.check.run import check_files
 from interlock.core.errors import InterlockError, UsageError, WorldError, nearest
 from interlock.core.settings import Document, strict, tables
-from interlock.hazards.catalogue import catalogue
+from interlock.hazards.catalogue import catalogue, listings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -158,7 +158,7 @@ def chosen(folder: Path, names: list[str]) -> list[Path]:
 
 def read_versions(file: Path) -> dict[str, str]:
     """A project's version by its name: its line's second column, columns being set apart by a tab or else by white space."""
-    found = {}
+    found: dict[str, str] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         columns = [column.strip() for column in line.split("\t" if "\t" in line else None)]
         if len(columns) > 1 and not line.startswith("#"):
@@ -194,7 +194,7 @@ def measure(place: Path, versions: dict[str, str], judgements: Judgements) -> Me
     with chdir(place):
         started_s = time.perf_counter()
         found = discover(["."])
-        report = check_files({path: path for path in found.files}, lambda _done, _all: None)
+        report = check_files({path: path for path in found.files}, listings(), lambda _done, _all: None)
         seconds = time.perf_counter() - started_s
         lines = sum(Path(path).read_bytes().count(b"\n") for path in found.files)
     findings = sorted(report.findings, key=lambda finding: (finding.location, finding.hazard))
@@ -313,7 +313,7 @@ def _total_row(projects: list[Measured]) -> list[str]:
 def _by_hazard(projects: list[Measured]) -> str:
     heads = ["hazard", "findings", "real", "waved away", "not judged", "where"]
     everything = _all_seen(projects)
-    rows = []
+    rows: list[list[str]] = []
     for hazard in catalogue():
         seen = [one for one in everything if one.key.hazard == hazard.name]
         where = Counter(one.key.project for one in seen)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from interlock.check.suppressions import MARK, Suppressions
+from interlock.core.errors import UsageError
 from interlock.core.finding import printable
 from interlock.source.module import Module, is_test_path
 
@@ -54,15 +55,16 @@ def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, i
 
     Test code does not reach production and is only parsed; unless the caller says, the path tells whether a file is test code.
     """
+    known = tuple(hazards)
     try:
         text = decoded(content)
-        concerned = [hazard for hazard in hazards if hazard.concerns(_as_parsed(content, text))]
+        concerned = [hazard for hazard in known if hazard.concerns(_as_parsed(content, text))]
         module = Module(path, text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
     if (is_test_path(path) if is_test is None else is_test) or _imports_pytest(module):
         return Inspection(is_test=True)
-    return _held_against(module, concerned)
+    return _held_against(module, concerned, [hazard.name for hazard in known])
 
 
 def _imports_pytest(module: Module) -> bool:
@@ -107,19 +109,22 @@ def _encoding(content: bytes) -> str:
     return detect_encoding(BytesIO(content).readline)[0]
 
 
-def _held_against(module: Module, hazards: list[Hazard | Listing]) -> Inspection:
+def _held_against(module: Module, hazards: list[Hazard | Listing], names: list[str]) -> Inspection:
     seen = Inspection()
     suppressions = Suppressions(module)
     for hazard in hazards:
         try:
             found = list(_found(module, hazard.load()))
-        except Exception as error:  # noqa: BLE001 - one broken detector must not hide what the others see.
+        except UsageError as error:  # A team's own hazard, whose file is not right.
+            seen.problems.append(_broken(hazard, error))
+            continue
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one broken detector must not hide what the others see.
             is_too_deep = isinstance(error, RecursionError) and _depth(module.tree) > _DEEPEST
             seen.problems.append(_too_deep(module, hazard) if is_too_deep else _ours(module, hazard, error))
             continue
         for finding in found:
             (seen.suppressed if suppressions.cover(finding) else seen.findings).append(finding)
-    ill_written = suppressions.problems() if MARK in module.text else ()
+    ill_written = suppressions.problems(names) if MARK in module.text else ()
     seen.problems.extend(Problem(path=module.path, line=line, message=message) for line, message in ill_written)
     return seen
 
@@ -148,19 +153,25 @@ def _too_deep(module: Module, hazard: Hazard | Listing) -> Problem:
     return Problem(path=module.path, line=0, message=f"is nested too deeply to be held against {hazard.name}")
 
 
-def _ours(module: Module, hazard: Hazard | Listing, error: Exception) -> Problem:
-    """A detector that failed: a fault of interlock itself, with the place and the error that a report of it needs."""
+def _broken(hazard: Hazard | Listing, error: UsageError) -> Problem:
+    from interlock.hazards.own import BrokenHazardError  # noqa: PLC0415 - most teams have no hazards of their own.
+
+    if isinstance(error, BrokenHazardError):
+        return Problem(path=error.path, line=error.line, message=f"{error.what}; nothing is held against {hazard.name}")
+    return Problem(path=hazard.name, line=0, message=str(error))
+
+
+def _ours(module: Module, hazard: Hazard | Listing, error: BaseException) -> Problem:
+    """A detector that failed: a fault of interlock itself, or of a team's own hazard, with what a report of it needs."""
     from traceback import extract_tb, format_exception_only  # noqa: PLC0415 - not needed until there is a fault.
 
     last = extract_tb(error.__traceback__)[-1]
     what = format_exception_only(error)[-1].strip()
     place = f"{last.filename}:{last.lineno}"
-    return Problem(
-        path=module.path,
-        line=0,
-        message=f"the detector of {hazard.name} failed, please report it: {what} ({place})",
-        is_ours=True,
-    )
+    is_ours = hazard.module_name.startswith("interlock.hazards.")
+    report = ", please report it" if is_ours else ""
+    message = f"the detector of {hazard.name} failed{report}: {what} ({place})"
+    return Problem(path=module.path, line=0, message=message, is_ours=is_ours)
 
 
 def _unreadable(error: BaseException) -> str:

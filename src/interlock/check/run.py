@@ -13,15 +13,15 @@ from interlock.core.errors import WorldError
 from interlock.core.globs import matches
 from interlock.core.settings import Document, strict
 from interlock.core.verdict import Verdict
-from interlock.hazards.catalogue import listings
 from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from interlock.check.repository import Repository
     from interlock.core.finding import Finding
+    from interlock.hazards.catalogue import Listing
 
     Progress = Callable[[int, int], None]
 
@@ -78,7 +78,7 @@ class Report:
     files: int = 0
     tests: int = 0  # of the files, those that are test code and were only parsed
     excluded: int = 0  # files that the settings leave out
-    hazards: int = 0
+    hazards: tuple[Listing, ...] = ()  # what was looked for
 
     @property
     def verdict(self) -> Verdict:
@@ -93,30 +93,31 @@ class Report:
         self.tests += seen.is_test
         self.findings.extend(seen.findings)
         self.suppressed.extend(seen.suppressed)
-        self.problems.extend(seen.problems)
+        self.problems.extend(problem for problem in seen.problems if problem not in self.problems)
 
 
-def check_files(paths: Mapping[str, str], progress: Progress) -> Report:
+def check_files(paths: Mapping[str, str], hazards: Sequence[Listing], progress: Progress) -> Report:
     """Every finding in these files, which are read from disk. Each path is given with the same path within the project."""
-    report = Report(hazards=len(listings()))
-    for number, seen in enumerate(_each(paths), start=1):
+    report = Report(hazards=tuple(hazards))
+    for number, seen in enumerate(_each(paths, report.hazards), start=1):
         report.add(seen)
         progress(number, len(paths))
     return report
 
 
-def _each(paths: Mapping[str, str]) -> Iterator[Inspection]:
+def _each(paths: Mapping[str, str], hazards: tuple[Listing, ...]) -> Iterator[Inspection]:
     """What is seen in each file. Many files are shared out to as many processes as there are processors."""
     if len(paths) < _WORTH_A_POOL:
-        yield from (_read(*path) for path in paths.items())
+        yield from (_read(hazards, *path) for path in paths.items())
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - a few files do not pay for it.
     from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415 - likewise.
+    from functools import partial  # noqa: PLC0415 - likewise.
     from multiprocessing import active_children  # noqa: PLC0415 - likewise.
 
     with ProcessPoolExecutor(initializer=_leave_interrupts_to_the_parent) as pool:
         try:
-            yield from pool.map(_read, paths.keys(), paths.values(), chunksize=_CHUNK)
+            yield from pool.map(partial(_read, hazards), paths.keys(), paths.values(), chunksize=_CHUNK)
         except BrokenProcessPool as error:
             message = "a process of the check was killed, for example for want of memory; what it had in hand is not known"
             raise WorldError(message) from error
@@ -133,42 +134,41 @@ def _leave_interrupts_to_the_parent() -> None:
     signal(SIGINT, SIG_IGN)
 
 
-def _read(path: str, inside: str) -> Inspection:
+def _read(hazards: tuple[Listing, ...], path: str, inside: str) -> Inspection:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         return Inspection(problems=[Problem(path=path, line=0, message=f"cannot be read: {error.strerror}")])
-    return inspect(path, content, listings(), is_test=is_test_path(inside))
+    return inspect(path, content, hazards, is_test=is_test_path(inside))
 
 
 def check_change(
-    before: Mapping[str, bytes], after: Mapping[str, bytes], is_test: Callable[[str], bool] = is_test_path
+    before: Mapping[str, bytes],
+    after: Mapping[str, bytes],
+    hazards: Sequence[Listing],
+    is_test: Callable[[str], bool] = is_test_path,
 ) -> Report:
     """The findings that a change plants: those of the files as they are after it, less those they had before.
 
     A file that is only in `before` is gone. What it held is no news where it turns up again in a new file.
     """
-    report = Report(hazards=len(listings()))
-    gone = _held(before, before.keys() - after.keys(), is_test)[0] if after.keys() - before.keys() else Counter[Alike]()
+    report = Report(hazards=tuple(hazards))
+
+    def held(paths: AbstractSet[str]) -> tuple[Counter[Alike], Counter[Alike]]:
+        """What was found in files as they were before, and what was found and accepted by a suppression."""
+        seen = [inspect(path, before[path], hazards, is_test=is_test(path)) for path in paths]
+        found = Counter(_alike(finding) for inspection in seen for finding in inspection.findings)
+        return found, Counter(_alike(finding) for inspection in seen for finding in inspection.suppressed)
+
+    gone = held(before.keys() - after.keys())[0] if after.keys() - before.keys() else Counter[Alike]()
     for path, content in after.items():
-        seen = inspect(path, content, listings(), is_test=is_test(path))
+        seen = inspect(path, content, hazards, is_test=is_test(path))
         has_past = bool(path in before and (seen.findings or seen.suppressed))
-        found, accepted = (
-            (gone, Counter[Alike]()) if path not in before else _held(before, {path} if has_past else set(), is_test)
-        )
+        found, accepted = (gone, Counter[Alike]()) if path not in before else held({path} if has_past else set())
         report.add(
             Inspection(_fresh(seen.findings, found), _fresh(seen.suppressed, found + accepted), seen.problems, seen.is_test)
         )
     return report
-
-
-def _held(
-    contents: Mapping[str, bytes], paths: AbstractSet[str], is_test: Callable[[str], bool]
-) -> tuple[Counter[Alike], Counter[Alike]]:
-    """What was found in these files, and what was found and accepted by a suppression."""
-    seen = [inspect(path, contents[path], listings(), is_test=is_test(path)) for path in paths]
-    found = Counter(_alike(finding) for inspection in seen for finding in inspection.findings)
-    return found, Counter(_alike(finding) for inspection in seen for finding in inspection.suppressed)
 
 
 def _alike(finding: Finding) -> Alike:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from interlock.core.errors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from interlock.core.finding import Finding
     from interlock.source.module import Module
@@ -45,11 +45,11 @@ class Suppressions:
         lines = range(finding.location.line, finding.location.end_line + 1)
         return any(found.covers in lines and finding.hazard in found.hazards and found.reason for found in self._all)
 
-    def problems(self) -> Iterator[tuple[int, str]]:
-        """What is wrong with the comments themselves, by line."""
+    def problems(self, names: Iterable[str]) -> Iterator[tuple[int, str]]:
+        """What is wrong with the comments themselves, by line. Hazards of these names are known, beside those of interlock."""
         from interlock.hazards.catalogue import listings  # noqa: PLC0415 - names are needed only where there is a comment.
 
-        known = {listing.name for listing in listings()}
+        known = {*names, *(listing.name for listing in listings())}
         for found in self._all:
             if not found.hazards:
                 yield found.line, "this suppression names no hazard; write # interlock: ignore[family/name]: the reason"

@@ -29,11 +29,17 @@ def sarif(report: Report) -> str:
     for finding in report.findings:
         results.append(_result(finding, seen[finding.identity]))
         seen[finding.identity] += 1
-    driver = {"name": "interlock", "version": __version__, "rules": [_rule(hazard) for hazard in catalogue()]}
+    driver = {"name": "interlock", "version": __version__, "rules": [_rule(hazard) for hazard in _concerned(report)]}
     notes = [{"level": "error", "message": {"text": str(problem)}} for problem in report.problems]
     invocation = {"executionSuccessful": not report.problems, "toolExecutionNotifications": notes}
     run = {"tool": {"driver": driver}, "invocations": [invocation], "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _concerned(report: Report) -> list[Hazard]:
+    """The hazards that are told of: all of interlock, and those of the team that were found."""
+    found = {finding.hazard for finding in report.findings}
+    return [*catalogue(), *(listing.load() for listing in report.hazards if listing.own and listing.name in found)]
 
 
 def _rule(hazard: Hazard) -> dict[str, Any]:
@@ -44,7 +50,7 @@ def _rule(hazard: Hazard) -> dict[str, Any]:
         "shortDescription": {"text": story.failure},
         "fullDescription": {"text": story.sections["What happens"]},
         "help": {"text": told, "markdown": told},
-        "helpUri": hazard.sources[0],
+        **({"helpUri": hazard.sources[0]} if hazard.sources[0].startswith("https://") else {}),
         "defaultConfiguration": {"level": _LEVELS[hazard.severity]},
     }
     if hazard.name.startswith("security/"):

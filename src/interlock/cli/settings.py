@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock.core.settings import FILES, Document, load
+from interlock.hazards.catalogue import listings
+
+if TYPE_CHECKING:
+    from interlock.hazards.catalogue import Listing
+    from interlock.hazards.own import OwnHazards
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,20 @@ class Project:
         """A path relative to the project, with forward slashes; absolute if it is not below."""
         absolute = Path(os.path.normpath(Path(path).absolute()))
         return (absolute.relative_to(self.root) if absolute.is_relative_to(self.root) else absolute).as_posix()
+
+    @property
+    def own_hazards(self) -> OwnHazards | None:
+        """The team's own hazards, as they are in the work tree. Raises UsageError if they are not where the settings say."""
+        if "hazards" not in self.document.tables:
+            return None
+        from interlock.hazards.own import OwnHazards, on_disk  # noqa: PLC0415 - most teams have none, and need not pay for it.
+
+        return OwnHazards.of(self.document, on_disk(self.root))
+
+    @property
+    def hazards(self) -> tuple[Listing, ...]:
+        """Every hazard that is known here: those of interlock, and the team's own."""
+        return listings(self.own_hazards)
 
 
 def project_around(here: Path) -> Project:

@@ -33,7 +33,7 @@ _WANTED: Final = {
 }
 SECTIONS: Final = (
     *("alerts", "canary", "check", "deployments", "drill", "environment", "evidence", "feature"),
-    *("must_test", "roll", "rollback", "signer", "tests"),
+    *("hazards", "must_test", "roll", "rollback", "signer", "tests"),
 )
 
 

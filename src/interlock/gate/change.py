@@ -12,12 +12,15 @@ from interlock.check.run import CheckSettings, changed_sources
 from interlock.core.errors import UsageError
 from interlock.core.settings import load
 from interlock.gate.features import Block, Feature, change_blocks
+from interlock.hazards.catalogue import listings
+from interlock.hazards.own import OwnHazards
 
 if TYPE_CHECKING:
     from interlock.check.repository import Change as Difference
     from interlock.check.repository import Commit, Repository
     from interlock.core.settings import Document
     from interlock.gate.reviews.approvals import Reviews
+    from interlock.hazards.catalogue import Listing
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,20 @@ class Change:
         except UsageError:
             return True
         return changed.tables != started.tables
+
+    @cached_property
+    def own_hazards(self) -> OwnHazards | None:
+        """The team's own hazards, as the base has them: they are code that is run, and the change must not write it."""
+        return OwnHazards.of(self.settings, self._files_of_the_base)
+
+    def _files_of_the_base(self, folder: str) -> dict[str, bytes]:
+        wanted = [path for path in self.repository.tree(self.base) if path.startswith(f"{folder}/") and path.endswith(".py")]
+        return self.repository.contents(self.base, wanted)
+
+    @cached_property
+    def hazards(self) -> tuple[Listing, ...]:
+        """Every hazard that it is held against: those of interlock, and the team's own."""
+        return listings(self.own_hazards)
 
     @cached_property
     def blocks(self) -> list[Block]:

@@ -40,13 +40,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from interlock.check.promises import broken_promises
 from interlock.core.errors import UsageError, WorldError, nearest
 from interlock.core.settings import Document, strict
 from interlock.core.verdict import Verdict
 from interlock.gate.drills.drill import Drill, Monitoring, is_needed, replay
 from interlock.gate.test_audit.audit import run_one
 from interlock.gate.test_audit.declared import TestSettings
-from interlock.hazards.catalogue import named
+from interlock.hazards.catalogue import listings, named
+from interlock.hazards.own import OwnHazards, is_own, on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,18 +183,25 @@ def records(repository: Repository) -> list[Record]:
 
 def lessons(one: Record, repository: Repository, document: Document) -> Iterator[tuple[str, Verdict, str]]:
     """What a record has taught: each lesson, whether it holds, and why."""
-    yield "hazard", *_hazard(one)
+    yield "hazard", *_hazard(one, repository, document)
     yield "regression", *_regression(one, repository, document)
     yield "drill", *_drilled(one, repository, document)
 
 
-def _hazard(one: Record) -> tuple[Verdict, str]:
+def _hazard(one: Record, repository: Repository, document: Document) -> tuple[Verdict, str]:
+    """Whether the hazard is known. One of the team's own must keep what a hazard promises, or it finds nothing."""
     if not one.hazard:
         return Verdict.FAIL, "none is linked: could `check` have known it?"
     try:
-        return Verdict.PASS, f"{named(one.hazard).name} is in the catalogue"
+        hazard = named(one.hazard, listings(OwnHazards.of(document, on_disk(repository.root))))
     except UsageError as error:
         return Verdict.FAIL, str(error)
+    if not is_own(hazard.module_name):
+        return Verdict.PASS, f"{hazard.name} is in the catalogue"
+    broken = next(broken_promises(hazard), "")
+    if broken:
+        return Verdict.FAIL, f"{hazard.name} is one of your own, and {broken} (interlock check --hazards)"
+    return Verdict.PASS, f"{hazard.name} is one of your own, and keeps what a hazard promises"
 
 
 def _regression(one: Record, repository: Repository, document: Document) -> tuple[Verdict, str]:

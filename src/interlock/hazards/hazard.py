@@ -11,7 +11,7 @@ import ast
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from interlock.core.finding import Confidence, Finding, Location, Severity
 
@@ -98,6 +98,11 @@ class Hazard:
     def good(self) -> tuple[str, ...]:
         """Examples that look as if they held the hazard, and do not."""
         return tuple(sys.modules[self.module_name].GOOD)
+
+    def has_examples(self, kind: str) -> bool:
+        """Whether its module holds examples of a kind, `BAD` or `GOOD`, in the right form."""
+        examples: object = getattr(sys.modules[self.module_name], kind, None)
+        return isinstance(examples, (tuple, list)) and all(isinstance(one, str) for one in cast("list[object]", examples))
 
     def detects(self, *types: type[ast.AST]) -> Callable[[_Detector], _Detector]:
         """Registers a detector: a pure function that is shown every node of these types and yields findings."""

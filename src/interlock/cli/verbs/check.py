@@ -1,7 +1,8 @@
 """Reads source and reports known hazards: one file in under 100 ms.
 
 Without a PATH the current folder is read. Folders are searched for Python files as git sees them: what is ignored is not
-read. With --base only what is new since then is reported.
+read. With --base only what is new since then is reported. A team's own hazards ([hazards] folder in the settings) are run as
+they are in the work tree; --hazards holds those to what every hazard promises.
 """
 
 from __future__ import annotations
@@ -31,11 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="files and folders (default: this folder)")
     parser.add_argument("--base", metavar="REF", help="report only what is new since this commit, branch or tag")
+    parser.add_argument("--hazards", action="store_true", help="hold the team's own hazards to what a hazard promises, no more")
     parser.add_argument("--format", choices=formats.CHECK, default="text", help="how to print the result (default: text)")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Checks, prints, and answers with an exit code."""
+    if arguments.hazards:
+        from interlock.cli.own_hazards import held  # noqa: PLC0415 - a check does without.
+
+        return held(project_around(Path.cwd()), console)
     report = _whole(arguments, console) if arguments.base is None else _since(arguments, console)
     report.findings.sort(key=lambda finding: (finding.location, finding.hazard))
     report.problems.sort(key=lambda problem: (problem.path, problem.line))
@@ -61,7 +67,7 @@ def _whole(arguments: argparse.Namespace, console: Console) -> Report:
     found = discover(arguments.paths)
     named = {project.inside(path) for path in arguments.paths}
     files = {path: inside for path in found.files if (inside := project.inside(path)) in named or not excludes(inside)}
-    report = check_files(files, console.progress("checked"))
+    report = check_files(files, project.hazards, console.progress("checked"))
     report.excluded = len(found.files) - len(files)
     if not found.files and not found.problems:
         report.problems.append(Problem(path=" ".join(arguments.paths), line=0, message="no Python file is there to check"))
@@ -89,7 +95,7 @@ def _since(arguments: argparse.Namespace, console: Console) -> Report:
     start = repository.merge_base(arguments.base, "HEAD")
     before, after = (kept(contents) for contents in changed_sources(repository, start, None))
     console.note(f"{counted(len(after), 'changed file')} since {arguments.base}")
-    report = check_change(before, after, lambda path: is_test_path(project.inside(path)))
+    report = check_change(before, after, project.hazards, lambda path: is_test_path(project.inside(path)))
     report.problems += [
         problem for problem in unread(repository, start, None) if not excludes(project.inside(repository.root / problem.path))
     ]
@@ -117,7 +123,7 @@ def _facts(report: Report, console: Console) -> str:
     facts = [
         counted(report.files, "file") + tests,
         *([f"{report.excluded} excluded"] if report.excluded else []),
-        counted(report.hazards, "hazard"),
+        counted(len(report.hazards), "hazard"),
         counted(len(report.findings), "finding"),
         f"{len(report.suppressed)} suppressed",
         *([counted(len(report.problems), "problem")] if report.problems else []),

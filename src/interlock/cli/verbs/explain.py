@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.hazards.catalogue import catalogue, named
+from interlock.cli.settings import project_around
+from interlock.hazards.catalogue import named
 
 if TYPE_CHECKING:
     import argparse
 
     from interlock.cli.console import Console
+    from interlock.hazards.catalogue import Listing
     from interlock.hazards.hazard import Hazard
 
 HELP = "tell the story of a hazard"
@@ -22,13 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Prints the story, or the list."""
-    console.result(_told(named(arguments.hazard), console) if arguments.hazard else _listed())
+    known = project_around(Path.cwd()).hazards
+    console.result(_told(named(arguments.hazard, known), console) if arguments.hazard else _listed(known))
     return 0
 
 
-def _listed() -> str:
-    width = max(len(hazard.name) for hazard in catalogue())
-    lines = [f"{hazard.name:{width}}  {hazard.severity:8}  {hazard.story.failure}" for hazard in catalogue()]
+def _listed(known: tuple[Listing, ...]) -> str:
+    hazards = [listing.load() for listing in known]
+    width = max(len(hazard.name) for hazard in hazards)
+    lines = [f"{hazard.name:{width}}  {hazard.severity:8}  {hazard.story.failure}" for hazard in hazards]
     return "\n".join([*lines, "", "interlock explain NAME tells the story of one."])
 
 

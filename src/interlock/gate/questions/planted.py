@@ -22,7 +22,7 @@ def ask(change: Change) -> Answer:
     """What `check` finds in the change, with the exclusions of the base."""
     excluded = change.check_settings.excludes
     before, after = ({path: content for path, content in contents.items() if not excluded(path)} for contents in change.sources)
-    report = check_change(before, after)
+    report = check_change(before, after, change.hazards)
     links = unread(change.repository, change.start, change.head)
     report.problems += [problem for problem in links if not excluded(problem.path)]
     verdict = worst([report.verdict, Verdict.UNKNOWN if report.suppressed else Verdict.PASS])
@@ -40,7 +40,8 @@ def _in_words(report: Report) -> str:
             return f"the change itself accepts {len(report.suppressed)}: a person has to agree, on the base branch"
         case Verdict.PASS:
             tests = f" ({report.tests} of them test code, not looked at)" if report.tests else ""
-            return f"no: {counted(report.files, 'changed Python file')}{tests}, {counted(report.hazards, 'hazard')} looked for"
+            looked_for = counted(len(report.hazards), "hazard")
+            return f"no: {counted(report.files, 'changed Python file')}{tests}, {looked_for} looked for"
 
 
 def _seen(report: Report) -> list[str]:

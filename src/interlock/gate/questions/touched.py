@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
+from interlock.hazards.own import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,16 @@ def _doubts(change: Change) -> Iterator[str]:
         yield from feature.astray(files)
     if change.alters_settings:
         yield "the change alters the settings: a person has to agree that they guard as much as before"
+    yield from (f"the change alters {path}: a person has to agree that it finds as much as before" for path in _altered(change))
+
+
+def _altered(change: Change) -> Iterator[str]:
+    """What the change does to the team's own hazards, other than to add one. Until it is merged those of the base are run."""
+    own = change.own_hazards
+    for difference in change.differences if own else ():
+        is_inside = own is not None and difference.path.startswith(f"{own.folder}/") and difference.path.endswith(".py")
+        if is_inside and (difference.status != "A" or is_shared(difference.path)):
+            yield difference.path
 
 
 def _shortened(reasons: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import WorldError
 from interlock.core.verdict import Verdict
-from interlock.hazards.catalogue import catalogue
+from interlock.hazards.own import is_own
 from interlock.source.module import Module, is_test_path
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from interlock.gate.change import Change
     from interlock.gate.test_audit.declared import MustTest, TestSettings
-    from interlock.hazards.hazard import Mutant
+    from interlock.hazards.hazard import Hazard, Mutant
 
 # One test may be several: a parametrised one is asked for by its name alone.
 _PASSED: Final = re.compile(r"^(?:=+ )?\d+ passed\b(?!.*\b(?:skipped|xfailed|xpassed|failed|error))", re.MULTILINE)
@@ -133,9 +133,23 @@ def mutants(change: Change) -> Iterator[tuple[str, str, Mutant]]:
             module = Module(path, text)
         except (SyntaxError, ValueError, RecursionError):
             continue  # The question about hazards tells of it.
-        for hazard in catalogue():
-            for injector in hazard.injectors:
-                yield from ((hazard.name, path, mutant) for mutant in injector(module) if mutant.line in fresh)
+        for hazard in (listing.load() for listing in change.hazards):
+            yield from ((hazard.name, path, mutant) for mutant in _injected(hazard, module) if mutant.line in fresh)
+
+
+def _injected(hazard: Hazard, module: Module) -> list[Mutant]:
+    """What a hazard plants in a module.
+
+    Raises:
+        WorldError: If it is a team's own, and its injector fails.
+    """
+    try:
+        return [mutant for injector in hazard.injectors for mutant in injector(module)]
+    except Exception as error:
+        if not is_own(hazard.module_name):
+            raise
+        message = f"the injector of {hazard.name} failed on {module.path}: {type(error).__name__}: {error}"
+        raise WorldError(message) from error
 
 
 def _with_planted(path: Path, mutant: Mutant, run: Callable[[], bool]) -> bool:
