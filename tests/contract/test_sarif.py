@@ -1,5 +1,8 @@
 """What we write as SARIF 2.1.0, held against the parts of the OASIS standard that code scanning services read."""
 
+# pyright: basic
+# (jsonschema ships no types.)
+
 from __future__ import annotations
 
 import json
@@ -22,7 +25,7 @@ LEVEL = {"enum": ["none", "note", "warning", "error"]}
 POSITIVE = {"type": "integer", "minimum": 1}
 
 # By the sections of the standard: 3.13 log, 3.14 run, 3.20 invocation, 3.27 result, 3.28 location, 3.29 physical location,
-# 3.4 artifact location, 3.30 region, 3.49 rule.
+# 3.4 artifact location, 3.17 automation details, 3.30 region, 3.49 rule.
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["version", "runs"],
@@ -57,6 +60,12 @@ SCHEMA: dict[str, Any] = {
                 },
                 "invocations": {"type": "array", "items": {"$ref": "#/$defs/invocation"}},
                 "originalUriBaseIds": {"type": "object"},
+                "automationDetails": {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"id": {"type": "string", "pattern": "/$"}},
+                    "additionalProperties": False,
+                },
                 "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
                 "results": {"type": "array", "items": {"$ref": "#/$defs/result"}},
             },

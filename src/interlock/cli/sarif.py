@@ -14,8 +14,11 @@ from interlock.core.finding import Severity
 from interlock.hazards.catalogue import catalogue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from interlock.check.run import Report
     from interlock.core.finding import Finding
+    from interlock.hazards.catalogue import Listing
     from interlock.hazards.hazard import Hazard
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -24,22 +27,49 @@ _LEVELS: Final = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.M
 
 def sarif(report: Report) -> str:
     """The report as one SARIF run."""
+    notes = [{"level": "error", "message": {"text": str(problem)}} for problem in report.problems]
+    return log(report.findings, concerned(report.findings, report.hazards), notes, is_whole=not report.problems)
+
+
+def log(
+    findings: Sequence[Finding],
+    rules: Iterable[Hazard],
+    notes: list[dict[str, Any]],
+    *,
+    is_whole: bool,
+    category: str = "",
+) -> str:
+    """A log of one run.
+
+    Args:
+        findings: What has a place.
+        rules: The hazards that are told of.
+        notes: What has none, as notifications.
+        is_whole: Whether all was seen that had to be.
+        category: By which a service tells this run from others of the same commit.
+    """
     seen: Counter[tuple[str, ...]] = Counter()
     results: list[dict[str, Any]] = []
-    for finding in report.findings:
+    for finding in findings:
         results.append(_result(finding, seen[finding.identity]))
         seen[finding.identity] += 1
-    driver = {"name": "interlock", "version": __version__, "rules": [_rule(hazard) for hazard in _concerned(report)]}
-    notes = [{"level": "error", "message": {"text": str(problem)}} for problem in report.problems]
-    invocation = {"executionSuccessful": not report.problems, "toolExecutionNotifications": notes}
-    run = {"tool": {"driver": driver}, "invocations": [invocation], "columnKind": "unicodeCodePoints", "results": results}
+    driver = {"name": "interlock", "version": __version__, "rules": [_rule(hazard) for hazard in rules]}
+    invocation = {"executionSuccessful": is_whole, "toolExecutionNotifications": notes}
+    run: dict[str, Any] = {
+        "tool": {"driver": driver},
+        "invocations": [invocation],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    if category:
+        run["automationDetails"] = {"id": category}
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
-def _concerned(report: Report) -> list[Hazard]:
+def concerned(findings: Iterable[Finding], hazards: Iterable[Listing]) -> list[Hazard]:
     """The hazards that are told of: all of interlock, and those of the team that were found."""
-    found = {finding.hazard for finding in report.findings}
-    return [*catalogue(), *(listing.load() for listing in report.hazards if listing.own and listing.name in found)]
+    found = {finding.hazard for finding in findings}
+    return [*catalogue(), *(listing.load() for listing in hazards if listing.own and listing.name in found)]
 
 
 def _rule(hazard: Hazard) -> dict[str, Any]:

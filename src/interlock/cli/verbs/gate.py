@@ -2,26 +2,30 @@
 
 The map of features and the settings are read from the base, so that a change cannot loosen its own gate. Where a Tier-1
 feature is touched, an open question closes the gate.
+
+--format markdown is one comment for a pull request, checklist is DEPLOY_CHECKLIST.md, sarif is for code scanning. --write
+FORMAT=FILE writes further ones in the same run. --dry-run tells the real verdict and blocks nothing: for getting to know it.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock.check.repository import Repository
-from interlock.cli import formats
+from interlock.cli.decisions import FORMATS, told
+from interlock.cli.decisions.ruling import Ruling
 from interlock.core.counting import counted
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, WorldError
 from interlock.gate.change import Change
 from interlock.gate.decide import decide
 from interlock.gate.reviews.approvals import read
 
 if TYPE_CHECKING:
-    import argparse
-
     from interlock.cli.console import Console
     from interlock.gate.reviews.approvals import Reviews
 
@@ -38,7 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reviews.add_argument(
         "--pull-request", metavar="WHERE", help="ask there who has approved: github:OWNER/NAME#7 or gitlab:GROUP/NAME!7"
     )
-    parser.add_argument("--format", choices=formats.GATE, default="text", help="how to print the verdict (default: text)")
+    parser.add_argument("--dry-run", action="store_true", help="tell the verdict, and end with 0 whatever it is")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the verdict (default: text)")
+    parser.add_argument(
+        "--write",
+        metavar="FORMAT=FILE",
+        action="append",
+        default=[],
+        type=_written,
+        help="write it to a file as well, such as checklist=DEPLOY_CHECKLIST.md; may be given several times",
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
@@ -51,12 +64,33 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.note("work that is not committed is no part of this verdict")
     change = Change.between(repository, arguments.base, arguments.head, _reviews(arguments))
     decision = decide(change)
-    console.result(formats.gate(arguments.format, decision, change, console))
+    ruling = Ruling(decision=decision, change=change, is_dry_run=arguments.dry_run)
+    console.result(told(arguments.format, replace(ruling, paint=console.paint)))
+    for form, path in arguments.write:
+        _write(told(form, ruling), path)
     console.note(
         f"{counted(len(change.paths), 'file')}, {counted(len(decision.asked), 'question')}, "
         f"{decision.open_count} unanswered, {console.elapsed_s:.2f} s"
     )
-    return decision.verdict.exit_code
+    return 0 if arguments.dry_run else decision.verdict.exit_code
+
+
+def _written(text: str) -> tuple[str, Path]:
+    """`markdown=comment.md`: a form, and where it goes."""
+    form, _, path = text.partition("=")
+    if form not in FORMATS or not path:
+        message = f"found {text!r}, expected FORMAT=FILE with a format of {', '.join(FORMATS)}"
+        raise argparse.ArgumentTypeError(message)
+    return form, Path(path)
+
+
+def _write(text: str, path: Path) -> None:
+    """Raises WorldError if it cannot be written."""
+    try:
+        path.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise WorldError(message) from error
 
 
 def _reviews(arguments: argparse.Namespace) -> Reviews | None:
