@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from retryqueue import InvalidPayment, Payment, RetryQueue, State, protocol
+from retryqueue.server import SENT_TOGETHER
 from retryqueue.shards import Shard
 
 if TYPE_CHECKING:
@@ -68,13 +69,14 @@ def test_payments_from_a_generator_are_sent_while_the_next_are_made(queue: Retry
     stored: list[int] = []
 
     def made() -> Iterator[Payment]:
-        for number, payment in enumerate(orders(1_000)):
-            if number % 100 == 50:
+        for number, payment in enumerate(orders(10 * together)):
+            if number % together == together // 2:
                 stored.append(queue.status().counts[State.SCHEDULED])
             yield payment
 
-    assert answers(queue.enqueue_many(made())) == {"new": 1_000}
-    assert [count >= 100 * max(0, number - 2) for number, count in enumerate(stored)] == [True] * 10
+    together = protocol.MOST_PER_CALL * SENT_TOGETHER
+    assert answers(queue.enqueue_many(made())) == {"new": 10 * together}
+    assert [count >= together * max(0, number - 2) for number, count in enumerate(stored)] == [True] * 10
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InvalidPayment])
@@ -82,18 +84,18 @@ def test_a_generator_that_fails_leaves_the_queue_as_usable_as_before(
     server: RedisServer, queue: RetryQueue, error: type[BaseException]
 ) -> None:
     def failing() -> Iterator[Payment]:
-        yield from orders(450)
+        yield from orders(1_450)
         raise error(["the generator fails"])
 
     with RetryQueue(server.url, durability="ignore", patience_s=0.5, connections=2) as few:
         for _ in range(5):
             with pytest.raises(error):
                 few.enqueue_many(failing())
-        told = answers(few.enqueue_many(orders(1_000)))
+        told = answers(few.enqueue_many(orders(2_000)))
 
-    assert told.total() == 1_000
-    assert told["new"] >= 600  # Of the others not all had arrived, perhaps, when the first call failed.
-    assert queue.status().counts[State.SCHEDULED] == 1_000
+    assert told.total() == 2_000
+    assert told["new"] >= 1_000  # Of the others not all had arrived, perhaps, when the first call failed.
+    assert queue.status().counts[State.SCHEDULED] == 2_000
 
 
 def test_what_a_server_has_forgotten_is_taught_again_within_a_batch(server: RedisServer, queue: RetryQueue) -> None:

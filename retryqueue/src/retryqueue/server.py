@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import redis
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECTIONS = 32
-# How many calls of one `enqueue_many` are under way: while the server works on one, the next is written.
+# How many groups of calls of one `enqueue_many` are under way: while the server works on one, the next is made ready.
 IN_FLIGHT = 2
+# How many calls are sent together: to wake the server for each of them would take as long as a third of its work.
+SENT_TOGETHER = 5
 # Whose replies are used as they come, so that redis-py has nothing to do with them.
 _SCRIPTS = {"FCALL", "EVALSHA"}
 # What redis-py asks of the two ends of a connection, and of nothing else that may be missing.
@@ -91,7 +94,7 @@ class Server:
         if not free.acquire(timeout=self._patience_s):
             raise QueueUnavailable(f"none of {self._connections} connections became free within {self._patience_s} s")
         if self._is_direct(step):
-            return _Sent(self.client.connection_pool, free, step.parts).reply()
+            return _Sent(self.client.connection_pool, free, [step.parts]).replies()[0]
         try:
             return self._send(step)
         finally:
@@ -130,7 +133,7 @@ class Server:
         command: Callable[[Call[T]], tuple[Any, ...]],
         ask: Callable[[Call[T]], Talk[T]],
     ) -> Generator[T]:
-        """What each call comes to, in their order. Some are under way while the next is made ready, each on its own connection.
+        """What each call comes to, in their order. Some are under way while the next are made ready, on another connection.
 
         Whatever does not go smoothly is asked in the ordinary way, which has the patience; so a call may be sent twice.
 
@@ -139,44 +142,49 @@ class Server:
             command: What to send for one.
             ask: The ordinary way.
         """
-        under_way: deque[tuple[Call[T], _Sent]] = deque()
+        under_way: deque[tuple[list[Call[T]], _Sent | None]] = deque()
+        coming = iter(calls)
         try:
-            for call in calls:
+            while group := list(islice(coming, SENT_TOGETHER)):
                 if len(under_way) == IN_FLIGHT:
                     yield from self._answered(under_way, ask)
-                sent = self._sent(command(call))
-                if sent is not None:
-                    under_way.append((call, sent))
-                    continue
-                while under_way:
-                    yield from self._answered(under_way, ask)
-                yield self.carry(ask(call))
+                under_way.append((group, self._sent([command(call) for call in group])))
             while under_way:
                 yield from self._answered(under_way, ask)
         finally:
             for _, sent in under_way:
-                sent.give_up()
+                if sent is not None:
+                    sent.give_up()
 
-    def _answered(self, under_way: deque[tuple[Call[T], _Sent]], ask: Callable[[Call[T]], Talk[T]]) -> Generator[T]:
-        """The answer to the first one that is under way; if there is none, the answers to all of them, asked again."""
+    def _answered(
+        self, under_way: deque[tuple[list[Call[T]], _Sent | None]], ask: Callable[[Call[T]], Talk[T]]
+    ) -> Generator[T]:
+        """The answers to the first group that is under way; if it was not sent or not answered, to all of them, asked again."""
+        group, sent = under_way[0]
         try:
-            reply = under_way[0][1].reply()
+            replies = sent.replies() if sent is not None else None
         except CLIENT_ERRORS:
-            calls = [call for call, _ in under_way]
-            while under_way:  # Before anything is asked: nobody may hold a connection and wait for another one.
-                under_way.popleft()[1].give_up()
+            replies = None
+        if replies is not None:
+            under_way.popleft()
+            yield from (call.read(reply) for call, reply in zip(group, replies, strict=True))
+            return
+        groups = list(under_way)
+        while under_way:  # Before anything is asked: nobody may hold a connection and wait for another one.
+            _, other = under_way.popleft()
+            if other is not None:
+                other.give_up()
+        for calls, _ in groups:
             for call in calls:
                 yield self.carry(ask(call))
-        else:
-            yield under_way.popleft()[0].read(reply)
 
-    def _sent(self, parts: tuple[Any, ...]) -> _Sent | None:
-        """A command that is on its way; nothing if it cannot be sent without waiting, or on a connection of its own."""
+    def _sent(self, commands: list[tuple[Any, ...]]) -> _Sent | None:
+        """Commands that are on their way; nothing if they cannot be sent without waiting, or on a connection of their own."""
         free = self._places()
-        if not self._is_direct(Send(parts)) or not free.acquire(blocking=False):
+        if not self._is_direct(Send(commands[0])) or not free.acquire(blocking=False):
             return None
         try:
-            return _Sent(self.client.connection_pool, free, parts)
+            return _Sent(self.client.connection_pool, free, commands)
         except CLIENT_ERRORS:
             return None
 
@@ -188,39 +196,45 @@ class Server:
 
 
 class _Sent:
-    """A command that was sent on a connection of its own, whose reply is still to be read. Gives back a place when it ends.
+    """Commands sent on a connection of their own, whose replies are still to be read. Gives back a place when it ends.
 
     Args:
         pool: Has the connections.
         place: The place that was taken for this one.
-        parts: The command.
+        commands: The commands.
     """
 
-    __slots__ = ("_connection", "_place", "_pool")
+    __slots__ = ("_connection", "_count", "_place", "_pool")
 
-    def __init__(self, pool: Any, place: threading.BoundedSemaphore, parts: tuple[Any, ...]) -> None:
+    def __init__(self, pool: Any, place: threading.BoundedSemaphore, commands: list[tuple[Any, ...]]) -> None:
         self._pool = pool
         self._place: threading.BoundedSemaphore | None = place
         self._connection: Any = None
+        self._count = len(commands)
         try:
             self._connection = pool.get_connection()
-            self._connection.send_command(*parts)
+            packed = b"".join(part for parts in commands for part in self._connection.pack_command(*parts))
+            self._connection.send_packed_command([packed])
         except BaseException:
             self.give_up()
             raise
 
-    def reply(self) -> Any:
-        """The reply."""
+    def replies(self) -> list[Any]:
+        """The replies. One that is an error is raised, when all of them are read."""
+        replies, refused = [], None
         try:
-            reply = self._connection.read_response()
-        except redis.ResponseError:  # A reply as well, and read to its end.
-            self._end()
-            raise
+            for _ in range(self._count):
+                try:
+                    replies.append(self._connection.read_response())
+                except redis.ResponseError as error:  # A reply as well, and read to its end.
+                    refused = error
         except BaseException:
             self.give_up()
             raise
         self._end()
-        return reply
+        if refused is not None:
+            raise refused
+        return replies
 
     def give_up(self) -> None:
         """Ends it without a reply. One that comes later must not be taken for that of the next command."""
