@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.check.repository import Change as Difference
     from interlock.check.repository import Commit, Repository
     from interlock.core.settings import Document
+    from interlock.gate.question import Answer, Question
     from interlock.gate.reviews.approvals import Reviews
     from interlock.hazards.catalogue import Listing
 
@@ -34,6 +35,7 @@ class Change:
     branch: str = ""  # what the head is called, as far as that is known
     reviews: Reviews | None = None  # what people said of it; None if that is not known
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))  # of judgement
+    _answers: dict[str, Answer] = field(default_factory=dict[str, "Answer"], compare=False, repr=False)
 
     @classmethod
     def between(
@@ -46,6 +48,12 @@ class Change:
         commits = repository.commit(base), repository.merge_base(base, head), repository.commit(head)
         branch = repository.branch() if head == "HEAD" else head
         return cls(repository, *commits, branch, reviews, moment or datetime.now(UTC))
+
+    def answer(self, question: Question) -> Answer:
+        """A question's answer. It is asked once, also where another question builds on it."""
+        if question.text not in self._answers:
+            self._answers[question.text] = question.ask(self)
+        return self._answers[question.text]
 
     @cached_property
     def differences(self) -> list[Difference]:

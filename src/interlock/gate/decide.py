@@ -67,7 +67,7 @@ def _touches_tier_1(change: Change) -> bool:
 def _answer(question: Question, change: Change) -> Answer:
     """A question's answer. One that fails to find it is unknown, and the others are asked all the same."""
     try:
-        return grounded(question, question.ask(change), change.moment)
+        return grounded(question, change.answer(question), change.moment)
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - the fault may be ours or the world's: either way nothing is known.

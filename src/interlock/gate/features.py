@@ -7,18 +7,22 @@ paths = ["shop/payments/**"]
 symbols = ["shop.checkout.complete_order"]
 routes = ["/checkout"]
 metrics = ["shop_orders_completed_total"]
+
+[feature.readiness]             # see readiness.py
+rollback = "..."
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from interlock.check.inspect import decoded
 from interlock.core.globs import matches
 from interlock.core.settings import Document, strict, tables
+from interlock.gate.readiness import NOTHING_SAID, Readiness
 from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
@@ -38,11 +42,12 @@ class Feature:
     routes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     contracts: tuple[str, ...] = ()  # files for `interlock prove`, or FILE::CONTRACT
+    readiness: Readiness = NOTHING_SAID
 
     @classmethod
     def all_of(cls, document: Document) -> tuple[Feature, ...]:
         """The features of a project. Raises UsageError if one is not declared right."""
-        features = tuple(strict(document, cls, table, "feature") for table in tables(document, "feature"))
+        features = tuple(cls._of(document, table) for table in tables(document, "feature"))
         for feature in features:
             if feature.tier not in {1, 2, 3}:
                 raise document.fail("tier", f"tier of feature {feature.name!r} is {feature.tier}; expected 1, 2 or 3")
@@ -51,6 +56,16 @@ class Feature:
             if sum(other.name == feature.name for other in features) > 1:
                 raise document.fail("name", f"feature {feature.name!r} is declared more than once")
         return features
+
+    @classmethod
+    def _of(cls, document: Document, table: object) -> Feature:
+        """One feature, with its table of readiness."""
+        if not isinstance(table, dict):
+            return strict(document, cls, table, "feature")
+        values = cast("dict[str, object]", table)
+        readiness = strict(document, Readiness, values.get("readiness", {}), "readiness")
+        plain = {key: value for key, value in values.items() if key != "readiness"}
+        return replace(strict(document, cls, plain, "feature"), readiness=readiness)
 
     def astray(self, files: list[str]) -> Iterator[str]:
         """What the declaration names that is not among the files of the base: a slip, most likely, and so it guards nothing."""
