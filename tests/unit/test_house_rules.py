@@ -126,6 +126,24 @@ def test_a_check_that_finds_nothing_does_not_pay_for(tmp_path: Path, module: str
     assert imported_by(command, tmp_path)
 
 
+HOOK = """import io, json; import interlock.cli.main as cli
+sys.stdin = io.TextIOWrapper(io.BytesIO(json.dumps({event}).encode()))
+code = cli.main(['hook', {assistant!r}]); assert code == 0, code
+assert not {{'interlock.gate', 'subprocess', 'asyncio', 'traceback'}} & set(sys.modules)"""
+
+
+@pytest.mark.parametrize("assistant", ["claude", "cursor"])
+@pytest.mark.parametrize(
+    "content", ["x = 1\n", "import time\n\ndef f():\n    order_id = int(time.time())\n    return order_id\n"]
+)
+def test_a_hook_imports_the_standard_library_and_starts_no_other_program(tmp_path: Path, assistant: str, content: str) -> None:
+    name = "PreToolUse" if assistant == "claude" else "preToolUse"
+    asked = {"file_path": str(tmp_path / "shop.py"), "content": content}
+    event = {"hook_event_name": name, "tool_name": "Write", "tool_input": asked}
+    command = f"exec({HOOK.format(event=event, assistant=assistant)!r})"
+    assert strangers(imported_by(command, tmp_path)) == set()
+
+
 def test_a_third_party_module_would_be_noticed(tmp_path: Path) -> None:
     (tmp_path / "thirdparty.py").write_text("", encoding="utf-8")
     assert strangers(imported_by("import thirdparty", tmp_path)) == {"thirdparty"}

@@ -6,6 +6,9 @@
 3  unknown    something could not be read, run or answered
 70 ours       a fault of interlock itself: please report it
 130           stopped with Ctrl-C
+
+`hook` answers 3 instead of 2: to assistants 2 means that they may not go on, and a mistake in the settings is no
+reason for that.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     console = Console(quiet="--quiet" in given or "-q" in given)
     try:
-        return _ended(given, console)
+        code = _ended(given, console)
+        return _EXIT_UNKNOWN if code == _EXIT_USAGE and _verb(given) == "hook" else code
     except BrokenPipeError:
         return console.abandoned()
 
@@ -76,7 +80,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="interlock", description="A machine guard for changes.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"interlock {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", prog="interlock")
-    asked = next((word for word in given if not word.startswith("-")), "")
+    asked = _verb(given)
     for name in _verbs():
         if asked not in {name, ""} and asked in _verbs():
             continue
@@ -86,6 +90,11 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
         module.add_arguments(verb)
         verb.set_defaults(execute=module.execute)
     return parser
+
+
+def _verb(given: list[str]) -> str:
+    """The verb that was asked for, if there is one."""
+    return next((word for word in given if not word.startswith("-")), "")
 
 
 def _verbs() -> list[str]:

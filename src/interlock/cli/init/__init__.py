@@ -1,0 +1,1 @@
+"""What `interlock init` writes: first settings, and the entries that make an assistant ask `interlock hook`."""
