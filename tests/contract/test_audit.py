@@ -103,11 +103,25 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def stated_of(git: Git) -> dict[str, Any]:
+    """The evidence, as whoever knows in-toto alone reads it."""
+    (path,) = (git.root / ".interlock" / "evidence" / "tests").glob("*.json")
+    statement: dict[str, Any] = json.loads(path.read_bytes())
+    assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    return dict(statement["predicate"])
+
+
 def test_tests_that_would_not_notice_are_told_with_what_they_would_not_notice(interlock_in: Interlock, git: Git) -> None:
     begun(git, settings("tests/test_pay.py::test_charges"), WEAK)
     ran, told = audited(interlock_in, git)
 
     assert (ran.code, told["verdict"]) == (1, "fail")
+    stated = stated_of(git)
+    unnoticed = [f"{one['hazard']} in {one['at']} is noticed" for one in told["planted"] if not one["noticed"]]
+    assert (stated["result"], stated["failedTests"]) == ("FAILED", unnoticed)
+    assert "tests/test_pay.py::test_charges" in stated["passedTests"]
+    (policy,) = stated["configuration"]
+    assert policy["digest"]["gitBlob"] == git("rev-parse", "main:interlock.toml")
     survivors = {planted["hazard"] for planted in told["planted"] if not planted["noticed"]}
     assert {"identity/coarse-clock", "identity/random-per-attempt"} <= survivors
     assert (git.root / "shop" / "pay.py").read_text() == PAY

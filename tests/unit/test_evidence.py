@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.core.errors import UsageError, WorldError
-from interlock.core.evidence import Evidence, git_blob, read, write
+from interlock.core.evidence import TEST_RESULT, Evidence, Frame, git_blob, read, write
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +44,43 @@ def test_its_form_is_an_in_toto_statement() -> None:
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["predicateType"] == "urn:interlock:evidence:prove:v1"
     assert statement["subject"][1] == {"name": "shop/queue.py", "digest": {"gitBlob": git_blob(b"queue\n")}}
+
+
+FRAME = Frame(TEST_RESULT, {"result": "PASSED", "configuration": [], "passedTests": ["a"]})
+FRAMED = replace(CLAIM, kind="tests", frame=FRAME)
+
+
+def test_a_predicate_of_in_toto_s_frames_ours(tmp_path: Path) -> None:
+    statement: dict[str, Any] = json.loads(FRAMED.as_json())
+
+    assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert statement["predicate"]["passedTests"] == ["a"]
+    assert statement["predicate"]["urn:interlock:evidence:tests:v1"]["verdict"] == "pass"
+    assert read(write(FRAMED, tmp_path)) == FRAMED
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"test-result/v0.1", b"test-result/v0.2"),
+        (b"urn:interlock:evidence:tests:v1", b"urn:other:tests:v1"),
+        (b'"passedTests"', b'"urn:interlock:evidence:prove:v1"'),
+    ],
+)
+def test_a_frame_that_we_do_not_know_or_that_holds_nothing_of_ours_is_refused(old: bytes, new: bytes) -> None:
+    with pytest.raises(UsageError, match="no evidence of interlock"):
+        Evidence.of_json(FRAMED.as_json().replace(old, new), "claim.json")
+
+
+def test_what_was_written_before_there_were_frames_is_read(tmp_path: Path) -> None:
+    before = replace(CLAIM, kind="tests")
+    assert json.loads(before.as_json())["predicateType"] == "urn:interlock:evidence:tests:v1"
+    assert read(write(before, tmp_path)) == before
+
+
+def test_a_name_that_is_no_text_keeps_its_bytes(tmp_path: Path) -> None:
+    odd = replace(CLAIM, subjects={os.fsdecode(b"b\xff.py"): git_blob(b"x")})
+    assert read(write(odd, tmp_path)) == odd
 
 
 def test_an_edited_file_is_no_evidence(tmp_path: Path) -> None:

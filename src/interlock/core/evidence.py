@@ -4,7 +4,10 @@ One claim is one file. Its body is an in-toto Statement (v1), its name the SHA-2
 evidence any more, and two branches never write the same file differently. It is bound to the *content* of the files that it is
 about, by their git blob ids: they outlive a squash and a rebase, which commit ids do not.
 
-Source: https://github.com/in-toto/attestation/tree/main/spec/v1
+Where in-toto has a predicate for what was seen, the claim is framed by it, so that other verifiers can read it; ours stands in
+it as an extension field, whose name is a URI as in-toto asks for.
+
+Source: https://github.com/in-toto/attestation/tree/main/spec, at 051624c: v1, predicates/svr.md and predicates/test-result.md
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +32,17 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(".interlock", "evidence")
 _STATEMENT: Final = "https://in-toto.io/Statement/v1"
 _PREDICATE: Final = "urn:interlock:evidence:{kind}:v1"
+_OWN: Final = re.compile(r"urn:interlock:evidence:(?P<kind>[^:]+):v1")
+SIMPLE_VERIFICATION_RESULT: Final = "https://in-toto.io/attestation/svr/v0.2"
+TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A predicate of in-toto's, around our own."""
+
+    predicate_type: str
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +56,26 @@ class Evidence:
     command: tuple[str, ...] = ()  # what makes it again
     made_by: str = field(default=f"interlock {__version__}")
     found: Mapping[str, Any] = field(default_factory=dict[str, Any])  # the guard's own facts, as JSON has them
+    frame: Frame | None = None  # None where in-toto has no predicate for it
 
     def as_json(self) -> bytes:
-        """The bytes of its file: the same for the same claim."""
-        predicate = {
+        """The bytes of its file: the same for the same claim. A name that is no text (PEP 383) is escaped as JSON does it."""
+        own = {
             "verdict": self.verdict,
             "madeAt": self.made_at.astimezone(UTC).isoformat(timespec="seconds"),
             "madeBy": self.made_by,
             "command": list(self.command),
             "found": dict(self.found),
         }
+        own_type = _PREDICATE.format(kind=self.kind)
+        framed = {**self.frame.fields, own_type: own} if self.frame else own
         statement = {
             "_type": _STATEMENT,
             "subject": [{"name": path, "digest": {"gitBlob": blob}} for path, blob in sorted(self.subjects.items())],
-            "predicateType": _PREDICATE.format(kind=self.kind),
-            "predicate": predicate,
+            "predicateType": self.frame.predicate_type if self.frame else own_type,
+            "predicate": framed,
         }
-        return json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(statement, indent=1, sort_keys=True, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
     @classmethod
     def of_json(cls, content: bytes, where: str) -> Self:
@@ -68,10 +86,9 @@ class Evidence:
         """
         try:
             statement = cast("dict[str, Any]", json.loads(content))
-            predicate = cast("dict[str, Any]", statement["predicate"])
-            kind = cast("str", statement["predicateType"]).removeprefix("urn:interlock:evidence:").removesuffix(":v1")
-            if statement["_type"] != _STATEMENT or statement["predicateType"] != _PREDICATE.format(kind=kind):
-                raise ValueError(f"{statement['_type']} with {statement['predicateType']}")  # noqa: EM102, TRY301 - told below.
+            if statement["_type"] != _STATEMENT:
+                raise ValueError(statement["_type"])  # noqa: TRY301 - told below.
+            kind, predicate, frame = _unframed(str(statement["predicateType"]), cast("dict[str, Any]", statement["predicate"]))
             return cls(
                 kind=kind,
                 verdict=Verdict(predicate["verdict"]),
@@ -80,6 +97,7 @@ class Evidence:
                 command=tuple(map(str, predicate["command"])),
                 made_by=str(predicate["madeBy"]),
                 found=dict(predicate["found"]),
+                frame=frame,
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = f"{where}: no evidence of interlock: {type(error).__name__}: {error}; expected an in-toto Statement v1"
@@ -92,6 +110,18 @@ class Evidence:
             contents: Gives the bytes of a path in the tree under judgement, or None if it is not there.
         """
         return [path for path, blob in sorted(self.subjects.items()) if not blob or git_blob(contents(path)) != blob]
+
+
+def _unframed(predicate_type: str, predicate: dict[str, Any]) -> tuple[str, dict[str, Any], Frame | None]:
+    """The kind of a predicate, our own part of it, and what frames that. Raises ValueError if it is none of ours."""
+    if own := _OWN.fullmatch(predicate_type):
+        return own["kind"], predicate, None
+    names = [name for name in predicate if _OWN.fullmatch(name)]
+    if predicate_type not in {SIMPLE_VERIFICATION_RESULT, TEST_RESULT} or len(names) != 1:
+        message = f"a predicate of {predicate_type} with {len(names)} of ours"
+        raise ValueError(message)
+    fields = {name: value for name, value in predicate.items() if name != names[0]}
+    return names[0].split(":")[3], predicate[names[0]], Frame(predicate_type, fields)
 
 
 def git_blob(content: bytes | None) -> str:

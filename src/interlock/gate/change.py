@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.check.run import CheckSettings, changed_sources
 from interlock.core.errors import UsageError
+from interlock.core.evidence import git_blob
 from interlock.core.settings import load
 from interlock.gate.features import Block, Feature, change_blocks
 from interlock.hazards.catalogue import listings
@@ -83,6 +84,13 @@ class Change:
     def settings(self) -> Document:
         """The settings of the project, as the base has them. A change cannot loosen its own gate."""
         return load(lambda name: self.repository.contents(self.base, [name]).get(name))
+
+    @property
+    def policies(self) -> list[dict[str, Any]]:
+        """The file of these settings, by name and content, as in-toto describes a resource; nothing if there is none."""
+        name = self.settings.name
+        blob = git_blob(self.repository.contents(self.base, [name]).get(name))
+        return [{"name": name, "digest": {"gitBlob": blob}}] if blob else []
 
     @cached_property
     def alters_settings(self) -> bool:

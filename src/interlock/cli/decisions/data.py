@@ -43,12 +43,4 @@ def _question(asked: Asked, now: datetime) -> dict[str, Any]:
 
 def _ground(ground: Ground, now: datetime) -> dict[str, Any]:
     age = ground.age(now)
-    return {
-        "what": ground.what,
-        "trust": ground.trust,
-        "by": ground.by,
-        "made_at": ground.made_at.isoformat(timespec="seconds") if ground.made_at else None,
-        "age_s": None if age is None else int(age.total_seconds()),
-        "expires_at": ground.expires_at.isoformat(timespec="seconds") if ground.expires_at else None,
-        "path": ground.path or None,
-    }
+    return {**ground.as_facts(), "age_s": None if age is None else int(age.total_seconds())}

@@ -21,7 +21,7 @@ from interlock.core.verdict import Verdict, worst
 from interlock.gate.change import Change
 from interlock.gate.past import Deployments, audited
 from interlock.gate.records.signers import sign
-from interlock.gate.test_audit.audit import Audit, audit
+from interlock.gate.test_audit.audit import Audit, audit, test_result
 from interlock.gate.test_audit.coverage import covered
 from interlock.gate.test_audit.declared import MustTest, TestSettings
 from interlock.source.module import is_test_path
@@ -155,6 +155,7 @@ def _kept(arguments: argparse.Namespace, change: Change, found: Audit, uncovered
         made_at=datetime.now(UTC),
         command=("interlock", "audit", "--tests", "--base", arguments.base),
         found=facts,
+        frame=test_result(found, uncovered, verdict, change),
     )
     path = evidence.write(claim, change.repository.root)
     if arguments.sign is not None:

@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Final
 from interlock.check.repository import Repository
 from interlock.cli.decisions import FORMATS, told
 from interlock.cli.decisions.ruling import Ruling
+from interlock.core import evidence
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError, WorldError
 from interlock.gate.change import Change
 from interlock.gate.decide import decide
+from interlock.gate.records.signers import sign
+from interlock.gate.records.verdicts import recorded
 from interlock.gate.reviews.approvals import read
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pull-request", metavar="WHERE", help="ask there who has approved: github:OWNER/NAME#7 or gitlab:GROUP/NAME!7"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell the verdict, and end with 0 whatever it is")
+    parser.add_argument("--keep", action="store_true", help="keep the verdict as evidence (an in-toto statement)")
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="keep it, and sign it with this SSH key")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the verdict (default: text)")
     parser.add_argument(
         "--write",
@@ -66,6 +71,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     decision = decide(change)
     ruling = Ruling(decision=decision, change=change, is_dry_run=arguments.dry_run)
     console.result(told(arguments.format, replace(ruling, paint=console.paint)))
+    if arguments.keep or arguments.sign is not None:
+        _keep(ruling, arguments.sign, console)
     for form, path in arguments.write:
         _write(told(form, ruling), path)
     console.note(
@@ -73,6 +80,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         f"{decision.open_count} unanswered, {console.elapsed_s:.2f} s"
     )
     return 0 if arguments.dry_run else decision.verdict.exit_code
+
+
+def _keep(ruling: Ruling, key: Path | None, console: Console) -> None:
+    """Leaves the verdict as evidence. Raises UsageError if it can be bound to nothing, or the key cannot be used."""
+    root = ruling.change.repository.root
+    path = evidence.write(recorded(ruling.decision, ruling.change), root)
+    if key is not None:
+        sign(path, key)
+    console.note(f"evidence: {path.relative_to(root)}")
 
 
 def _written(text: str) -> tuple[str, Path]:

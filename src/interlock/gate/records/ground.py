@@ -7,8 +7,8 @@ own word, a key of CI's, a person's word, or that the gate has just worked it ou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, Self
 
 from interlock.gate.records.signers import Trust
 
@@ -36,6 +36,17 @@ class Ground:
         """How old it is; None where that is not known. Of what clocks that disagree make of the future, nothing."""
         return None if self.made_at is None else max(now - self.made_at, timedelta())
 
+    def as_facts(self) -> dict[str, Any]:
+        """As JSON has it: times in ISO 8601, null where there is none."""
+        return {
+            "what": self.what,
+            "trust": self.trust,
+            "by": self.by,
+            "made_at": _iso(self.made_at),
+            "expires_at": _iso(self.expires_at),
+            "path": self.path or None,
+        }
+
     def told(self, now: datetime) -> str:
         """One line for people."""
         if self.trust is Trust.RECOMPUTED:
@@ -44,6 +55,10 @@ class Ground:
         old = "of unknown age" if age is None else f"{_span(age)} old"
         left = "" if self.expires_at is None else f", good for {_span(max(self.expires_at - now, timedelta()))} more"
         return f"{self.what}, {old}{left}, vouched for by {self.by} ({self.trust})"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _span(time: timedelta) -> str:

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import WorldError
+from interlock.core.evidence import TEST_RESULT, Frame
 from interlock.core.verdict import Verdict
 from interlock.hazards.own import is_own
 from interlock.source.module import Module, is_test_path
@@ -81,6 +82,32 @@ class Audit:
             for one in self.planted
         ]
         return {"ran": self.ran, "missing": self.missing, "planted": shown, "reason": self.reason}
+
+
+def test_result(found: Audit, uncovered: Sequence[str], verdict: Verdict, change: Change) -> Frame | None:
+    """An audit as in-toto's test result; it has no word for what is unknown.
+
+    Args:
+        found: The audit. Each planted hazard is a test, too: that of the tests.
+        uncovered: The files of which the tests run too little, a line each; such a line is a test that failed.
+        verdict: On all of it.
+        change: What was audited, by the settings of its base.
+    """
+    if verdict is Verdict.UNKNOWN:
+        return None
+    noticing = dict[str, bool]()
+    for one in found.planted:  # There may be two ways to plant it in one line.
+        name = f"{one.hazard} in {one.path}:{one.line} is noticed"
+        noticing[name] = noticing.get(name, True) and one.is_noticed
+    results = {**{test: test not in found.missing for test in found.ran}, **noticing, **dict.fromkeys(uncovered, False)}
+    fields = {
+        "result": "PASSED" if verdict is Verdict.PASS else "FAILED",
+        "configuration": change.policies,
+        "passedTests": [test for test, is_good in results.items() if is_good],
+        "warnedTests": [],
+        "failedTests": [test for test, is_good in results.items() if not is_good],
+    }
+    return Frame(TEST_RESULT, fields)
 
 
 def audit(change: Change, musts: Sequence[MustTest], settings: TestSettings, say: Callable[[str], None]) -> Audit:
