@@ -82,9 +82,9 @@ class Feature:
         for path in change.paths:
             yield from (f"{path} is in its paths ({glob})" for glob in self.paths if matches(path, glob))
         for block in change.blocks:
-            yield from self._named_in(block)
+            yield from self.reasons_in(block)
 
-    def _named_in(self, block: Block) -> Iterator[str]:
+    def reasons_in(self, block: Block) -> Iterator[str]:
         """Why a changed piece of a file belongs to the feature."""
         for symbol in self.symbols:
             if is_symbol(symbol, block):
@@ -151,7 +151,7 @@ def change_blocks(change: Change) -> list[Block]:
 
 
 def _blocks(path: str, content: bytes, lines: set[int], definers: dict[str, frozenset[str]]) -> Iterator[Block]:
-    for symbol, node, last in _pieces(_parsed(content).body, ""):
+    for symbol, node, last in _pieces(parsed(content).body, ""):
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
         if not lines.isdisjoint(range(first, last + 1)):
             texts = frozenset(_texts(node))
@@ -177,7 +177,7 @@ def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
-def _parsed(content: bytes) -> ast.Module:
+def parsed(content: bytes) -> ast.Module:
     """A file's tree; an empty one if it cannot be parsed, which the question about hazards reports."""
     try:
         return ast.parse(decoded(content))
@@ -226,7 +226,7 @@ def _definers(change: Change) -> dict[str, frozenset[str]]:
     paths = [path for path in change.repository.mentioning(change.head, sorted(metrics)) if path.endswith(".py")]
     found: dict[str, set[str]] = {metric: set() for metric in metrics}
     for content in change.repository.contents(change.head, paths).values():
-        for node in ast.walk(_parsed(content)):
+        for node in ast.walk(parsed(content)):
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
                 for metric in metrics.intersection(_texts(node.value)):
                     found[metric] |= set(_targets(node))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
+from interlock.gate.providers import unclaimed
 from interlock.gate.question import Answer, Question
 from interlock.hazards.own import is_shared
 
@@ -42,6 +43,8 @@ def _doubts(change: Change) -> Iterator[str]:
         yield from feature.astray(files)
     if change.alters_settings:
         yield "the change alters the settings: a person has to agree that they guard as much as before"
+    for contact in unclaimed(change):
+        yield f"{contact}, and belongs to no feature: declare which, on the base branch, be it of tier 3"
     yield from (f"the change alters {path}: a person has to agree that it finds as much as before" for path in _altered(change))
 
 
