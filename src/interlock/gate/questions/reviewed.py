@@ -15,6 +15,7 @@ from interlock.gate.records.ground import Ground
 from interlock.gate.records.signers import Trust
 from interlock.gate.reviews.load import load
 from interlock.gate.reviews.provenance import provenance
+from interlock.gate.reviews.traces import traced
 
 if TYPE_CHECKING:
     from interlock.gate.change import Change
@@ -27,7 +28,7 @@ _MOST_MARKS = 3  # A page must stay a page.
 def ask(change: Change) -> Answer:
     """Who wrote it, as far as that shows, and how many people approve of exactly this commit."""
     commits = change.commits
-    marks = provenance(commits, change.branch)
+    marks = [*provenance(commits, change.branch), *traced(change)]
     written = f"marks of {', '.join(dict.fromkeys(mark.tool for mark in marks))}" if marks else "no mark of an assistant"
     times = [commit.authored_at for commit in commits]
     seen = [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TRAILER: Final = re.compile(r"^(?P<name>[A-Za-z][A-Za-z-]*):[ \t]+(?P<value>\S.*)$")
 _ADDRESS: Final = re.compile(r"<([^<>\s]+@[^<>\s]+)>")
+_COMMIT: Final = re.compile(r"\A[0-9a-f]{40,64}\Z")
 _SESSION: Final = re.compile(r"^ {2}(s_[0-9a-f]{14}::t_[0-9a-f]{14}|[0-9a-f]{16}) ", re.MULTILINE)
 
 
@@ -41,13 +42,13 @@ class Mark:
 class Found:
     """A mark where it was found."""
 
-    commit: str  # empty if it is on the branch
+    place: str  # a commit, or a file; empty if it is on the branch
     tool: str
     what: str = field(compare=False)
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.commit[:10] or 'the branch'}: {self.tool} ({self.what})"
+        return f"{_COMMIT.sub(lambda name: name[0][:10], self.place) or 'the branch'}: {self.tool} ({self.what})"
 
 
 def provenance(commits: Iterable[Commit], branch: str = "") -> list[Found]:
@@ -87,8 +88,8 @@ def _in_commit(commit: Commit) -> Iterator[Found]:
         said += [text for text in mark.subject if commit.message.startswith(text)]
         for text in said:
             yield Found(commit.name, mark.tool, f"the message says {text.strip()}")
-    if _has_session(commit.note):
-        yield Found(commit.name, "git-ai", "a note of refs/notes/ai attributes lines to an assistant's session")
+    for tool in _in_note(commit.note):
+        yield Found(commit.name, tool, "a note of refs/notes/ai (git-ai) attributes lines to an assistant's session")
 
 
 def _trailers(message: str) -> Iterator[tuple[str, str]]:
@@ -98,13 +99,26 @@ def _trailers(message: str) -> Iterator[tuple[str, str]]:
             yield match["name"], match["value"].strip()
 
 
-def _has_session(note: str) -> bool:
-    """Whether a note of git-ai (authorship/3.0.0) attributes lines to an assistant. Lines without a key say nothing."""
+def _in_note(note: str) -> list[str]:
+    """The tools to which a note of git-ai (authorship/3.0.0) attributes lines.
+
+    Lines without a key say nothing, and those with a person's key (`h_...`) make nothing easier.
+    """
     attested, _, document = note.partition("\n---\n")
-    if _SESSION.search(attested):
-        return True
     try:
         value: object = json.loads(document or "null")
-    except ValueError:
-        return False
-    return isinstance(value, dict) and bool(cast("dict[str, Any]", value).get("prompts"))
+    except (ValueError, RecursionError):
+        value = None
+    told = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    tables = [cast("dict[str, Any]", told[key]) for key in ("sessions", "prompts") if isinstance(told.get(key), dict)]
+    sessions = [session for table in tables for session in table.values()]
+    tools = [tool for session in sessions if (tool := _tool(session))]
+    is_attested = bool(sessions) or _SESSION.search(attested) is not None
+    return list(dict.fromkeys(tools)) or (["git-ai"] if is_attested else [])
+
+
+def _tool(session: object) -> str:
+    """The tool of a session, as far as the note tells."""
+    agent: object = cast("dict[str, Any]", session).get("agent_id") if isinstance(session, dict) else None
+    name: object = cast("dict[str, Any]", agent).get("tool") if isinstance(agent, dict) else None
+    return name if isinstance(name, str) else ""
