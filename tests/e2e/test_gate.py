@@ -38,9 +38,9 @@ class Judged:
 
     def answer(self, question: str) -> dict[str, Any]:
         """One question with its answer."""
-        (found,) = [asked for asked in self.document["questions"] if asked["question"] == question]
-        assert isinstance(found, dict)
-        return found
+        found: list[dict[str, Any]] = [asked for asked in self.document["questions"] if asked["question"] == question]
+        (answer,) = found
+        return answer
 
     @property
     def features(self) -> set[str]:
@@ -153,6 +153,11 @@ def replaced(name: str, old: str, new: str) -> dict[str, str | bytes | None]:
 
 
 class TestWhatTouchesAFeature:
+    def test_who_is_on_call_is_told(self, interlock_in: Interlock, git: Git) -> None:
+        with_feature(git, 'paths = ["shop/payments/**"]\non_call = "the payments team"')
+        git.commit({"shop/payments/new.py": "X = 1\n"})
+        assert judge(interlock_in, git.root).reasons[-1] == "payments: on call: the payments team"
+
     @pytest.mark.parametrize(
         ("declared", "change", "reason"),
         [
@@ -173,6 +178,19 @@ class TestWhatTouchesAFeature:
                 {"shop/migrations/1.sql": "drop"},
                 "shop/migrations/1.sql is in its paths (**/*.sql)",
                 id="paths: not Python",
+            ),
+            pytest.param(
+                'paths = ["shop/payments"]\ntests = ["tests/payments/**"]',
+                {"tests/payments/test_charge.py": "def test_charge(): ...\n"},
+                "tests/payments/test_charge.py is one of its tests (tests/payments/**)",
+                id="tests",
+            ),
+            pytest.param(
+                'paths = ["shop/payments"]\n'
+                '[[must_test]]\nid = "tests/test_x.py::test_y"\nguards = "charges"\nfeature = "payments"',
+                {"tests/test_x.py": "def test_y(): ...\n"},
+                "tests/test_x.py holds test_y, which must exist for it",
+                id="tests: one that must exist",
             ),
             pytest.param(
                 'symbols = ["shop.payments.charge.charge"]',

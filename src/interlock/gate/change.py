@@ -13,6 +13,7 @@ from interlock.core.errors import UsageError
 from interlock.core.evidence import git_blob
 from interlock.core.settings import load
 from interlock.gate.features import Block, Feature, change_blocks
+from interlock.gate.test_audit.declared import MustTest
 from interlock.hazards.catalogue import listings
 from interlock.hazards.own import OwnHazards
 
@@ -103,6 +104,11 @@ class Change:
         except UsageError:
             return True
         return changed.tables != started.tables
+
+    @cached_property
+    def must_tests(self) -> tuple[MustTest, ...]:
+        """The tests that must exist, as the base has the list."""
+        return MustTest.all_of(self.settings)
 
     @cached_property
     def own_hazards(self) -> OwnHazards | None:

@@ -7,6 +7,8 @@ paths = ["shop/payments/**"]
 symbols = ["shop.checkout.complete_order"]
 routes = ["/checkout"]
 metrics = ["shop_orders_completed_total"]
+tests = ["tests/payments/**"]
+on_call = "the payments team, #payments-oncall"
 
 [feature.readiness]             # see readiness.py
 rollback = "..."
@@ -41,7 +43,9 @@ class Feature:
     symbols: tuple[str, ...] = ()  # dotted names of functions, classes and modules
     routes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()  # globs of the test code that guards it
     contracts: tuple[str, ...] = ()  # files for `interlock prove`, or FILE::CONTRACT
+    on_call: str = ""  # who is woken, or asked, when it breaks: for people
     readiness: Readiness = NOTHING_SAID
 
     @classmethod
@@ -69,9 +73,9 @@ class Feature:
 
     def astray(self, files: list[str]) -> Iterator[str]:
         """What the declaration names that is not among the files of the base: a slip, most likely, and so it guards nothing."""
-        for glob in self.paths:
-            if not any(matches(path, glob) for path in files):
-                yield f"{self.name}: no file of the base is in its paths ({glob})"
+        for what, globs in (("paths", self.paths), ("tests", self.tests)):
+            lost = [glob for glob in globs if not any(matches(path, glob) for path in files)]
+            yield from (f"{self.name}: no file of the base is in its {what} ({glob})" for glob in lost)
         modules = {module for path in files if path.endswith(".py") for module in module_names(path)}
         for symbol in self.symbols:
             if not any(symbol == module or symbol.startswith(module + ".") for module in modules):
@@ -81,6 +85,9 @@ class Feature:
         """Why the change touches this feature, a reason each; nothing if it does not."""
         for path in change.paths:
             yield from (f"{path} is in its paths ({glob})" for glob in self.paths if matches(path, glob))
+            yield from (f"{path} is one of its tests ({glob})" for glob in self.tests if matches(path, glob))
+            held = [must for must in change.must_tests if must.path == path and must.feature == self.name]
+            yield from (f"{path} holds {must.id.partition('::')[2]}, which must exist for it" for must in held)
         for block in change.blocks:
             yield from self.reasons_in(block)
 

@@ -23,7 +23,7 @@ from interlock.gate.past import Deployments, audited
 from interlock.gate.records.signers import sign
 from interlock.gate.test_audit.audit import Audit, audit, test_result
 from interlock.gate.test_audit.coverage import covered
-from interlock.gate.test_audit.declared import MustTest, TestSettings
+from interlock.gate.test_audit.declared import TestSettings
 from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _tests(arguments: argparse.Namespace, repository: Repository, console: Conso
     change = Change.between(repository, arguments.base, "HEAD")
     settings = TestSettings.of(change.settings)
     names = {feature.name for feature in change.touched}
-    musts = [must for must in MustTest.all_of(change.settings) if must.feature in names]
+    musts = [must for must in change.must_tests if must.feature in names]
     found = audit(change, musts, settings, console.note)
     uncovered = _uncovered(arguments.coverage, change, settings)
     verdict = worst([found.verdict, Verdict.FAIL if uncovered else Verdict.PASS])

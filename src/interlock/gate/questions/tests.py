@@ -11,7 +11,6 @@ from interlock.gate.records.ground import Ground
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
 from interlock.gate.test_audit.audit import mutants
-from interlock.gate.test_audit.declared import MustTest
 
 if TYPE_CHECKING:
     from interlock.gate.change import Change
@@ -24,7 +23,7 @@ def ask(change: Change) -> Answer:
     if not change.touched:
         return Answer(verdict=Verdict.UNKNOWN, answer="it touches no declared feature, so no test must exist for it")
     names = {feature.name for feature in change.touched}
-    musts = [must for must in MustTest.all_of(change.settings) if must.feature in names]
+    musts = [must for must in change.must_tests if must.feature in names]
     bare = sorted(names - {must.feature for must in musts})
     if bare:
         return Answer(verdict=Verdict.UNKNOWN, answer=f"no [[must_test]] is declared at the base for {', '.join(bare)}")

@@ -27,6 +27,7 @@ def ask(change: Change) -> Answer:
         return Answer(verdict=Verdict.UNKNOWN, answer="no feature is declared at the base, so nobody can say")
     named = [f"{feature.name} (tier {feature.tier})" for feature in change.touched]
     evidence = [f"{feature.name}: {line}" for feature, reasons in change.touched.items() for line in _shortened(reasons)]
+    evidence += [f"{feature.name}: on call: {feature.on_call}" for feature in change.touched if feature.on_call]
     doubts = list(_doubts(change))
     answer = f"yes: {', '.join(named)}" if named else f"no: none of {counted(len(features), 'declared feature')}"
     return Answer(
