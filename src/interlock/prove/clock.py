@@ -16,7 +16,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from interlock.prove.effect import Effect
 from interlock.prove.holders import put_in_place_of
@@ -39,32 +39,77 @@ _WALL_CLOCKS = frozenset({time.CLOCK_REALTIME, getattr(time, "CLOCK_REALTIME_COA
 _STEADY_CLOCKS = frozenset({time.CLOCK_MONOTONIC, getattr(time, "CLOCK_BOOTTIME", 7), getattr(time, "CLOCK_MONOTONIC_RAW", 4)})
 
 
-def _no_run() -> Run | None:
+class Ahead(Protocol):
+    """Whoever may have a wall clock that is ahead."""
+
+    ahead_s: float
+
+
+class Shown(Protocol):
+    """What tells the time that is shown: a schedule, or a load."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is to be shown it."""
+        ...
+
+    @property
+    def now_s(self) -> float:
+        """What has passed."""
+        ...
+
+    def here(self) -> Ahead | None:
+        """Who asks, if it matters."""
+        ...
+
+    def grant(self, seconds: float) -> None:
+        """Notes for how long somebody is going to sleep."""
+        ...
+
+    def wait(self, seconds: float, effect: Effect) -> object:
+        """Sleeps."""
+        ...
+
+
+def _nothing_shown() -> Shown | None:
     return None
 
 
-_current: Callable[[], Run | None] = _no_run
+_current: Callable[[], Shown | None] = _nothing_shown
 
 
 @contextmanager
 def virtual_time(run: Callable[[], Run | None]) -> Generator[None]:
     """Shows the time of the current run for as long as it lasts; outside of a run, real time."""
+    with _shown(run, _STAND_INS), virtual_waiting(run):
+        yield
+
+
+@contextmanager
+def wall_clock(shown: Callable[[], Shown]) -> Generator[None]:
+    """Shows another wall clock for as long as it lasts, and lets it sleep; clocks that nobody can set stay real."""
+    with _shown(shown, _WALL_STAND_INS):
+        yield
+
+
+@contextmanager
+def _shown(current: Callable[[], Shown | None], stand_ins: dict[object, object]) -> Generator[None]:
     global _current  # noqa: PLW0603 - the stand-ins outlive a proof, and follow whichever is on.
-    before, _current = _current, run
+    before, _current = _current, current
     try:
-        with put_in_place_of(_STAND_INS), _virtual_dates(), virtual_waiting(run):
+        with put_in_place_of(stand_ins), _virtual_dates():
             yield
     finally:
         _current = before
 
 
-def wall_s(run: Run) -> float:
+def wall_s(run: Shown) -> float:
     """What the wall clock of the worker that is running shows: it may run ahead of the others'."""
     worker = run.here()
     return EPOCH_S + run.now_s + (worker.ahead_s if worker else 0.0)
 
 
-def steady_s(run: Run) -> float:
+def steady_s(run: Shown) -> float:
     """What a clock shows that nobody can set."""
     return UPTIME_S + run.now_s
 
@@ -83,7 +128,7 @@ class _StandIn:
         return self.virtual(run, *args)
 
 
-def _slept(run: Run, seconds: float) -> None:
+def _slept(run: Shown, seconds: float) -> None:
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
     run.grant(seconds)
@@ -91,7 +136,7 @@ def _slept(run: Run, seconds: float) -> None:
 
 
 def _clock(real: Callable[..., object], unit: float) -> Callable[..., object]:
-    def shown(run: Run, clock: int) -> object:
+    def shown(run: Shown, clock: int) -> object:
         if clock in _WALL_CLOCKS:
             return type(unit)(wall_s(run) * unit)
         return type(unit)(steady_s(run) * unit) if clock in _STEADY_CLOCKS else real(clock)
@@ -100,7 +145,7 @@ def _clock(real: Callable[..., object], unit: float) -> Callable[..., object]:
 
 
 def _of_seconds(real: Callable[..., object]) -> Callable[..., object]:
-    def shown(run: Run, seconds: float | None = None) -> object:
+    def shown(run: Shown, seconds: float | None = None) -> object:
         return real(wall_s(run) if seconds is None else seconds)
 
     return shown
@@ -110,13 +155,13 @@ def _of_fields(real: Callable[..., object], *, before: int) -> Callable[..., obj
     """A function that takes the fields of a time last, and those of the current one by default."""
     fields_of = time.localtime
 
-    def shown(run: Run, *args: Any) -> object:
+    def shown(run: Shown, *args: Any) -> object:
         return real(*args) if len(args) > before else real(*args, fields_of(wall_s(run)))
 
     return shown
 
 
-def _in_ns(seconds: Callable[[Run], float]) -> Callable[[Run], int]:
+def _in_ns(seconds: Callable[[Shown], float]) -> Callable[[Shown], int]:
     return lambda run: int(seconds(run) * _NS)
 
 
@@ -137,6 +182,12 @@ _VIRTUAL: dict[Callable[..., object], Callable[..., object]] = {
     time.strftime: _of_fields(time.strftime, before=1),
 }
 _STAND_INS: dict[object, object] = {real: _StandIn(real, virtual) for real, virtual in _VIRTUAL.items()}
+_UNSETTABLE = (time.monotonic, time.monotonic_ns, time.perf_counter, time.perf_counter_ns)
+_WALL_STAND_INS: dict[object, object] = {
+    real: stand_in
+    for real, stand_in in _STAND_INS.items()
+    if real not in {*_UNSETTABLE, time.clock_gettime, time.clock_gettime_ns}
+}
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from interlock.core.errors import InterlockError, UsageError, nearest
 from interlock.prove.faults import every_kind, is_usual, kind_of
+from interlock.prove.load.shapes import Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from interlock.prove.effect import Effect
     from interlock.prove.scheduler import Fault
@@ -60,6 +61,7 @@ class Contract:
         faults: How many faults may strike one schedule: 0 or 1.
         kinds: Of which kinds; of the usual ones, if none are named.
         scenario: The situation in which a promise is put to the test; none in a plain contract.
+        loads: The loads that it is put under, when that is asked for.
     """
 
     arrange: Callable[[World], object]
@@ -67,6 +69,7 @@ class Contract:
     faults: int
     scenario: Scenario | None = None
     kinds: tuple[str, ...] = ()
+    loads: tuple[Shape, ...] = ()
 
     @property
     def name(self) -> str:
@@ -87,7 +90,7 @@ class Contract:
             UsageError: If the function raises, or returns what is no promise, or has forgotten what to run or to check.
         """
         world.home = self.arrange.__module__
-        promise = self._shown(world)
+        promise = self.shown(world)
         if self.scenario is not None:
             self.scenario.arrange(world, promise)
         elif promise is not None:
@@ -105,7 +108,7 @@ class Contract:
         Raises:
             UsageError: As `set_up`.
         """
-        promise = self._shown(world) if self.scenario is None else None
+        promise = self.shown(world) if self.scenario is None else None
         if promise is None:
             return [self]
         return [replace(self, scenario=scenario, workers=scenario.workers or self.workers) for scenario in promise.scenarios()]
@@ -129,7 +132,12 @@ class Contract:
         if code is not None and frames and isinstance(error, SLIPS) and frames[-1].filename in {code.co_filename, __file__}:
             raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
 
-    def _shown(self, world: World) -> Promise | None:
+    def shown(self, world: World) -> Promise | None:
+        """Shows a world to the user's function; gives the promise that it makes, if it makes one.
+
+        Raises:
+            UsageError: If it raises, or returns what is no promise.
+        """
         try:
             promise = self.arrange(world)
         except UsageError as error:
@@ -169,10 +177,16 @@ def _awaiting(world: World, promise: Any) -> Promise:
 def contract(arrange: Callable[[World], object], /) -> Contract: ...
 @overload
 def contract(
-    *, workers: int = 2, faults: int = 1, kinds: tuple[str, ...] = ()
+    *, workers: int = 2, faults: int = 1, kinds: tuple[str, ...] = (), load: Shape | Sequence[Shape] = ()
 ) -> Callable[[Callable[[World], object]], Contract]: ...
 def contract(
-    arrange: Callable[[World], object] | None = None, /, *, workers: int = 2, faults: int = 1, kinds: tuple[str, ...] = ()
+    arrange: Callable[[World], object] | None = None,
+    /,
+    *,
+    workers: int = 2,
+    faults: int = 1,
+    kinds: tuple[str, ...] = (),
+    load: Shape | Sequence[Shape] = (),
 ) -> Contract | Callable[[Callable[[World], object]], Contract]:
     """Makes a contract of a function that is shown a world.
 
@@ -181,6 +195,7 @@ def contract(
         workers: How many workers there are.
         faults: How many faults may strike one schedule: 0 or 1.
         kinds: Of which kinds, such as `restart`; of the usual ones, if none are named.
+        load: What `--load` puts it under: `burst(10_000)`, `steady(420, for_s=3600)`, or several of them.
 
     Raises:
         UsageError: If they are other numbers or no kinds of faults, or it is no function.
@@ -192,10 +207,20 @@ def contract(
     for kind in kinds:
         if kind not in every_kind():
             raise UsageError(f"@contract: no kind of faults: {kind!r}; {nearest(kind, every_kind())}")
+    loads = _loads(load)
 
     def made(arrange: Callable[[World], object]) -> Contract:
         if not callable(arrange):
             raise UsageError(f"@contract: found {arrange!r}, expected a function that is shown a world")
-        return Contract(arrange, workers, faults, kinds=kinds)
+        return Contract(arrange, workers, faults, kinds=kinds, loads=loads)
 
     return made if arrange is None else made(arrange)
+
+
+def _loads(load: object) -> tuple[Shape, ...]:
+    """One load or several, as they were given."""
+    several = tuple(cast("Sequence[object]", load)) if isinstance(load, tuple | list) else (load,)
+    for one in several:
+        if not isinstance(one, Shape):
+            raise UsageError(f"@contract: found load={one!r}, expected burst(...) or steady(...)")
+    return cast("tuple[Shape, ...]", several)

@@ -21,11 +21,7 @@ def contracts_in(path: Path, name: str | None) -> list[Contract]:
     Raises:
         UsageError: If there is no such file, it cannot be imported, it holds none, or one cannot be set up.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; expected a Python file with contracts")
-    written = [contract for contract in vars(_imported(path)).values() if isinstance(contract, Contract)]
-    if not written:
-        raise UsageError(f"{path}: no contract in it; expected a function under @contract")
+    written = written_in(path)
     if name is None:
         return [one for contract in written for one in apart(contract)]
     called, _, scenario = name.partition("[")
@@ -36,6 +32,20 @@ def contracts_in(path: Path, name: str | None) -> list[Contract]:
     if not chosen:
         raise UsageError(f"{path}: no contract {name!r}; {nearest(name, (one.name for one in found))}")
     return chosen
+
+
+def written_in(path: Path) -> list[Contract]:
+    """The contracts of a file as they are written, in that order.
+
+    Raises:
+        UsageError: If there is no such file, it cannot be imported, or it holds none.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; expected a Python file with contracts")
+    written = [contract for contract in vars(_imported(path)).values() if isinstance(contract, Contract)]
+    if not written:
+        raise UsageError(f"{path}: no contract in it; expected a function under @contract")
+    return written
 
 
 def apart(contract: Contract) -> list[Contract]:

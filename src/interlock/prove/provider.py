@@ -70,6 +70,7 @@ class Provider:
     breaks_for: frozenset[str] = frozenset()
     charges: list[str] = field(default_factory=list[str])
     asked: list[Asked] = field(default_factory=list[Asked])
+    _decisions: dict[str, int] = field(default_factory=dict[str, int])  # By payment: how many requests were no repeats.
     _answers: dict[str, tuple[float, tuple[int, dict[str, Any]]]] = field(
         default_factory=dict[str, tuple[float, tuple[int, dict[str, Any]]]]
     )
@@ -151,7 +152,8 @@ class Provider:
     def _decided(self, payment: str) -> tuple[int, dict[str, Any]]:
         if payment in self.breaks_for:
             return _BROKEN
-        earlier = sum(asked.payment == payment and not asked.is_repeat for asked in self.asked)
+        earlier = self._decisions.get(payment, 0)
+        self._decisions[payment] = earlier + 1
         if self.never_charges or earlier < declines_first(self.mood):
             return _DECLINED
         self.charges.append(payment)

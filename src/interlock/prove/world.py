@@ -64,6 +64,7 @@ class World:
         tasks: What the workers do: the first one the first, and so on, over and over.
         must_end: Whether going on for ever breaks the contract.
         looks: What is looked at in the end, for the invariants.
+        called: What is called under load, with the number of the call.
         ahead_s: How far each worker's wall clock runs ahead of the true one.
     """
 
@@ -86,6 +87,7 @@ class World:
         self.recovery = Recovery()
         self.must_end = False
         self.looks: list[Callable[[], object]] = []
+        self.called: Callable[[int], object] | None = None
         self.ahead_s: tuple[float, ...] = ()
         self.wants_postgres = False
         self.schema: str | Callable[[], object] = ""
@@ -208,6 +210,10 @@ class World:
     def run(self, *tasks: Callable[[], object]) -> None:
         """What the workers do, once: all of them the same task, or each its own. A coroutine is run in an event loop."""
         self.tasks = tuple(self._whole(task) for task in tasks)
+
+    def load(self, call: Callable[[int], object]) -> None:
+        """What is called under load, with the number of the call from 0. Raising is failing. Schedules do without it."""
+        self.called = call
 
     def recover(
         self,

@@ -3,6 +3,8 @@
 A contract is a function under @contract(...) that sets a world up and says what must hold in it: see docs/prove.md. PATH may
 name one of the contracts in a file: contracts.py::each_payment_is_charged_once. What breaks a contract is kept in a small file,
 and --replay runs it again: is it still broken, now that the module has changed?
+
+With --load it puts the contracts under the loads that they declare, with real threads and processes: see docs/prove/load.md.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interlock.cli.loads import put_under_load
 from interlock.cli.proofs import FORMATS, proved, replay_told
 from interlock.cli.settings import project_around
 from interlock.core import evidence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import argparse
 
     from interlock.cli.console import Console
+    from interlock.core.verdict import Verdict
     from interlock.prove.explore import Progress
     from interlock.prove.proof import Proof
 
@@ -36,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", nargs="?", help="a Python file with contracts, or FILE::CONTRACT")
     parser.add_argument("--replay", metavar="FILE", help="run again what broke a contract, from a file in .interlock/replays")
     parser.add_argument(
-        "--budget", default="10s", metavar="TIME", help="how long each contract may take, such as 60s (default: 10s)"
+        "--budget", metavar="TIME", help="how long each contract may take, such as 60s (default: 10s; each load 60s)"
     )
     parser.add_argument("--jobs", default=1, type=int, metavar="N", help="run schedules in so many processes (default: 1)")
     parser.add_argument(
         "--dask", default="", metavar="ADDRESS", help="run schedules on a Dask cluster, such as tcp://host:8786"
     )
+    parser.add_argument("--load", action="store_true", help="put the contracts under the loads that they declare, instead")
     parser.add_argument("--sign", type=Path, metavar="KEY", help="sign the evidence with this SSH key")
     parser.add_argument("--deep", action="store_true", help="when all is done, draw further schedules as long as there is time")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the result (default: text)")
@@ -64,7 +69,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         again = replayed(Path(arguments.replay))
         console.result(replay_told(arguments.format, arguments.replay, again))
         return again.verdict.exit_code
-    budget_s = seconds("--budget", arguments.budget)
+    if arguments.load:
+        budget_s = seconds("--budget", arguments.budget or "60s")
+        return put_under_load(arguments, console, budget_s, partial(_keep, arguments, console))
+    budget_s = seconds("--budget", arguments.budget or "10s")
     path, _, name = arguments.path.partition("::")
     proofs: list[Proof] = []
     for contract in contracts_in(Path(path), name or None):
@@ -75,26 +83,41 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         if (finding := proofs[-1].finding) is not None:
             proofs[-1].replay = str(write(kept(contract, finding.schedule, finding.violation)))
     console.result(proved(arguments.format, proofs))
-    _keep(arguments, Path(path), proofs, console)
+    sources = {name for proof in proofs for name in proof.sources}
+    _keep(
+        arguments,
+        console,
+        "",
+        worst(proof.verdict for proof in proofs),
+        sources,
+        {"proofs": [_fact(proof) for proof in proofs]},
+    )
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code
 
 
-def _keep(arguments: argparse.Namespace, path: Path, proofs: list[Proof], console: Console) -> None:
+def _keep(  # noqa: PLR0913, PLR0917 - all that a claim consists of.
+    arguments: argparse.Namespace,
+    console: Console,
+    suffix: str,
+    verdict: Verdict,
+    sources: set[str],
+    facts: dict[str, object],
+) -> None:
     """Leaves evidence of what was proved, and of which files; only where there is a project to leave it in."""
+    path = Path(arguments.path.partition("::")[0])
     project = project_around(path.resolve().parent)
     if not project.is_certain:
         return
-    sources = {name for proof in proofs for name in proof.sources if Path(name).is_relative_to(project.root)}
-    sources.add(str(path.resolve()))
+    files = {name for name in sources if Path(name).is_relative_to(project.root)} | {str(path.resolve())}
     contracts = project.inside(path) + "".join(arguments.path.partition("::")[1:])
     claim = Evidence(
         kind="prove",
-        verdict=worst(proof.verdict for proof in proofs),
-        subjects={project.inside(name): git_blob(Path(name).read_bytes()) for name in sorted(sources)},
+        verdict=verdict,
+        subjects={project.inside(name): git_blob(Path(name).read_bytes()) for name in sorted(files)},
         made_at=datetime.now(UTC),
-        command=("interlock", "prove", contracts),
-        found={"contracts": contracts, "proofs": [_fact(proof) for proof in proofs]},
+        command=("interlock", "prove", contracts, *suffix.split()),
+        found={"contracts": contracts + suffix, **facts},
     )
     kept = evidence.write(claim, project.root)
     if arguments.sign is not None:

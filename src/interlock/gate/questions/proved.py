@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from interlock.gate.change import Change
 
 _MOST_FLAWS = 3  # A page must stay a page.
+_UNDER_LOAD = " --load"  # A contract under its loads is proved apart from the same one in schedules.
 
 
 def ask(change: Change) -> Answer:
@@ -43,7 +44,7 @@ def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
     def content(path: str) -> bytes | None:
         return contents.get(path)
 
-    if name.partition("::")[0] in change.paths:
+    if name.removesuffix(_UNDER_LOAD).partition("::")[0] in change.paths:
         told = f"{name}: the change alters the contract itself: a person has to agree, on the base branch"
         return Answer(verdict=Verdict.UNKNOWN, answer=told)
     flaws: list[str] = []
@@ -65,7 +66,8 @@ def _facts(one: Kept) -> list[str]:
 def _shown(proof: dict[str, object]) -> str:
     told = proof.get("violation") or proof.get("reason") or proof.get("bounds")
     parts = [str(part) for part in told] if isinstance(told, list) else [str(told)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return f"{proof.get('schedules')} schedules: {'; '.join(parts)}"
+    done = f"{proof.get('calls')} calls" if "calls" in proof else f"{proof.get('schedules')} schedules"
+    return f"{done}: {'; '.join(parts)}"
 
 
 QUESTION = Question(

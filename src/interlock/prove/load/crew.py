@@ -1,0 +1,264 @@
+"""The processes of a load, forked from the one that drives it: some make calls in many threads, some do the work."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from interlock.prove.clock import wall_clock
+from interlock.prove.load.commands import keys_of
+from interlock.prove.load.timeline import OwnTime, own_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from multiprocessing.connection import Connection
+
+    from interlock.prove.load.calls import Call
+    from interlock.prove.load.timeline import Timeline
+    from interlock.prove.load.wiring import Wiring
+
+_STACK_BYTES = 512 * 1024
+_MANY_THREADS = 200
+_real_monotonic = time.monotonic
+_real_sleep = time.sleep
+
+
+class Ended(Exception):  # noqa: N818 - the state of a module, not a mistake of ours.
+    """A process of the load has ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of one call.
+
+    Attributes:
+        call: Which.
+        began_s: When it was really made, in monotonic time.
+        took_s: How long it took, with the sleeps that took no time.
+        error: What it raised, if it did.
+        keys: The keys of Redis that it named.
+    """
+
+    call: Call
+    began_s: float
+    took_s: float
+    error: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What the processes of a load do.
+
+    Attributes:
+        call: Makes one call.
+        work: What each worker does, over and over; the first one the first, and so on.
+        asked: Questions that are answered in the end, by name.
+    """
+
+    call: Callable[[Call], object]
+    work: Sequence[Callable[[], object]] = ()
+    asked: dict[str, Callable[[], object]] = field(default_factory=dict[str, "Callable[[], object]"])
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """What a process that has come to rest says of itself.
+
+    Attributes:
+        strangers: What it wanted to connect to that the contract does not name.
+        struck: How often something went wrong on its connections.
+    """
+
+    strangers: frozenset[str]
+    struck: int
+
+
+@dataclass(slots=True)
+class Member:
+    """One process, as the one that drives sees it.
+
+    Attributes:
+        pid: Its number.
+        pipe: Where it is told what to do, and answers.
+        is_busy: Whether it has not answered yet.
+    """
+
+    pid: int
+    pipe: Connection[Any, Any]
+    is_busy: bool = False
+
+    def tell(self, *order: object) -> None:
+        """Gives it something to do."""
+        try:
+            self.pipe.send(order)
+        except OSError:
+            raise self._ended() from None
+        self.is_busy = True
+
+    def answer(self) -> Any:
+        """What it answers; waits for it.
+
+        Raises:
+            Ended: If it has.
+        """
+        try:
+            answer = self.pipe.recv()
+        except (EOFError, OSError):
+            raise self._ended() from None
+        self.is_busy = False
+        return answer
+
+    def ask(self, *order: object) -> Any:
+        """Gives it something to do, and waits for the answer."""
+        self.tell(*order)
+        return self.answer()
+
+    def files(self) -> int:
+        """How many files and connections it has open."""
+        try:
+            return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+        except OSError:
+            return 0
+
+    def _ended(self) -> Ended:
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        said = f"signal {-status}" if status < 0 else f"exit code {status}"
+        return Ended(f"a process under load has ended by itself: {said}")
+
+
+@contextmanager
+def crew(duties: Duties, timeline: Timeline, wirings: Sequence[Wiring], threads: int) -> Generator[list[Member]]:
+    """As many processes as there are networks, for as long as the block lasts."""
+    members: list[Member] = []
+    try:
+        for number, wiring in enumerate(wirings):
+            ours, theirs = Pipe()
+            pid = os.fork()
+            if not pid:
+                for other in (*(member.pipe for member in members), ours):
+                    other.close()
+                _serve(_Process(duties, timeline, wiring, threads, number), theirs)
+            theirs.close()
+            members.append(Member(pid, ours))
+        yield members
+    finally:
+        for member in members:
+            member.pipe.close()
+            with suppress(ProcessLookupError):
+                os.kill(member.pid, 9)
+            with suppress(ChildProcessError):
+                os.waitpid(member.pid, 0)
+
+
+def _serve(process: _Process, pipe: Connection[Any, Any]) -> NoReturn:
+    """Does what it is told until nobody is there any more. Never returns to the code that was forked."""
+    try:
+        process.wiring.install()
+        with wall_clock(lambda: process.timeline):
+            while True:
+                name, *told = pipe.recv()
+                pipe.send(getattr(process, name)(*told))
+    except (EOFError, OSError, KeyboardInterrupt):
+        pass
+    finally:
+        os._exit(0)
+
+
+class _Process:
+    """What runs in a process of a load."""
+
+    def __init__(self, duties: Duties, timeline: Timeline, wiring: Wiring, threads: int, number: int) -> None:
+        self.duties = duties
+        self.timeline = timeline
+        self.wiring = wiring
+        self._threads = threads
+        self._number = number
+        self._todo: SimpleQueue[tuple[Call, float | None]] = SimpleQueue()
+        self._done: SimpleQueue[Made] = SimpleQueue()
+        self._running = 0
+
+    def ready(self) -> bool:
+        """Starts the threads that make calls."""
+        if self._threads > _MANY_THREADS:
+            threading.stack_size(_STACK_BYTES)
+        while self._running < self._threads:
+            threading.Thread(target=self._make_calls, daemon=True).start()
+            self._running += 1
+        return True
+
+    def calls(self, batch: list[Call], start_s: float | None) -> list[Made]:
+        """Makes calls, and answers when all have come back.
+
+        Args:
+            batch: Which.
+            start_s: When the load begins, in monotonic time, if they are made in real time.
+        """
+        for call in batch:
+            self._todo.put((call, start_s))
+        return [self._done.get() for _ in batch]
+
+    def work(self, sleeps: bool) -> str:  # noqa: FBT001 - it comes through a pipe.
+        """Does the work once; answers with the error in which it ended.
+
+        Args:
+            sleeps: Whether its sleeps really last.
+        """
+        tasks = self.duties.work
+        token = own_time.set(OwnTime(self.timeline.shared_s - _real_monotonic(), sleeps=sleeps))
+        try:
+            tasks[self._number % len(tasks)]()
+        except Exception as error:  # noqa: BLE001 - whatever the module raises; counted and told.
+            return _said(error)
+        finally:
+            own_time.reset(token)
+        return ""
+
+    def asked(self, name: str) -> tuple[object, str]:
+        """The answer to one of the questions, or the error in which it ended."""
+        try:
+            return self.duties.asked[name](), ""
+        except Exception as error:  # noqa: BLE001 - as above.
+            return None, _said(error)
+
+    def rest(self) -> Rested:
+        """Lets go of what nobody holds any more: that is no leak."""
+        gc.collect()
+        return Rested(frozenset(self.wiring.strangers), self.wiring.struck)
+
+    def _make_calls(self) -> None:
+        while True:
+            call, start_s = self._todo.get()
+            if start_s is not None:
+                _real_sleep(max(0.0, start_s + call.due_s - _real_monotonic()))
+            self._done.put(self._made(call, start_s))
+
+    def _made(self, call: Call, start_s: float | None) -> Made:
+        began_s = _real_monotonic()
+        shown_s = call.due_s if start_s is None else self.timeline.shared_s
+        own = OwnTime(shown_s - began_s, sleeps=start_s is not None)
+        token, error = own_time.set(own), ""
+        try:
+            self.duties.call(call)
+        except Exception as raised:  # noqa: BLE001 - as above.
+            error = _said(raised)
+        finally:
+            own_time.reset(token)
+        return Made(call, began_s, _real_monotonic() - began_s + own.slept_s, error, keys_of(own.sent))
+
+
+def _said(error: BaseException) -> str:
+    """An error in a line; its cause, if it is only what somebody made of one."""
+    inner = getattr(error, "last_attempt", None)  # tenacity's RetryError says nothing by itself.
+    if inner is not None and (cause := inner.exception()) is not None:
+        error = cause
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first}"[:200]

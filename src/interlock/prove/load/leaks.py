@@ -1,0 +1,92 @@
+"""Connections and files that are not given back: how many are open, while the calls go on and when all of them are over.
+
+A pool keeps as many connections as calls were on their way at one time, and does not grow any more then. What grows with the
+number of calls, and is more than that, is a leak.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_POOLS_EACH = 2  # A module may keep several clients, each with a pool.
+_SPARE = 4  # Event loops, subscriptions, what a library keeps for itself.
+_GROWN = 1.25
+_EXHAUSTED = re.compile(
+    r"MaxConnectionsError|Too many connections|max number of clients|No connection available|QueuePool limit|PoolTimeout"
+    r"|Too many open files",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was open at one moment.
+
+    Attributes:
+        calls: How many calls were over.
+        redis: Connections to Redis.
+        services: Connections to the provider and other services.
+        files: All that the processes had open, connections too.
+    """
+
+    calls: int
+    redis: int
+    services: int
+    files: int
+
+
+@dataclass(slots=True)
+class Open:
+    """What was open in the course of a load.
+
+    Attributes:
+        samples: The first before the first call, the last when everything had come to rest.
+    """
+
+    samples: list[Sample] = field(default_factory=list[Sample])
+
+    @property
+    def first(self) -> Sample:
+        """What was open before."""
+        return self.samples[0]
+
+    @property
+    def last(self) -> Sample:
+        """What stayed open."""
+        return self.samples[-1]
+
+    def most(self, what: str) -> int:
+        """How many were open at one time."""
+        return max(int(getattr(sample, what)) for sample in self.samples)
+
+    def leaks(self, at_once: int, processes: int) -> list[str]:
+        """What is not given back, in words.
+
+        Args:
+            at_once: How many calls and works were on their way at one time, in all processes together.
+            processes: How many processes there were.
+        """
+        allowed = _POOLS_EACH * at_once + _SPARE * processes
+        half = next((one for one in self.samples if one.calls * 2 >= self.last.calls), self.last)
+        found: list[str] = []
+        told = (
+            ("connections to Redis", "redis"),
+            ("connections to the provider", "services"),
+            ("files and connections", "files"),
+        )
+        for said, what in told:
+            before, midway, end = (getattr(sample, what) for sample in (self.first, half, self.last))
+            if found and what == "files":
+                break  # They are those that were told already.
+            if end - before > allowed and end - before > _GROWN * (midway - before):
+                found.append(
+                    f"{end - before:,} {said} stay open after {self.last.calls:,} calls, and {midway - before:,} did after half"
+                    f" of them, with {at_once} on their way at one time: they are not given back"
+                )
+        return found
+
+
+def is_exhaustion(error: str) -> bool:
+    """Whether an error says that no connection or file was left."""
+    return _EXHAUSTED.search(error) is not None

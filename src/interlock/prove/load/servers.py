@@ -1,0 +1,240 @@
+"""The servers of a load: a Redis that can be killed and comes back with what it had written, and a provider over HTTP.
+
+Both listen on ports of this machine that only the processes of the load are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from interlock.core.errors import WorldError
+from interlock.prove.clock import EPOCH_S
+from interlock.prove.server_clock import ServerClock, compiled_clock
+from interlock.prove.wire.http_wire import Answer, Request
+from interlock.prove.wire.redis_server import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+START_TIMEOUT_S = 10.0
+LOCALHOST = "127.0.0.1"
+# As Redis has it by default; a load that needs more is told so.
+CLIENTS_MAX = 10_000
+
+
+class LoadedRedis:
+    """A Redis of a load: nobody else's, and gone afterwards.
+
+    Args:
+        binary: The server's program.
+        folder: Where its files lie.
+        clock: What it takes for the time.
+
+    Attributes:
+        port: Where it listens.
+    """
+
+    def __init__(self, binary: str, folder: Path, clock: ServerClock) -> None:
+        self.port = _free_port()
+        self._folder = folder
+        self._clock = clock
+        self._command = [binary, "--bind", LOCALHOST, "--port", str(self.port), "--unixsocket", str(folder / "redis")]
+        self._command += ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        self._command += ["--maxclients", str(CLIENTS_MAX), "--tcp-backlog", "1024", "--loglevel", "warning"]
+        self._start()
+
+    def show(self, now_s: float) -> None:
+        """Tells it the time of the load."""
+        self._clock.show(EPOCH_S + now_s)
+
+    def value(self, *command: str | bytes | int) -> Any:
+        """The reply to a question of our own."""
+        return self._own.value(*command)
+
+    def clients(self) -> int:
+        """How many connections are open, without our own."""
+        return sum(1 for line in self.value("CLIENT", "LIST", "TYPE", "NORMAL").splitlines() if line) - 1
+
+    def is_name(self, key: str) -> bool:
+        """Whether a key can stand for a single thing: a string, or one that has expired."""
+        return self.value("TYPE", key) in {b"string", b"none"}
+
+    def restart(self) -> None:
+        """Is killed, and comes back with everything that it has acknowledged."""
+        self._kill()
+        self._start()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._kill()
+
+    def _start(self) -> None:
+        environment = {**os.environ, **self._clock.environment}
+        nowhere = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environment)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            with suppress(OSError):
+                own = Connection(self._folder / "redis")
+                if own.value("PING") == b"PONG":
+                    self._own = own
+                    return
+                own.close()  # It is reading what it had written.
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise WorldError(f"redis-server did not answer within {START_TIMEOUT_S:.0f} s")
+            time.sleep(0.005)
+
+    def _kill(self) -> None:
+        self._own.close()
+        self._process.kill()
+        self._process.wait()
+        (self._folder / "redis").unlink(missing_ok=True)
+
+
+@contextmanager
+def running_redis() -> Generator[LoadedRedis]:
+    """A Redis for as long as the block lasts.
+
+    Raises:
+        WorldError: If there is none on this machine, it does not start, or it cannot be shown the time of a load.
+    """
+    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    if binary is None:
+        raise WorldError("no redis-server on this machine (apt-get install redis-server), and no load without one")
+    library = compiled_clock()
+    if library is None:
+        raise WorldError(
+            "no C compiler on this machine, so that Redis cannot be shown the time of a load (apt-get install gcc)"
+        )
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-")))
+        clock = stack.enter_context(closing(ServerClock(folder, library, EPOCH_S)))
+        yield stack.enter_context(closing(LoadedRedis(binary, folder, clock)))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Services:
+    """What answers over HTTP under the names that the contract gives: in one thread, one request after the other.
+
+    Args:
+        answers: By host: what it answers.
+
+    Attributes:
+        port: Where it listens.
+        open: How many connections are open.
+        failed: What went wrong in an answer, if anything did.
+    """
+
+    def __init__(self, answers: Mapping[str, Callable[[Request], object]]) -> None:
+        self._answers = answers
+        self._listening = socket.create_server((LOCALHOST, 0), backlog=1024)
+        self.port = int(self._listening.getsockname()[1])
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._served, daemon=True)
+        self.open = 0
+        self.failed: BaseException | None = None
+
+    def start(self) -> None:
+        """Answers from now on. What listens is there before, so that processes can be forked without this thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends it, and all connections."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._listening.close()
+
+    def _served(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(asyncio.start_server(self._conversation, sock=self._listening, backlog=1024))
+        self._loop.run_forever()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+    async def _conversation(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        try:
+            while (request := await _read(reader)) is not None:
+                answer = self._answered(request)
+                if answer.hangs:
+                    await asyncio.Event().wait()
+                writer.write(_written(answer))
+                await writer.drain()
+                if request.headers.get("connection", "").lower() == "close":
+                    return
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return  # Also when all is over.
+        finally:
+            self.open -= 1
+            writer.close()
+
+    def _answered(self, request: Request) -> Answer:
+        host = request.headers.get("host", "").partition(":")[0]
+        try:
+            given = self._answers[host](request)
+        except Exception as error:  # noqa: BLE001 - told as what it is; the module is answered all the same.
+            self.failed = self.failed or error
+            return Answer(500)
+        if isinstance(given, Answer):
+            return given
+        status, body = cast("tuple[int, object]", given)
+        return Answer(status, body)
+
+
+async def _read(reader: asyncio.StreamReader) -> Request | None:
+    """The next request of a connection; none if it has ended."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    except (asyncio.IncompleteReadError, OSError):
+        return None
+    method, path, _ = head[0].split(" ", 2)
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return Request(method, path, headers, await _chunks(reader))
+    return Request(method, path, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readuntil(b"\r\n")
+    return body
+
+
+def _written(answer: Answer) -> bytes:
+    """The bytes of an answer."""
+    match answer.body:
+        case None:
+            body = b""
+        case bytes():
+            body = answer.body
+        case str():
+            body = answer.body.encode()
+        case _:
+            body = json.dumps(answer.body).encode()
+    phrase = HTTPStatus(answer.status).phrase if answer.status in {one.value for one in HTTPStatus} else "Unknown"
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {answer.status} {phrase}\r\n{head}\r\n".encode() + body
