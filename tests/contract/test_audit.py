@@ -261,12 +261,27 @@ class TestThePast:
         assert verdicts["Was the rollback rehearsed?"] == "unknown"
         assert told[1]["verdict"] == "pass"
 
+    @pytest.mark.parametrize("broken", ["[feature", "[chekc]\n", '[[feature]]\nname = "payments"\n'])
+    def test_settings_of_then_that_cannot_be_read_are_unknown_for_that_deployment(
+        self, interlock_in: Interlock, git: Git, broken: str
+    ) -> None:
+        git.commit({"interlock.toml": broken})
+        git("tag", "v0")
+        self.tagged(git)
+        ran = interlock_in("audit", "--last", "3", "--format", "json", folder=git.root)
+        told = json.loads(ran.out)["deployments"]
+
+        assert ran.code == 1
+        assert [(one["deployment"], one["verdict"]) for one in told][::2] == [("v3", "fail"), ("v1", "unknown")]
+        assert all(asked["verdict"] == "unknown" for asked in told[2]["questions"])
+        assert told[2]["questions"][0]["answer"].startswith("the settings of v0 cannot be read: interlock.toml")
+
     def test_the_table_has_a_row_for_each_question(self, interlock_in: Interlock, git: Git) -> None:
         self.tagged(git)
         lines = interlock_in("audit", "--last", "1", folder=git.root).out.splitlines()
 
         assert lines[0].split() == ["v3"]
-        assert len(lines) == 10
+        assert len(lines) == 11
         assert lines[-1].split()[-1] == "fail"
 
     @pytest.mark.parametrize(("last", "message"), [("0", "expected 1 or more"), ("3", "expected two or more")])

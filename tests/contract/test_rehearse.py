@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.core.evidence import read, write
+from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,6 +234,32 @@ class TestEvidenceThatDoesNotCount:
         assert (found["verdict"], found["answer"]) == ("unknown", "no rehearsal that counts is on record")
         assert found["grounds"] == []
         return "; ".join(found["evidence"])
+
+    @pytest.mark.parametrize(
+        ("moved", "verdict", "expected"),
+        [
+            pytest.param(timedelta(seconds=1), Verdict.FAIL, "fail", id="a newer failure, unsigned, is not passed over"),
+            pytest.param(timedelta(seconds=-1), Verdict.FAIL, "pass", id="an older failure is made good by a signed pass"),
+            pytest.param(timedelta(seconds=1), Verdict.PASS, "pass", id="a newer pass, unsigned, says nothing"),
+            pytest.param(timedelta(days=1), Verdict.FAIL, "pass", id="a failure of the future says nothing"),
+        ],
+    )
+    def test_beside_signed_evidence(
+        self, interlock_in: Interlock, project: Git, moved: timedelta, verdict: Verdict, expected: str
+    ) -> None:
+        signed = read(kept(project))
+        write(replace(signed, verdict=verdict, made_at=signed.made_at + moved), project.root)
+
+        assert asked(interlock_in, project)["verdict"] == expected
+
+    def test_an_unsigned_failure_of_other_code(self, interlock_in: Interlock, project: Git) -> None:
+        signed = read(kept(project))
+        others = dict.fromkeys(signed.subjects, "0" * 40)
+        write(
+            replace(signed, verdict=Verdict.FAIL, subjects=others, made_at=signed.made_at + timedelta(seconds=1)), project.root
+        )
+
+        assert asked(interlock_in, project)["verdict"] == "pass"
 
     def test_none(self, interlock_in: Interlock, project: Git) -> None:
         kept(project).unlink()

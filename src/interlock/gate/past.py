@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Self
 
 from interlock.core.errors import UsageError
 from interlock.core.settings import strict
+from interlock.core.verdict import Verdict
 from interlock.gate.change import Change
-from interlock.gate.decide import Decision, decide
+from interlock.gate.decide import Decision, decide, questions
+from interlock.gate.question import Answer, Asked
 
 if TYPE_CHECKING:
-    from interlock.check.repository import Repository
+    from interlock.check.repository import Repository, Tag
     from interlock.core.settings import Document
 
 
@@ -43,6 +45,16 @@ def audited(repository: Repository, deployments: Deployments, last: int) -> list
         message = f"found {len(tags)} tags like {deployments.tags!r}; expected two or more: one is compared with the one before"
         raise UsageError(message)
     pairs = list(zip(tags[1:], tags, strict=False))[:last]
-    return [
-        (tag.name, decide(Change.between(repository, before.commit, tag.commit, moment=tag.made_at))) for before, tag in pairs
-    ]
+    return [(tag.name, _decided(repository, before, tag)) for before, tag in pairs]
+
+
+def _decided(repository: Repository, before: Tag, tag: Tag) -> Decision:
+    """What the gate would have said. Where the settings of then cannot be read, nothing of that deployment is known."""
+    try:
+        return decide(Change.between(repository, before.commit, tag.commit, moment=tag.made_at))
+    except UsageError as error:
+        answer = Answer(verdict=Verdict.UNKNOWN, answer=f"the settings of {before.name} cannot be read: {error}")
+        return Decision(
+            Verdict.UNKNOWN,
+            tuple(Asked(name=name, question=question, answer=answer) for name, question in questions().items()),
+        )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from interlock.core import evidence
 from interlock.core.errors import UsageError
 from interlock.core.settings import strict
+from interlock.core.verdict import Verdict
 from interlock.gate.records.ground import Ground
 from interlock.gate.records.signers import Signer, Trust, trust_in
 
@@ -83,6 +84,8 @@ class Kept:
     def flaw(self, contents: Callable[[str], bytes | None], now: datetime, max_age: timedelta, needed: Trust) -> str:
         """What speaks against it; nothing, if it counts.
 
+        A failure counts whoever vouches for it: to forge one closes the forger's own gate, and to pass it over hides it.
+
         Args:
             contents: The tree under judgement.
             now: The moment of judgement.
@@ -100,7 +103,7 @@ class Kept:
             return f"it is {age.days} days old, more than {max_age.days}"
         if age < -timedelta(minutes=5):
             return "it was made in the future"
-        if not self.trust.is_at_least(needed):
+        if not self.trust.is_at_least(needed) and self.evidence.verdict is not Verdict.FAIL:
             return f"{self.signer} vouches for it; tier 1 needs {needed}"
         return ""
 
