@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 FEATURES = '[[feature]]\nname = "payments"\ntier = 1\npaths = ["shop/**"]\n'
 BAD = "import time\n\ndef new_order(user):\n    order_id = f'{user.id}-{int(time.time())}'\n    return order_id\n"
 SLY = "shop/```@everyone <!-- <img src=x> [a](b) --> **so**.py"
-FORMS = ("text", "json", "sarif", "markdown", "checklist")
+FORMS = ("text", "json", "sarif", "markdown", "checklist", "html")
 
 
 class Gated:
@@ -116,6 +117,47 @@ def test_no_word_of_a_change_becomes_more_than_a_word(gated: Callable[..., Gated
     assert not any("@" in text or "img" in text for text in inline(tokens))
     assert [token.content for token in tokens if token.type == "html_inline"] == []
     assert not any(token.type in {"link_open", "image"} for token in tokens)
+
+
+class Tags(HTMLParser):
+    """What a browser makes of a page: its tags, what they lead to, its comments and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags, self.leads, self.comments, self.text = set[str](), list[str](), list[str](), ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.leads += [value or "" for name, value in attrs if name in {"href", "src", "xlink:href", "data", "action"}]
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+class TestThePage:
+    def test_it_fetches_nothing_and_runs_nothing(self, gated: Callable[..., Gated]) -> None:
+        page = Tags(gated("bad").texts["html"])
+        assert page.tags.isdisjoint({"script", "img", "link", "iframe", "object", "base", "form"})
+        assert all(lead.startswith("#") for lead in page.leads)
+        assert "url(" not in page.text
+        assert "@import" not in page.text
+
+    def test_the_words_of_a_change_are_words(self, gated: Callable[..., Gated]) -> None:
+        page = Tags(gated("bad").texts["html"])
+        assert page.comments == []
+        assert f"{SLY}:4:" in page.text
+
+    @pytest.mark.parametrize(("head", "verdict"), [("bad", "fail"), ("open", "unknown"), ("good", "pass")])
+    def test_it_says_the_verdict_and_what_answers_what_is_open(
+        self, gated: Callable[..., Gated], head: str, verdict: str
+    ) -> None:
+        text = Tags(gated(head).texts["html"]).text
+        assert f"May this change ship? {verdict}\n" in text
+        assert "interlock rehearse rollback" in text
 
 
 class TestTheComment:

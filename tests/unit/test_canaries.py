@@ -55,6 +55,34 @@ def manifests(*objects: dict[str, Any]) -> dict[str, bytes]:
 ROUTED = {"trafficRouting": {"nginx": {"stableIngress": "shop"}}}
 
 
+def staged(found: dict[str, Any]) -> list[tuple[float | None, float | None, Any]]:
+    """The steps as they really are."""
+    (exposure,), _ = exposures(manifests(found))
+    return [(stage["least"], stage["most"], stage["stays_s"]) for stage in exposure.as_facts()["stages"]]
+
+
+def test_every_step_of_a_rollout_is_what_it_reaches() -> None:
+    steps: tuple[dict[str, Any], ...] = (
+        {"setWeight": 0},
+        {"setWeight": 5},
+        PAUSE,
+        {"setWeight": 50},
+        {"pause": {}},
+        {"setWeight": 100},
+        PAUSE,
+    )
+    assert staged(rollout(*steps, replicas=4)) == [(0.2, 0.25, 1800.0), (0.4, 0.5, "until it is decided"), (1.0, 1.0, 0.0)]
+    assert staged(rollout(*steps, **ROUTED))[0] == (0.05, 0.05, 1800.0)
+    assert staged(rollout(PAUSE)) == [(1.0, 1.0, 0.0)]
+    assert staged(rollout({"setWeight": "5%"}, PAUSE))[0] == (None, None, 1800.0)
+
+
+def test_every_step_of_flagger_is_told() -> None:
+    grown = [(0.2, 0.2, 60.0), (0.4, 0.4, 60.0), (1.0, 1.0, 0.0)]
+    assert staged(flagged(stepWeight=20, maxWeight=50, interval="1m")) == grown
+    assert staged(flagged(stepWeights=[20, 40, 100], interval="1m")) == grown
+
+
 @pytest.mark.parametrize(
     ("declared", "verdict", "reason"),
     [
@@ -94,7 +122,7 @@ def test_the_first_step_of_a_rollout_is_what_it_reaches_and_not_what_it_says(
 
 
 def test_a_router_with_another_scale_is_read_on_its_scale() -> None:
-    routing = {"trafficRouting": {"maxTrafficWeight": 1000, "plugins": {}}}
+    routing: dict[str, Any] = {"trafficRouting": {"maxTrafficWeight": 1000, "plugins": {}}}
 
     assert "0.5% of the users" in judged(rollout({"setWeight": 5}, PAUSE, **routing), TEMPLATE)[1]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from interlock.core.finding import Finding
     from interlock.core.verdict import Verdict
@@ -22,6 +22,7 @@ class Answer:
     answer: str  # one line, in words
     evidence: tuple[str, ...] = ()  # what was seen, a line each
     grounds: tuple[Ground, ...] = ()  # the pieces of evidence that it rests on; those that did not count are none
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # figures for programs and pictures, as JSON has them
     findings: tuple[Finding, ...] = ()  # those of what was seen that have a place in the code
 
 

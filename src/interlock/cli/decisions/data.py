@@ -36,6 +36,7 @@ def _question(asked: Asked, now: datetime) -> dict[str, Any]:
         "answer": asked.answer.answer,
         "evidence": list(asked.answer.evidence),
         "grounds": [_ground(ground, now) for ground in asked.answer.grounds],
+        "facts": dict(asked.answer.facts),
         "prove_with": asked.question.prove_with,
         "required": asked.required,
     }

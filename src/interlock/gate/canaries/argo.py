@@ -12,7 +12,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.yaml_files import mapping, mappings
-from interlock.gate.canaries.exposure import Exposure, duration_s
+from interlock.gate.canaries.exposure import Exposure, Stage, duration_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,30 @@ def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str,
     least, most, how = _shares(spec, canary, steps[first]["setWeight"])
     watched, unseen = _watched(canary, steps[first:last], last, templates)
     stays_s = _stays_s(steps[first:last])
-    return Exposure(name=name, least=least, most=most, how=how, stays_s=stays_s, watched=tuple(watched), unseen=tuple(unseen))
+    return Exposure(
+        name=name,
+        least=least,
+        most=most,
+        how=how,
+        stays_s=stays_s,
+        watched=tuple(watched),
+        unseen=tuple(unseen),
+        stages=tuple(_stages(spec, canary, steps)),
+    )
+
+
+def _stages(spec: dict[str, Any], canary: dict[str, Any], steps: list[dict[str, Any]]) -> Iterator[Stage]:
+    """Every weight above 0, and at the end everybody."""
+    places = [place for place, step in enumerate(steps) if "setWeight" in step]
+    everybody = mapping(canary, "trafficRouting").get("maxTrafficWeight", _ALL)
+    for place, end in zip(places, [*places[1:], len(steps)], strict=True):
+        weight = steps[place]["setWeight"]
+        if weight == everybody:
+            break
+        if _reaches(steps[place]):
+            least, most, _ = _shares(spec, canary, weight)
+            yield Stage(least=least, most=most, stays_s=_stays_s(steps[place:end]))
+    yield Stage(least=1.0, most=1.0, stays_s=0.0)
 
 
 def _reaches(step: dict[str, Any]) -> bool:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from interlock.core.verdict import Verdict, worst
 
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a release, as it really is: which share of the users it reaches, 0 to 1, and for how long."""
+
+    least: float | None  # None where that cannot be told
+    most: float | None
+    stays_s: float | None  # `inf` if a person or an analysis decides
+
+    def as_facts(self) -> dict[str, float | str | None]:
+        """As JSON has it, which knows no infinity."""
+        stays_s = "until it is decided" if self.stays_s == inf else self.stays_s
+        return {"least": self.least, "most": self.most, "stays_s": stays_s}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +39,7 @@ class Exposure:
         stays_s: How long it stays there before it goes on; `inf` if a person or an analysis decides, none if it cannot be told.
         watched: The queries by which it is watched there.
         unseen: Templates of such queries that the project does not hold.
+        stages: All its steps, the first among them; none where everybody is reached at once.
     """
 
     name: str
@@ -34,6 +49,12 @@ class Exposure:
     stays_s: float | None = inf
     watched: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+    def as_facts(self) -> dict[str, Any]:
+        """For programs, and to be drawn."""
+        stages = self.stages or (Stage(least=self.least, most=self.most, stays_s=self.stays_s),)
+        return {"name": self.name, "how": self.how, "stages": [stage.as_facts() for stage in stages]}
 
     def judged(self, limit: float, least_s: float, metrics: tuple[str, ...]) -> tuple[Verdict, list[str]]:
         """The verdict on it, and each reason.

@@ -6,10 +6,13 @@ once an interval; with `iterations` the canary takes all of the matched traffic 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.yaml_files import mapping, mappings
-from interlock.gate.canaries.exposure import Exposure, duration_s
+from interlock.gate.canaries.exposure import Exposure, Stage, duration_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 API: Final = "flagger.app/"
 _ALL: Final = 100
@@ -39,7 +42,27 @@ def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, 
         return Exposure(name=name, least=None, most=None, how=f"stepWeight is {weight!r}", watched=tuple(watched))
     share, interval = weight / _ALL, analysis.get("interval", _USUAL_INTERVAL)
     how, stays_s = f"stepWeight: {weight}, each {interval}", duration_s(interval)
-    return Exposure(name=name, least=share, most=share, how=how, stays_s=stays_s, watched=tuple(watched), unseen=tuple(unseen))
+    return Exposure(
+        name=name,
+        least=share,
+        most=share,
+        how=how,
+        stays_s=stays_s,
+        watched=tuple(watched),
+        unseen=tuple(unseen),
+        stages=tuple(_stages(analysis, weights, stays_s)),
+    )
+
+
+def _stages(analysis: dict[str, Any], weights: list[object], stays_s: float | None) -> Iterator[Stage]:
+    """Every weight until the greatest, and at the end everybody."""
+    step, greatest = weights[0], analysis.get("maxWeight", _ALL)
+    if not analysis.get("stepWeights") and isinstance(step, int) and isinstance(greatest, int):
+        weights = list(range(step, min(greatest, _ALL) + 1, step))
+    for weight in weights:
+        if isinstance(weight, int) and 0 < weight < _ALL:
+            yield Stage(least=weight / _ALL, most=weight / _ALL, stays_s=stays_s)
+    yield Stage(least=1.0, most=1.0, stays_s=0.0)
 
 
 def _watched(analysis: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> tuple[list[str], list[str]]:

@@ -18,11 +18,11 @@ series = [
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError
@@ -113,6 +113,19 @@ class Result:
     verdict: Verdict
     answer: str  # one line
     fired: tuple[Fired, ...] = ()
+    happened: Incident | None = None  # what was replayed; None if nothing was
+    within_s: float | None = None  # until when somebody has to be woken
+
+    def as_facts(self) -> dict[str, Any]:
+        """For programs, and to be drawn: the course of success, and when somebody hears of it."""
+        course = self.happened.course if self.happened else ()
+        return {
+            "verdict": self.verdict,
+            "answer": self.answer,
+            "within_s": self.within_s,
+            "course": [{"at_s": point.at_s, "success": point.success} for point in course],
+            "fired": [asdict(fired) for fired in self.fired],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +173,10 @@ def replay(drill: Drill, series: Sequence[Series], monitoring: Monitoring, files
         seen = firings(paths, alerts, shown, _moments_s(happened), folder)
         set_off = _set_off(seen, happened.history_s)
         if not monitoring.alertmanager:
-            return _unrouted(set_off, len(alerts))
+            return replace(_unrouted(set_off, len(alerts)), happened=happened, within_s=drill.within_s)
         config = _laid(folder, len(rules), _needed(files, monitoring.alertmanager))
-        return _judged(drill, [_followed(one, config, monitoring) for one in set_off], len(alerts))
+        judged = _judged(drill, [_followed(one, config, monitoring) for one in set_off], len(alerts))
+    return replace(judged, happened=happened, within_s=drill.within_s)
 
 
 def _laid(folder: Path, number: int, content: bytes) -> Path:

@@ -34,6 +34,7 @@ def ask(change: Change) -> Answer:
             for name, result in results
             for fired in result.fired
         ),
+        facts={"drills": [{"feature": name, **result.as_facts()} for name, result in results]},
     )
 
 

@@ -5,11 +5,12 @@ Worked out anew of the manifests of the change, or of the plan of `interlock rol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import UsageError
 from interlock.core.globs import matches
 from interlock.core.verdict import Verdict, worst
+from interlock.gate.canaries.exposure import Exposure, Stage
 from interlock.gate.canaries.manifests import CanarySettings, exposures
 from interlock.gate.question import Answer, Question
 from interlock.roll.plan import Plan, load_plan
@@ -41,18 +42,30 @@ def _of_manifests(change: Change, settings: CanarySettings) -> Answer:
     judged += [(Verdict.UNKNOWN, unclear)] if unclear else []
     verdict = worst(one for one, _ in judged)
     told = {Verdict.PASS: "yes", Verdict.FAIL: "no", Verdict.UNKNOWN: "that cannot be told"}[verdict]
-    return Answer(verdict=verdict, answer=told, evidence=tuple(reason for _, reasons in judged for reason in reasons))
+    return Answer(
+        verdict=verdict,
+        answer=told,
+        evidence=tuple(reason for _, reasons in judged for reason in reasons),
+        facts=_facts(found, settings.first_step_max),
+    )
+
+
+def _facts(found: list[Exposure], first_step_max: float) -> dict[str, Any]:
+    return {"first_step_max": first_step_max, "releases": [exposure.as_facts() for exposure in found]}
 
 
 def _of_plan(plan: Plan) -> Answer:
     first = plan.steps[0]
     told = f"the plan of [roll] begins with {first.share:.3g} of the users for {first.bake_s / 60:.3g} min"
     usual = CanarySettings(manifests=())
+    stages = tuple(Stage(least=step.share, most=step.share, stays_s=step.bake_s) for step in plan.steps)
+    shown = Exposure(name="interlock roll", least=first.share, most=first.share, how="the plan of [roll]", stages=stages)
     is_small = first.share <= usual.first_step_max and first.bake_s >= usual.first_step_min_s
     return Answer(
         verdict=Verdict.PASS if is_small else Verdict.FAIL,
         answer=told,
         evidence=() if is_small else (f"at most {usual.first_step_max:.0%}, for at least {usual.first_step_min_s:g} s",),
+        facts=_facts([shown], usual.first_step_max),
     )
 
 
