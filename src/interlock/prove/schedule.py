@@ -45,6 +45,22 @@ class Schedule:
         )
         return Schedule(replace(self.program, workers=self.program.workers - 1, plan=plan), switches)
 
+    def exchanged(self, one: int, other: int) -> Schedule:
+        """The same with two of the workers in each other's place."""
+        places = {one: other, other: one}
+        plan = tuple(((_put(worker, places), place), fault) for (worker, place), fault in self.program.plan)
+        switches = tuple(((_put_name(name, places), turn), _put_name(to, places)) for (name, turn), to in self.switches)
+        return Schedule(replace(self.program, plan=plan), tuple(sorted(switches)))
+
+
+def _put(worker: int, places: dict[int, int]) -> int:
+    """The number of a worker or lane in the place that its worker has now."""
+    return worker - worker % LANES + places.get(worker % LANES, worker % LANES)
+
+
+def _put_name(name: str, places: dict[int, int]) -> str:
+    return called(_put(number_of(name), places)) if name else name
+
 
 def _moved(worker: int, gone: int) -> int:
     """The number of a worker or lane without the one that is gone."""

@@ -108,6 +108,7 @@ class Worker:
         is_prompt: Whether it goes on as soon as what it waits for holds, which is nobody's choice.
         serves: Whether it is there for others, and need not come to an end.
         holds: Whether it was granted something that ends by itself, such as a lease, or has slept.
+        preempts: Whether it goes on though another could have, and has done nothing since.
     """
 
     index: int
@@ -128,6 +129,7 @@ class Worker:
     is_prompt: bool = False
     serves: bool = False
     holds: bool = False
+    preempts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class Step:
         fault: The fault that struck it, if one did.
         answer: What came of it, for people.
         where: The line of the user's code that led to it, if somebody wanted to know.
+        preempts: Whether it was done though somebody else could have gone on.
     """
 
     worker: str
@@ -149,6 +152,7 @@ class Step:
     fault: str | None
     answer: str
     where: str = ""
+    preempts: bool = False
 
 
 Choose = Callable[[list[Worker]], Worker]
@@ -211,6 +215,7 @@ class Run:
     lengths_s: dict[float, None] = field(default_factory=dict[float, None])
     _late: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     acting: Worker | None = None
+    _last: Worker | None = None
     turns: int = 0
     _does_remember: bool = False
     notes: set[str] = field(default_factory=set[str])
@@ -349,7 +354,9 @@ class Run:
             self.lengths_s[seconds] = None
 
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
-        self.steps.append(Step(worker.name, effect, self.now_s, fault.name if fault else None, answer, self.where()))
+        name = fault.name if fault else None
+        self.steps.append(Step(worker.name, effect, self.now_s, name, answer, self.where(), worker.preempts))
+        worker.preempts = False
 
     @property
     def learns(self) -> bool:
@@ -531,7 +538,10 @@ class Run:
             prompt = next(
                 (worker for worker in ready if worker.is_prompt and worker.until is not None and worker.until()), None
             )
-            self._resume(prompt or self.choose(ready))
+            chosen = prompt or self.choose(ready)
+            chosen.preempts |= self._last is not chosen and self._last in ready
+            self._last = chosen
+            self._resume(chosen)
             return
         waiting = [worker.wakes_at_s for worker in own if not worker.is_over and worker.wakes_at_s is not None]
         if not waiting:

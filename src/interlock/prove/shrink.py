@@ -10,11 +10,13 @@ Failure-Inducing Input", IEEE TSE 28(2), 2002.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from typing import TYPE_CHECKING
 
-from interlock.prove.steering import Steering
+from interlock.prove.scheduler import LANES
+from interlock.prove.steering import Steering, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # Systematic findings take 2 to 4 runs; those of random walks, with six switches to merge in pairs, up to 400.
 RUNS_MAX = 500
+FEW_SWITCHES = 2  # With more it is worth another hundred runs to find out whether they are needed.
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Shrinking:
         yield from self._with_fewer_workers()
         yield from self._with_two_switches_in_one()
         yield from self._with_a_switch_moved()
+        yield from self._with_two_workers_exchanged()
 
     def _with_fewer_faults(self) -> Iterator[Schedule]:
         plan = self.schedule.program.plan
@@ -112,6 +116,18 @@ class Shrinking:
             for switch in _possible(turns):
                 if switch[0][0] == moved[0][0]:
                     yield replace(self.schedule, switches=tuple(sorted((*left, switch))))
+
+    def _with_two_workers_exchanged(self) -> Iterator[Schedule]:
+        """Workers that do the same come in the order of their names; in another, what leads to it may need a switch less."""
+        had = Counter(worker for worker, _ in self.steering.turns if worker)
+        workers = sorted({number_of(worker) % LANES for worker in had})
+        for one, other in combinations(workers, 2) if len(self.schedule.switches) > FEW_SWITCHES else ():
+            exchanged = self.schedule.exchanged(one, other)
+            most = max(had.values()) + 1
+            for left in combinations(exchanged.switches, len(exchanged.switches) - 1):
+                for moved, turn in product(left, range(1, most + 1)):
+                    others = (switch for switch in left if switch is not moved)
+                    yield replace(exchanged, switches=tuple(sorted((*others, ((moved[0][0], turn), moved[1])))))
 
 
 def _possible(turns: dict[Turn, tuple[str, ...]]) -> Iterator[tuple[Turn, str]]:

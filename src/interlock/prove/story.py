@@ -1,13 +1,15 @@
 """A violation as people read it: who did what, when, what came of it, in which line, and where the fault struck.
 
-What has nothing to do with what was broken is left out, and what happens again and again is told once: a story is to be read by
-somebody who is tired.
+A story has 15 lines at most, because it is read by somebody who is tired. What has to do with what was broken is told; the
+rest is folded into lines that say how much it is. The effect that a fault strikes, and both sides of each switch, are always
+told: without them there would be no violation.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,22 +18,69 @@ from interlock.prove.scheduler import LOOKING, SETTING_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from interlock.prove.proof import Violation
     from interlock.prove.scheduler import Step
 
-LINES_MAX = 12  # Of steps; with what stands around them, a story has 15 lines.
+LINES_MAX = 15
+_BROKEN_MAX = 3
 _COLUMN = 3
+_MARGIN = " " * 12
+
+# How much a step tells. What has to be told has to be, however much there is.
+_HAS_TO_BE = 100
+_REACHES_OUT, _ENDS, _TOUCHES, _SPEAKS, _WRITES, _CROSSES, _AGAIN = 30, 25, 20, 10, 5, 5, -12
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """What is told in one line, or not at all.
+
+    Attributes:
+        line: How.
+        weight: How much it tells.
+        who: Whose effects they are.
+        steps: How many.
+        touches: Whether they touch what was broken.
+    """
+
+    line: str
+    weight: int
+    who: str
+    steps: int = 1
+    touches: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """What was broken.
+
+    Attributes:
+        words: Those in which it is told.
+        names: The names of everything that a step which speaks of it touches.
+        called: What people call it, if it has one name.
+    """
+
+    words: AbstractSet[str]
+    names: AbstractSet[str]
+    called: str
+
+    def is_touched_by(self, step: Step) -> bool:
+        """Whether a step looks at it or changes it. All do, if none speaks of it."""
+        return not self.names or not self.names.isdisjoint(_touched(step))
 
 
 def story(violation: Violation) -> list[str]:
-    """The lines of the story."""
+    """The lines of the story, 15 at most, unless there is more that has to be told."""
     before, workers, afterwards = _parts(violation)
-    lines = [f"  before  {_told(step)}" for step in before]
-    lines += list(_shortened(_about(workers, violation.broken)))
-    lines += ["-- afterwards, a worker that nothing happens to clears up"]
-    lines += list(_polls(afterwards)) or ["   it finds nothing to do"]
-    return [*lines, *(f"BROKEN: {broken}" for broken in violation.broken)]
+    broken = _broken(violation)
+    acts = [_set_up(before, broken), _done(workers, broken), _cleared_up(afterwards, broken)]
+    end = [f"BROKEN: {told}" for told in violation.broken[:_BROKEN_MAX]]
+    if more := len(violation.broken) - _BROKEN_MAX:
+        end += [f"BROKEN: and {counted(more, 'more promise')}"] * (more > 0)
+    lines = _fitting(acts, broken, LINES_MAX - len(end))
+    return [*lines, *end]
 
 
 def _parts(violation: Violation) -> tuple[list[Step], list[Step], list[Step]]:
@@ -42,57 +91,109 @@ def _parts(violation: Violation) -> tuple[list[Step], list[Step], list[Step]]:
     return before, workers, [step for step in late if not step.worker.startswith(LOOKING)]
 
 
-def _about(steps: Sequence[Step], broken: Sequence[str]) -> list[Step]:
-    """The steps that touch what was broken: whatever is named in a command that speaks of it; all of them, if none does."""
-    words = {word for told in broken for word in _words(told)}
-    names = {
-        name
-        for step in steps
-        if words & _words(f"{step.effect.said} {step.answer}")
-        for name in step.effect.reads | step.effect.writes
-    }
-    touching = [step for step in steps if step.fault or not names.isdisjoint(step.effect.reads | step.effect.writes)]
-    return touching if names else list(steps)
+def _broken(violation: Violation) -> _Broken:
+    words = {word for told in violation.broken for word in _words(told)}
+    speaking = [(step, words & _words(f"{step.effect.said} {step.answer}")) for step in violation.steps]
+    names = {name for step, spoken in speaking if spoken for name in _touched(step)}
+    called = {word for _, spoken in speaking for word in spoken if not word.isdigit()}
+    return _Broken(words, names, called.pop() if len(called) == 1 else "")
 
 
 def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))
 
 
-def _shortened(steps: Sequence[Step]) -> Iterator[str]:
-    """The steps, with only the most telling ones if they are too many."""
-    places = range(len(steps))
-    kept = set(sorted(places, key=lambda place: (-_weight(steps, place), place))[:LINES_MAX])
-    for is_kept, run in groupby(places, key=kept.__contains__):
-        some = list(run)
-        if is_kept:
-            yield from (_line(steps[place]) for place in some)
-        else:
-            yield f"            ... {counted(len(some), 'more effect')}"
+def _touched(step: Step) -> frozenset[str]:
+    return step.effect.reads | step.effect.writes
 
 
-def _weight(steps: Sequence[Step], place: int) -> int:
-    """How much a step tells: a fault most, then what reaches the world outside, then where the worker changes."""
-    step = steps[place]
-    if step.fault:
-        return 4
-    if step.effect.kind == "http":
-        return 3
-    beside = steps[max(0, place - 1) : place + 2]
-    return (2 if any(other.worker != step.worker for other in beside) else 0) + bool(step.effect.writes)
+def _set_up(steps: Sequence[Step], broken: _Broken) -> list[_Beat]:
+    return [
+        _Beat(
+            f"  before  {_told(step)}",
+            _TOUCHES * broken.is_touched_by(step) - _CROSSES,
+            step.worker,
+            1,
+            broken.is_touched_by(step),
+        )
+        for step in steps
+    ]
 
 
-def _polls(steps: Sequence[Step]) -> Iterator[str]:
+def _done(steps: Sequence[Step], broken: _Broken) -> list[_Beat]:
+    """What the workers did."""
+    crossing = {place for place, (one, other) in enumerate(pairwise(steps)) if one.worker != other.worker}
+    switched = {place - 1 for place, step in enumerate(steps) if step.preempts and place}
+    told: set[object] = set()
+    beats: list[_Beat] = []
+    for place, step in enumerate(steps):
+        weight = _weight(step, broken) + _CROSSES * bool({place, place - 1} & crossing)
+        weight += _AGAIN * ((step.worker, _gist(step)) in told)
+        has_to_be = step.fault or step.preempts or place in switched
+        told.add((step.worker, _gist(step)))
+        beats.append(_Beat(_line(step), _HAS_TO_BE if has_to_be else weight, step.worker, 1, broken.is_touched_by(step)))
+    return beats
+
+
+def _weight(step: Step, broken: _Broken) -> int:
+    """How much a step tells by itself: what reaches the world outside most, then what is about what was broken."""
+    kinds = {"http": _REACHES_OUT, "end": _ENDS}
+    is_spoken_of = bool(broken.words & _words(f"{step.effect.said} {step.answer}"))
+    touches = _TOUCHES * broken.is_touched_by(step) + _SPEAKS * is_spoken_of
+    return kinds.get(step.effect.kind, 0) + touches + _WRITES * bool(step.effect.writes)
+
+
+def _cleared_up(steps: Sequence[Step], broken: _Broken) -> list[_Beat]:
     """What was done to clear up: each time of it once, however often it is the same."""
+    beats = [_Beat("-- afterwards, a worker that nothing happens to clears up", _HAS_TO_BE, "", 0)]
     polls = [list(poll) for _, poll in groupby(steps, key=lambda step: step.at_s)]
     for said, alike in groupby(polls, key=lambda poll: tuple(_gist(step) for step in poll if step.effect.writes)):
         some = list(alike)
+        steps_of = sum(map(len, some))
         if not said:
-            yield f"            ... {counted(len(some), 'poll')} that {'change' if len(some) > 1 else 'changes'} nothing"
+            told = f"{counted(len(some), 'poll')} that {'change' if len(some) > 1 else 'changes'} nothing"
+            beats.append(_Beat(f"{_MARGIN}... {told}", 0, some[0][0].worker, steps_of))
             continue
-        yield from (_line(step) for step in some[0] if step.effect.writes)
+        writing = [step for step in some[0] if step.effect.writes]
+        beats += [_Beat(_line(step), _weight(step, broken), step.worker, 1, broken.is_touched_by(step)) for step in writing]
         if len(some) > 1:
-            yield f"            ... {counted(len(some) - 1, 'more poll')} with the same result"
+            told = f"{counted(len(some) - 1, 'more poll')} with the same result"
+            beats.append(_Beat(f"{_MARGIN}... {told}", _CROSSES, writing[0].worker, steps_of - len(some[0]), touches=True))
+    return beats if steps else [*beats, _Beat("   it finds nothing to do", _HAS_TO_BE, "", 0)]
+
+
+def _fitting(acts: Sequence[Sequence[_Beat]], broken: _Broken, lines_max: int) -> list[str]:
+    """The lines of the acts, with as many of the most telling beats as there is room for."""
+    beats = [(act, place, beat) for act, beats in enumerate(acts) for place, beat in enumerate(beats)]
+    ranked = sorted(beats, key=lambda found: (-found[2].weight, found[0], found[1]))
+    least = sum(beat.weight >= _HAS_TO_BE for _, _, beat in ranked)
+    lines: list[str] = []
+    for count in range(len(ranked), least - 1, -1):
+        kept = {(act, place) for act, place, _ in ranked[:count]}
+        lines = [
+            line for act, beats in enumerate(acts) for line in _folded(beats, {at for of, at in kept if of == act}, broken)
+        ]
+        if len(lines) <= lines_max:
+            break
+    return lines
+
+
+def _folded(beats: Sequence[_Beat], kept: AbstractSet[int], broken: _Broken) -> Iterator[str]:
+    """The lines of one act, with one line for each run of what is not kept."""
+    for is_kept, run in groupby(range(len(beats)), key=kept.__contains__):
+        some = [beats[place] for place in run]
+        if is_kept or len(some) == 1:  # Which would take a line in any case.
+            yield from (beat.line for beat in some)
+        else:
+            yield _fold(some, broken)
+
+
+def _fold(beats: Sequence[_Beat], broken: _Broken) -> str:
+    whose = sorted({beat.who for beat in beats})
+    of = f" of {whose[0]}" if len(whose) == 1 and whose[0][0].isupper() else ""
+    about = "" if any(beat.touches for beat in beats) or not broken.called else f", none of which touches {broken.called}"
+    margin = "  before  " if whose[0].startswith(SETTING_UP) else _MARGIN
+    return f"{margin}... {counted(sum(beat.steps for beat in beats), 'more step')}{of}{about}"
 
 
 def _gist(step: Step) -> tuple[str, frozenset[str], str]:

@@ -16,6 +16,7 @@ from interlock.hazards.catalogue import catalogue
 from interlock.prove import scenarios
 from interlock.prove.explore import prove
 from interlock.prove.loading import apart
+from interlock.prove.story import LINES_MAX, story
 
 sys.path.insert(0, str(Path(__file__).parent))
 planted: Any = importlib.import_module("mutants")
@@ -45,9 +46,18 @@ def contracts_of(subject: str) -> list[Contract]:
 
 @pytest.mark.parametrize("mutant", planted.MUTANTS, ids=lambda mutant: f"{mutant.subject}: {mutant.name}")
 def test_a_subject_without_one_of_its_guards_fails_in_the_scenario_that_is_about_it(mutant: Any, tmp_path: Path) -> None:
+    """And what shows it is small: one fault at most, two switches, and a story of 15 lines that leaves none of them out."""
     proof = prove(mutant.contract(tmp_path), budget_s=60)
 
     assert proof.verdict is Verdict.FAIL, proof.reason
+    assert proof.finding is not None
+    schedule, violation = proof.finding.schedule, proof.finding.violation
+    assert len(schedule.program.plan) <= 1
+    assert len(schedule.switches) <= 2
+    lines = story(violation)
+    assert len(lines) <= LINES_MAX
+    struck = [step for step in violation.steps[: violation.recovery_at] if step.fault or step.preempts]
+    assert [step.effect.said for step in struck if not any(step.effect.said in line for line in lines)] == []
 
 
 @pytest.mark.parametrize("subject", ["cache", "ledger", "lock", "rate_limit", "sign_up"])

@@ -123,6 +123,32 @@ def test_a_worker_after_the_one_that_is_left_out_moves_up_with_its_faults_and_sw
     )
 
 
+def test_workers_that_are_exchanged_take_their_faults_lanes_and_switches_with_them() -> None:
+    plan = (((1001, 2), LostReply()), ((2, 4), CrashAfter()))
+    schedule = Schedule(Program("ok", 3, None, plan), ((BEGINNING, "C"), (("B:1", 1), "A"), (("C", 2), "B")))
+
+    exchanged = schedule.exchanged(1, 2)
+
+    assert exchanged.program.plan == (((1002, 2), LostReply()), ((1, 4), CrashAfter()))
+    assert exchanged.switches == ((BEGINNING, "B"), (("B", 2), "C"), (("C:1", 1), "A"))
+    assert exchanged.exchanged(1, 2).switches == schedule.switches
+
+
+def a_third_comes_within(told: Told) -> bool:
+    """A ends between two things that one of the others does, and the third ends after that, but before that one."""
+    ends = {name: told.steps.index((name, STEPS - 1)) for name in "ABC"}
+    inner, outer = sorted("BC", key=ends.__getitem__)
+    return told.steps.index((outer, 0)) < ends["A"] < told.steps.index((inner, 0)) < ends[inner] < ends[outer]
+
+
+def test_workers_are_exchanged_where_that_needs_a_switch_less() -> None:
+    """After A the plainest order goes on with B: with B outside it takes a third switch to have C in between."""
+    order = ["A"] * 5 + ["B"] * 2 + ["A"] + ["C"] * 6 + ["B"] * 4
+    shrinking = shrunk(Schedule(Program("ok", 3, None)), Steering(order=order), a_third_comes_within, fewest_workers=3)
+
+    assert [to for _, to in shrinking.schedule.switches] == ["C", "A"]
+
+
 def test_a_fault_that_does_not_matter_is_left_out_and_one_that_does_stays() -> None:
     matters, idle = ((0, 3), CrashAfter()), ((1, 0), LostReply())
     shrinking = shrunk(Schedule(Program("ok", 2, None, (idle, matters))), Steering(), lambda told: len(told.of("A")) == 4)

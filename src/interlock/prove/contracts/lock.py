@@ -134,7 +134,7 @@ class _Section:
             if step.worker in inside:
                 inside.remove(step.worker)
             elif inside:
-                return f"{inside[0]} and {step.worker} are in at the same time"
+                return " and ".join(sorted((inside[0], step.worker))) + " are in at the same time"  # Either may be first.
             else:
                 inside.append(step.worker)
         return None
