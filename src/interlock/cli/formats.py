@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from interlock.check.run import Report
     from interlock.cli.console import Console
 
-CHECK: Final = ("text", "json", "sarif")
+CHECK: Final = ("text", "json", "sarif", "github", "gitlab")
 
 
 def check(name: str, report: Report, console: Console) -> str:
@@ -20,6 +20,14 @@ def check(name: str, report: Report, console: Console) -> str:
             from interlock.cli.sarif import sarif  # noqa: PLC0415 - json is not needed for text.
 
             return sarif(report)
+        case "github":
+            from interlock.cli.github import github  # noqa: PLC0415 - likewise.
+
+            return github(report)
+        case "gitlab":
+            from interlock.cli.gitlab import gitlab  # noqa: PLC0415 - likewise.
+
+            return gitlab(report)
         case _:
             return _text(report, console)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from interlock import __version__
+from interlock.cli.fingerprints import fingerprinted
 from interlock.core.finding import Severity
 from interlock.hazards.catalogue import catalogue
 
@@ -48,11 +47,7 @@ def log(
         is_whole: Whether all was seen that had to be.
         category: By which a service tells this run from others of the same commit.
     """
-    seen: Counter[tuple[str, ...]] = Counter()
-    results: list[dict[str, Any]] = []
-    for finding in findings:
-        results.append(_result(finding, seen[finding.identity]))
-        seen[finding.identity] += 1
+    results = [_result(finding, fingerprint) for finding, fingerprint in fingerprinted(findings)]
     driver = {"name": "interlock", "version": __version__, "rules": [_rule(hazard) for hazard in rules]}
     invocation = {"executionSuccessful": is_whole, "toolExecutionNotifications": notes}
     run: dict[str, Any] = {
@@ -94,9 +89,8 @@ def _artifact(path: str) -> dict[str, str]:
     return {"uri": f"file://{uri}"} if path.startswith("/") else {"uri": uri, "uriBaseId": "%SRCROOT%"}
 
 
-def _result(finding: Finding, ordinal: int) -> dict[str, Any]:
+def _result(finding: Finding, fingerprint: str) -> dict[str, Any]:
     place = finding.location
-    identity = "\0".join((*finding.identity, str(ordinal)))
     return {
         "ruleId": finding.hazard,
         "level": _LEVELS[finding.severity],
@@ -109,5 +103,5 @@ def _result(finding: Finding, ordinal: int) -> dict[str, Any]:
                 }
             }
         ],
-        "partialFingerprints": {"primaryLocationLineHash": sha256(identity.encode(errors="replace")).hexdigest()[:32]},
+        "partialFingerprints": {"primaryLocationLineHash": fingerprint},
     }

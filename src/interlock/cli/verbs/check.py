@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="files and folders (default: this folder)")
     parser.add_argument("--base", metavar="REF", help="report only what is new since this commit, branch or tag")
+    parser.add_argument(
+        "--force-exclude", action="store_true", help="leave out what the settings exclude, also where it is named"
+    )
     parser.add_argument("--hazards", action="store_true", help="hold the team's own hazards to what a hazard promises, no more")
     parser.add_argument("--format", choices=formats.CHECK, default="text", help="how to print the result (default: text)")
 
@@ -65,7 +68,7 @@ def _whole(arguments: argparse.Namespace, console: Console) -> Report:
     project = project_around(Path.cwd())
     excludes = CheckSettings.of(project.document).excludes
     found = discover(arguments.paths)
-    named = {project.inside(path) for path in arguments.paths}
+    named = set[str]() if arguments.force_exclude else {project.inside(path) for path in arguments.paths}
     files = {path: inside for path in found.files if (inside := project.inside(path)) in named or not excludes(inside)}
     report = check_files(files, project.hazards, console.progress("checked"))
     report.excluded = len(found.files) - len(files)
