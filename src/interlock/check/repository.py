@@ -205,6 +205,11 @@ class Repository:
         entries = told.decode(errors="replace").split("\0\0\n")
         return [_commit(entry) for entry in entries if entry.strip()]
 
+    def touched(self, commit: str) -> list[str]:
+        """The files that a commit changes; a merge, those that it changes against any of its parents."""
+        listed = self._git("diff-tree", "-r", "-m", "--root", "--no-commit-id", "--no-renames", "--name-only", "-z", commit)
+        return sorted({name for name in listed.decode(errors="surrogateescape").split("\0") if name})
+
     def tags(self) -> list[Tag]:
         """Every tag that stands for a commit, the newest first."""
         told = self._git("for-each-ref", "--sort=-version:refname", "--sort=-creatordate", f"--format={_TAG}", "refs/tags")

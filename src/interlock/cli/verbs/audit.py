@@ -22,9 +22,8 @@ from interlock.gate.change import Change
 from interlock.gate.past import Deployments, audited
 from interlock.gate.records.signers import sign
 from interlock.gate.test_audit.audit import Audit, audit, test_result
-from interlock.gate.test_audit.coverage import covered
+from interlock.gate.test_audit.coverage import Coverage, coverage_of
 from interlock.gate.test_audit.declared import TestSettings
-from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
     import argparse
@@ -106,56 +105,50 @@ def _tests(arguments: argparse.Namespace, repository: Repository, console: Conso
     names = {feature.name for feature in change.touched}
     musts = [must for must in change.must_tests if must.feature in names]
     found = audit(change, musts, settings, console.note)
-    uncovered = _uncovered(arguments.coverage, change, settings)
-    verdict = worst([found.verdict, Verdict.FAIL if uncovered else Verdict.PASS])
-    kept = _kept(arguments, change, found, uncovered, verdict)
+    coverage = coverage_of(change, arguments.coverage, settings.coverage_min)
+    verdict = worst([found.verdict, coverage.verdict])
+    kept = _kept(arguments, change, found, coverage, verdict)
     if arguments.format == "json":
-        console.result(json.dumps({"version": 1, "verdict": verdict, **found.as_facts(), "uncovered": uncovered}, indent=2))
+        console.result(json.dumps({"version": 1, "verdict": verdict, **_facts(found, coverage)}, indent=2))
     else:
-        console.result("\n".join(_lines(found, uncovered, verdict, console)))
+        console.result("\n".join(_lines(found, coverage, verdict, console)))
     console.note(f"evidence: {kept.relative_to(repository.root)}")
     console.note(f"{counted(len(found.ran), 'test')}, {counted(len(found.planted), 'mutant')}, {console.elapsed_s:.1f} s")
     return verdict.exit_code
 
 
-def _lines(found: Audit, uncovered: list[str], verdict: Verdict, console: Console) -> Iterator[str]:
+def _facts(found: Audit, coverage: Coverage) -> dict[str, Any]:
+    """All that was seen, as JSON has it."""
+    facts = found.as_facts()
+    doubts = [*facts["doubts"], *coverage.doubts]
+    return {**facts, "doubts": doubts, "covered": dict(coverage.shares), "uncovered": list(coverage.too_little)}
+
+
+def _lines(found: Audit, coverage: Coverage, verdict: Verdict, console: Console) -> Iterator[str]:
     for name, why in found.missing.items():
         yield f"{console.paint(name, 'red', 'bold')}: {why}"
     for one in found.survivors:
         yield f"{one.path}:{one.line}: {console.paint(one.hazard, 'red', 'bold')} no test fails when {one.what}"
-    yield from uncovered
+    yield from (*coverage.too_little, *found.doubts, *coverage.doubts)
     if not found.ran:
         yield "no test must exist for what the change touches: declare [[must_test]] at the base"
-    noticed = len(found.planted) - len(found.survivors)
-    told = f"{noticed} of {counted(len(found.planted), 'hazard')} noticed" + (f", {found.reason}" if found.reason else "")
+    noticed = sum(one.is_noticed is True for one in found.planted)
+    told = f"{noticed} of {counted(len(found.planted), 'hazard')} noticed"
     yield f"{console.paint(f'{verdict}', _COLOURS[verdict], 'bold')}: {told}"
 
 
-def _uncovered(report: Path | None, change: Change, settings: TestSettings) -> list[str]:
-    """The changed files of which the tests run too little."""
-    if report is None:
-        return []
-    paths = [path for path in sorted(change.sources[1]) if not is_test_path(path)]
-    return [
-        f"{file.path}: the tests run {file.share:.0%} of it, expected {settings.coverage_min:.0%}"
-        for file in covered(report, paths)
-        if file.share < settings.coverage_min
-    ]
-
-
-def _kept(arguments: argparse.Namespace, change: Change, found: Audit, uncovered: list[str], verdict: Verdict) -> Path:
+def _kept(arguments: argparse.Namespace, change: Change, found: Audit, coverage: Coverage, verdict: Verdict) -> Path:
     """Leaves evidence: of the changed files, and of the tests."""
     paths = {*change.sources[1], *(name.partition("::")[0] for name in found.ran)}
     contents = change.repository.contents(change.head, sorted(paths))
-    facts: dict[str, Any] = {**found.as_facts(), "uncovered": uncovered}
     claim = Evidence(
         kind="tests",
         verdict=verdict,
         subjects={path: git_blob(content) for path, content in contents.items()},
         made_at=datetime.now(UTC),
         command=("interlock", "audit", "--tests", "--base", arguments.base),
-        found=facts,
-        frame=test_result(found, uncovered, verdict, change),
+        found=_facts(found, coverage),
+        frame=test_result(found, coverage.too_little, verdict, change),
     )
     path = evidence.write(claim, change.repository.root)
     if arguments.sign is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
@@ -11,8 +11,13 @@ from interlock.gate.records.ground import Ground
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
 from interlock.gate.test_audit.audit import mutants
+from interlock.gate.test_audit.before import altered
+from interlock.gate.test_audit.coverage import uncovered
+from interlock.gate.test_audit.declared import TestSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.gate.change import Change
 
 _MOST_LINES = 8  # A page must stay a page.
@@ -64,13 +69,15 @@ def _flaw(one: Kept, change: Change, ids: list[str], contents: dict[str, bytes])
         return contents.get(path)
 
     needed = policy.needed(is_tier_1=change.touches_tier_1)
-    return one.flaw(content, change.moment, policy.max_age, needed) or _unplanted(one, change)
+    flaw = one.flaw(content, change.moment, policy.max_age, needed)
+    if flaw or one.evidence.verdict is not Verdict.PASS:
+        return flaw
+    shares, at_least = one.evidence.found.get("covered", {}), TestSettings.of(change.settings).coverage_min
+    return _unplanted(one, change) or _untried(one, change, ids) or uncovered(change, shares, at_least)
 
 
 def _unplanted(one: Kept, change: Change) -> str:
     """What a good audit left out: one against another base, or by fewer hazards, has planted less than this change asks for."""
-    if one.evidence.verdict is not Verdict.PASS:
-        return ""
     planted = {(plant["hazard"], plant["at"]) for plant in one.evidence.found.get("planted", [])}
     for hazard, path, mutant in mutants(change):
         if (hazard, f"{path}:{mutant.line}") not in planted:
@@ -78,23 +85,39 @@ def _unplanted(one: Kept, change: Change) -> str:
     return ""
 
 
+def _untried(one: Kept, change: Change, ids: list[str]) -> str:
+    """Which tests a good audit has not run as they were before the change altered them."""
+    wanted = altered(change, [must for must in change.must_tests if must.id in ids])
+    before: Any = one.evidence.found.get("before")
+    tried: object = before["altered"] if before else {}
+    return f"it did not run the tests as they were before the change altered {next(iter(wanted))}" if wanted != tried else ""
+
+
 def _told(one: Kept, change: Change) -> Answer:
     facts = one.evidence.found
     survivors = [
         f"no test fails when {planted['what']} at {planted['at']} ({planted['hazard']})"
         for planted in facts["planted"]
-        if not planted["noticed"]
+        if planted["noticed"] is False
     ]
     lines = [*(f"{name}: {why}" for name, why in facts["missing"].items()), *survivors, *facts.get("uncovered", [])]
+    lines += [*facts.get("doubts", []), *_as_before(facts)]
     planted = counted(len(facts["planted"]), "hazard")
     told = f"{counted(len(facts['ran']), 'test')} ran, {planted} planted, {len(survivors)} not noticed"
     ground = one.ground("audit of the tests", change.repository.root, Policy.of(change.settings))
     return Answer(verdict=one.evidence.verdict, answer=told, evidence=tuple(lines[:_MOST_LINES]), grounds=(ground,))
 
 
+def _as_before(facts: Mapping[str, Any]) -> list[str]:
+    before = facts.get("before")
+    good = [name for name, why in before["tests"].items() if not why] if before else []
+    altered_ = ", ".join(before["altered"]) if before else ""
+    return [f"the change alters {altered_}; as they were before, {counted(len(good), 'test')} passed on it"] if good else []
+
+
 QUESTION = Question(
     place=5,
     text="Do the tests fail when the hazard is planted?",
-    prove_with="interlock audit --tests --base BASE --sign KEY",
+    prove_with="interlock audit --tests --base BASE --coverage coverage.json --sign KEY",
     ask=ask,
 )

@@ -6,21 +6,17 @@ the mutant; a mutant on which all of them pass shows what nobody would notice.
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import signal
-import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import WorldError
 from interlock.core.evidence import TEST_RESULT, Frame
 from interlock.core.verdict import Verdict
+from interlock.gate.test_audit.before import Before, before
+from interlock.gate.test_audit.running import flaw, noticed, run
 from interlock.hazards.own import is_own
 from interlock.source.module import Module, is_test_path
 
@@ -31,11 +27,6 @@ if TYPE_CHECKING:
     from interlock.gate.test_audit.declared import MustTest, TestSettings
     from interlock.hazards.hazard import Hazard, Mutant
 
-# One test may be several: a parametrised one is asked for by its name alone.
-_PASSED: Final = re.compile(r"^(?:=+ )?\d+ passed\b(?!.*\b(?:skipped|xfailed|xpassed|failed|error))", re.MULTILINE)
-_SKIPPED: Final = re.compile(r"\b\d+ (?:skipped|xfailed|xpassed)\b")
-_UNCOLOURED: Final = {"PY_COLORS": "0", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-
 
 @dataclass(frozen=True, slots=True)
 class Planted:
@@ -45,7 +36,8 @@ class Planted:
     path: str
     line: int
     what: str
-    is_noticed: bool
+    is_noticed: bool | None  # None if it cannot be told
+    how: str  # how it was noticed, or why it cannot be told
 
 
 @dataclass(slots=True)
@@ -55,33 +47,42 @@ class Audit:
     Attributes:
         missing: Tests that do not run or do not pass on the change as it is: id, and why.
         planted: Every mutant that was tried.
+        before: The same tests as they were before the change altered them; None if it did not.
         reason: Why it was not finished.
     """
 
     ran: list[str] = field(default_factory=list[str])
     missing: dict[str, str] = field(default_factory=dict[str, str])
     planted: list[Planted] = field(default_factory=list[Planted])
+    before: Before | None = None
     reason: str = ""
 
     @property
     def survivors(self) -> list[Planted]:
         """What nobody noticed."""
-        return [one for one in self.planted if not one.is_noticed]
+        return [one for one in self.planted if one.is_noticed is False]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is not known, a line each."""
+        unclear = [f"{one.path}:{one.line}: {one.hazard}: {one.how}" for one in self.planted if one.is_noticed is None]
+        return [*unclear, *(self.before.doubts if self.before else ()), *([self.reason] if self.reason else [])]
 
     @property
     def verdict(self) -> Verdict:
-        """Fail if something is missing or was not noticed; unknown if it was not finished, or nothing was to be run."""
+        """Fail if something is missing or was not noticed; unknown if something is in doubt, or nothing was to be run."""
         if self.missing or self.survivors:
             return Verdict.FAIL
-        return Verdict.UNKNOWN if self.reason or not self.ran else Verdict.PASS
+        return Verdict.UNKNOWN if self.doubts or not self.ran else Verdict.PASS
 
     def as_facts(self) -> dict[str, Any]:
         """For the evidence."""
         shown = [
-            {"hazard": one.hazard, "at": f"{one.path}:{one.line}", "what": one.what, "noticed": one.is_noticed}
+            {"hazard": one.hazard, "at": f"{one.path}:{one.line}", "what": one.what, "noticed": one.is_noticed, "how": one.how}
             for one in self.planted
         ]
-        return {"ran": self.ran, "missing": self.missing, "planted": shown, "reason": self.reason}
+        facts = {"ran": self.ran, "missing": self.missing, "planted": shown, "doubts": self.doubts, "reason": self.reason}
+        return {**facts, "before": self.before.as_facts() if self.before else None}
 
 
 def test_result(found: Audit, uncovered: Sequence[str], verdict: Verdict, change: Change) -> Frame | None:
@@ -98,13 +99,14 @@ def test_result(found: Audit, uncovered: Sequence[str], verdict: Verdict, change
     noticing = dict[str, bool]()
     for one in found.planted:  # There may be two ways to plant it in one line.
         name = f"{one.hazard} in {one.path}:{one.line} is noticed"
-        noticing[name] = noticing.get(name, True) and one.is_noticed
+        noticing[name] = noticing.get(name, True) and one.is_noticed is not False
     results = {**{test: test not in found.missing for test in found.ran}, **noticing, **dict.fromkeys(uncovered, False)}
+    unclear = {f"{one.hazard} in {one.path}:{one.line} is noticed" for one in found.planted if one.is_noticed is None}
     fields = {
         "result": "PASSED" if verdict is Verdict.PASS else "FAILED",
         "configuration": change.policies,
-        "passedTests": [test for test, is_good in results.items() if is_good],
-        "warnedTests": [],
+        "passedTests": [test for test, is_good in results.items() if is_good and test not in unclear],
+        "warnedTests": [test for test, is_good in results.items() if is_good and test in unclear],
         "failedTests": [test for test, is_good in results.items() if not is_good],
     }
     return Frame(TEST_RESULT, fields)
@@ -126,15 +128,16 @@ def audit(change: Change, musts: Sequence[MustTest], settings: TestSettings, say
         try:
             for must in musts:
                 say(f"running {must.id}")
-                flaw = _flaw(_run(settings.command, [must.id], folder, ends_s))
+                why = flaw(run(settings.command, [must.id], folder, ends_s))
                 found.ran.append(must.id)
-                if flaw:
-                    found.missing[must.id] = f"{must.guards}: {flaw}"
+                if why:
+                    found.missing[must.id] = f"{must.guards}: {why}"
+            found.before = before(change, musts, lambda ids, place: run(settings.command, ids, place, ends_s))
             good = [must.id for must in musts if must.id not in found.missing]
             for hazard, path, mutant in mutants(change) if good else ():
                 say(f"planting {hazard} in {path}:{mutant.line}")
-                is_noticed = _with_planted(folder / path, mutant, lambda: _run(settings.command, good, folder, ends_s)[0] != 0)
-                found.planted.append(Planted(hazard, path, mutant.line, mutant.what, is_noticed))
+                done = _with_planted(folder / path, mutant, lambda: run(settings.command, good, folder, ends_s))
+                found.planted.append(Planted(hazard, path, mutant.line, mutant.what, *noticed(path, folder, done)))
         except TimeoutError:
             found.reason = f"not finished within {settings.within_s:g} s"
     return found
@@ -146,7 +149,7 @@ def run_one(settings: TestSettings, name: str, folder: Path) -> str:
     Raises:
         TimeoutError: If it takes too long.
     """
-    return _flaw(_run(settings.command, [name], folder, time.monotonic() + settings.within_s))
+    return flaw(run(settings.command, [name], folder, time.monotonic() + settings.within_s))
 
 
 def mutants(change: Change) -> Iterator[tuple[str, str, Mutant]]:
@@ -179,55 +182,10 @@ def _injected(hazard: Hazard, module: Module) -> list[Mutant]:
         raise WorldError(message) from error
 
 
-def _with_planted(path: Path, mutant: Mutant, run: Callable[[], bool]) -> bool:
-    before = path.read_bytes()
+def _with_planted(path: Path, mutant: Mutant, tried: Callable[[], tuple[int, str]]) -> tuple[int, str]:
+    as_it_is = path.read_bytes()
     path.write_text(mutant.text, encoding="utf-8")
     try:
-        return run()
+        return tried()
     finally:
-        path.write_bytes(before)
-
-
-def _flaw(done: tuple[int, str]) -> str:
-    """Why a test does not count as one that passes: a test that is skipped guards nothing."""
-    code, output = done
-    if code == 0 and _PASSED.search(output):
-        return ""
-    if code == 0:
-        return (
-            "it is skipped" if _SKIPPED.search(output) else "it ends well and does not say `1 passed`: is it asked to be quiet?"
-        )
-    return {1: "it fails", 4: "there is no such test", 5: "there is no such test"}.get(code, f"it ends with {code}")
-
-
-def _run(command: Sequence[str], ids: Sequence[str], folder: Path, ends_s: float) -> tuple[int, str]:
-    """The exit code and output of some tests.
-
-    Raises:
-        TimeoutError: If the time is over. What was started ends with it.
-        WorldError: If the command is not there.
-    """
-    # No byte code: a mutant of the same size and second must not be overlooked. No colours: what is printed is read.
-    environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"} | _UNCOLOURED
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the team's own command.
-            [*command, *ids],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        message = f"{shlex.join(command)} cannot be started: {error.strerror}; [tests] command says how tests are run"
-        raise WorldError(message) from error
-    try:
-        output, _ = process.communicate(timeout=max(0.0, ends_s - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError from error
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return process.returncode, output.decode(errors="replace")
+        path.write_bytes(as_it_is)

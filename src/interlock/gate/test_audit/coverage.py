@@ -1,16 +1,77 @@
-"""Which part of each changed file the tests run, from the JSON report of coverage.py (`coverage json`)."""
+"""Which part of each changed module the tests run, from the JSON report of coverage.py (`coverage json`).
+
+It is asked of every module that an assistant wrote. Where there is a report, of all others as well.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.core.errors import UsageError
+from interlock.core.verdict import Verdict
+from interlock.gate.reviews.written import written_by_assistants
+from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from interlock.gate.change import Change
+
+HOW: Final = "coverage run -m pytest; coverage json; interlock audit --tests --coverage coverage.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What is known of a change's modules.
+
+    Attributes:
+        shares: Which share of a module the tests run, 0 to 1.
+        too_little: The modules of which they run too little, a line each.
+        doubts: The modules that an assistant wrote and of which nothing is known, a line each.
+    """
+
+    shares: Mapping[str, float]
+    too_little: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail if too little is run; unknown if that is not known of what an assistant wrote."""
+        if self.too_little:
+            return Verdict.FAIL
+        return Verdict.UNKNOWN if self.doubts else Verdict.PASS
+
+
+def coverage_of(change: Change, report: Path | None, at_least: float) -> Coverage:
+    """What a report, if there is one, says of the modules of a change.
+
+    Raises:
+        UsageError: If it is no such report.
+    """
+    if report is None:
+        written = written_by_assistants(change).items()
+        doubts = tuple(
+            f"{path}: {tool} wrote it, and which part of it the tests run is not known: {HOW}" for path, tool in written
+        )
+        return Coverage({}, doubts=doubts)
+    known = covered(report, [path for path in sorted(change.sources[1]) if not is_test_path(path)])
+    too_little = [
+        f"{one.path}: the tests run {one.share:.0%} of it, expected {at_least:.0%}" for one in known if one.share < at_least
+    ]
+    return Coverage({one.path: round(one.share, 4) for one in known}, tuple(too_little))
+
+
+def uncovered(change: Change, shares: Mapping[str, float], at_least: float) -> str:
+    """What an audit does not know of a module that an assistant wrote, or knows to be too little; nothing, if all is well."""
+    for path, tool in written_by_assistants(change).items():
+        if path not in shares:
+            return f"{tool} wrote {path}, and it does not know which part of that the tests run ({HOW})"
+        if shares[path] < at_least:
+            return f"{tool} wrote {path}, of which the tests run {shares[path]:.0%}, expected {at_least:.0%}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,86 @@
+"""The tests that must exist, as they were before the change altered them, on the change.
+
+A change can weaken the tests that it is held against: in their own files, in a `conftest.py` around them, in the settings of
+pytest. So where it alters one of these, the tests are run once more with all test code as it was. Where one does not pass then,
+the change may well be right, and only a person can say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock.core.evidence import git_blob
+from interlock.gate.test_audit.running import NOT_THERE, flaw
+from interlock.source.module import is_test_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from interlock.gate.change import Change
+    from interlock.gate.test_audit.declared import MustTest
+
+_SETTINGS: Final = frozenset(
+    {"pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What came of it."""
+
+    altered: Mapping[str, str]  # what the change altered of the tests: path -> git blob id as it was; empty if it was not there
+    tests: Mapping[str, str]  # id of a test that was there -> why it does not pass; empty if it does
+
+    @property
+    def doubts(self) -> list[str]:
+        """The tests that do not pass as they were, a line each."""
+        altered = ", ".join(self.altered)
+        told = f"as it was before the change altered {altered}: a person has to agree that it guards as much"
+        return [f"{name}: {why}, {told}" for name, why in self.tests.items() if why]
+
+    def as_facts(self) -> dict[str, Any]:
+        """For the evidence."""
+        return {"altered": dict(self.altered), "tests": dict(self.tests)}
+
+
+def altered(change: Change, musts: Sequence[MustTest]) -> dict[str, str]:
+    """What the change alters of the tests that must exist and were there: path -> git blob id as it was."""
+    were = change.repository.contents(change.start, sorted({must.path for must in musts}))
+    around = {f"{folder}/conftest.py".removeprefix("./") for path in were for folder in PurePosixPath(path).parents}
+    bearing = [path for path in change.paths if path in were or path in around or path in _SETTINGS] if were else []
+    contents = change.repository.contents(change.start, bearing)
+    return {path: git_blob(contents.get(path)) for path in bearing}
+
+
+def before(change: Change, musts: Sequence[MustTest], run: Callable[[Sequence[str], Path], tuple[int, str]]) -> Before | None:
+    """Runs them so; None if the change alters nothing of them.
+
+    Args:
+        change: The change.
+        musts: The tests that must exist.
+        run: Gives exit code and output of tests, by their ids, in a folder.
+    """
+    touched = altered(change, musts)
+    if not touched:
+        return None
+    were = change.repository.contents(change.start, sorted({must.path for must in musts}))
+    with TemporaryDirectory(prefix="interlock-before-") as name:
+        change.repository.lay_out(change.head, Path(name))
+        _put_back(change, {path for path in change.paths if is_test_path(path)} | set(touched), Path(name))
+        found = {must.id: flaw(run([must.id], Path(name))) for must in musts if must.path in were}
+    return Before(touched, {test: why for test, why in found.items() if why != NOT_THERE})  # One that is new weakens nothing.
+
+
+def _put_back(change: Change, paths: set[str], folder: Path) -> None:
+    """Makes files what they were before the change; those that were not there go."""
+    contents = change.repository.contents(change.start, sorted(paths))
+    for path in paths:
+        place = folder / path
+        if path in contents:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(contents[path])
+        else:
+            place.unlink(missing_ok=True)
