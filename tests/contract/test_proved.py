@@ -122,3 +122,27 @@ def test_outside_of_a_project_nothing_is_written(interlock_in: Interlock, key: P
 
     assert interlock_in("prove", "contracts.py", "--budget", "60s", folder=tmp_path).code == 0
     assert not (tmp_path / ".interlock").exists()
+
+
+LOADED = (
+    CONTRACTS.replace("faults=0)", "faults=0, load=burst(10))").replace(
+        "from shop", "from interlock.prove.load.shapes import burst\nfrom shop"
+    )
+    + "    world.load(lambda number: queue().enqueue(str(number)))\n"
+)
+
+
+def test_a_load_is_a_proof_of_its_own_and_stands_for_no_other(interlock_in: Interlock, git: Git, key: Path) -> None:
+    begun(git, key)
+    git("checkout", "--quiet", "main")
+    settings = (git.root / "interlock.toml").read_text().replace('["contracts.py"]', '["contracts.py", "contracts.py --load"]')
+    git.commit({"contracts.py": LOADED, "interlock.toml": settings})
+    git("checkout", "--quiet", "change")
+    git("rebase", "--quiet", "main")
+
+    assert proved(interlock_in, git, "--load", "--sign", str(key)) == 0
+    none, load = asked(interlock_in, git)["answer"].split("; ")
+    assert (none, load) == ("contracts.py: no proof that counts is on record", "contracts.py --load: pass")
+
+    git.commit({"contracts.py": f"{LOADED}\n# altered"})
+    assert "contracts.py --load: the change alters the contract itself" in asked(interlock_in, git)["answer"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from interlock.cli.loaded import told
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError, nearest
+from interlock.core.seconds import seconds
 from interlock.core.verdict import Verdict, worst
 
 if TYPE_CHECKING:
@@ -77,3 +78,26 @@ def _show(console: Console, name: str, progress: LoadProgress) -> None:
     console.status(
         f"{name}: {progress.stage}, {progress.calls:,} of {counted(progress.planned, 'call')}, {progress.left_s:.0f} s left"
     )
+
+
+def put_server_under_load(arguments: argparse.Namespace, console: Console, budget_s: float | None) -> int:
+    """Puts an address under load. No evidence is left: nobody knows which code answers there."""
+    from interlock.prove.load.over_http import OverHttp, over_http  # noqa: PLC0415 - not needed for the help.
+
+    load = OverHttp(
+        url=arguments.url,
+        per_s=arguments.rate,
+        for_s=seconds("--for", getattr(arguments, "for")),
+        data=arguments.data,
+        locustfile=arguments.locustfile,
+        success_min=arguments.success_min,
+    )
+
+    def show(passed_s: int, left_s: float) -> None:
+        console.status(f"{load.url}: {passed_s} s, {left_s:.0f} s left")
+
+    console.note(f"{load.url}: {load.name} ...")
+    result = over_http(load, budget_s if budget_s is not None else load.for_s, show)
+    console.result(told(arguments.format, [result]))
+    console.note(counted(result.calls, "request"))
+    return result.verdict.exit_code

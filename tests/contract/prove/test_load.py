@@ -170,6 +170,11 @@ class TestTheAnswer:
         assert 0 < found.calls < found.planned
         assert "s of 36,000 s were covered" in found.reasons[0]
 
+    def test_a_burst_that_this_machine_cannot_make_is_unknown(self) -> None:
+        found = under(burst(20, within_ms=1, at_once=1), calling(lambda _, __: time.sleep(0.01)))
+        assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 20)
+        assert "this machine cannot make the load that was asked for" in found.reasons[0]
+
     def test_a_module_that_does_not_come_back_is_unknown_in_time(self) -> None:
         found = loaded(calling(lambda _, __: time.sleep(1000)), burst(4), budget_s=1.5)
         assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 0)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.cli.loads import put_under_load
+from interlock.cli.loads import put_server_under_load, put_under_load
 from interlock.cli.proofs import FORMATS, proved, replay_told
 from interlock.cli.settings import project_around
 from interlock.core import evidence
@@ -47,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dask", default="", metavar="ADDRESS", help="run schedules on a Dask cluster, such as tcp://host:8786"
     )
     parser.add_argument("--load", action="store_true", help="put the contracts under the loads that they declare, instead")
+    parser.add_argument("--url", metavar="URL", help="with --load: put a real server under load instead, by Locust")
+    parser.add_argument("--rate", default=50.0, type=float, metavar="N", help="requests a second for --url (default: 50)")
+    parser.add_argument("--for", default="10s", metavar="TIME", help="how long --url is asked (default: 10s)")
+    parser.add_argument("--data", metavar="JSON", help="what is posted to --url; {n} is the number of the request")
+    parser.add_argument("--locustfile", type=Path, metavar="FILE", help="a locustfile that says what is asked of --url")
+    parser.add_argument(
+        "--success-min",
+        default=0.95,
+        type=float,
+        metavar="SHARE",
+        help="the share of requests to --url that must succeed (0.95)",
+    )
     parser.add_argument("--sign", type=Path, metavar="KEY", help="sign the evidence with this SSH key")
     parser.add_argument("--deep", action="store_true", help="when all is done, draw further schedules as long as there is time")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print the result (default: text)")
@@ -63,6 +75,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         message = f"{error.name} is not installed; prove needs it: pip install 'interlock[prove]'"
         raise UsageError(message) from error
 
+    if arguments.url is not None:
+        if not arguments.load or arguments.path is not None or arguments.replay is not None:
+            raise UsageError("--url is put under load alone: expected --load --url URL, and no PATH")
+        budget_s = seconds("--budget", arguments.budget) if arguments.budget else None
+        return put_server_under_load(arguments, console, budget_s)
     if (arguments.path is None) == (arguments.replay is None):
         raise UsageError("expected a PATH with contracts, or --replay FILE")
     if arguments.replay is not None:

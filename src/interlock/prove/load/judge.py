@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MOMENTS = 60
 _EXAMPLES = 3
 _FAILURES_TOLD = 5
+_LATE = 1.1  # A load that took so much longer than asked is another load.
 
 
 def judged(name: str, shape: Shape, asked: Asks, seen: Seen) -> LoadResult:
@@ -119,6 +120,11 @@ def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
         result.reasons.append(
             f"the budget is used up: {result.covered_s:,.1f} s of {result.over_s:,.0f} s were covered,"
             f" {result.calls:,} of {counted(result.planned, 'call')}"
+        )
+    begun_ms = result.begun_within_ms
+    if shape.over_s and begun_ms is not None and begun_ms > _LATE * shape.over_s * 1000:
+        result.reasons.append(
+            f"the calls were begun within {begun_ms:,.0f} ms: this machine cannot make the load that was asked for"
         )
     for fault in shape.faults:
         if not (result.restarts if fault == "restart" else result.struck):

@@ -1,0 +1,126 @@
+"""A server under load over HTTP: does a release that works once and never again stop, and a good one pass?"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tests.conftest import Interlock
+
+SERVE = Path(__file__).resolve().parents[2] / "examples" / "checkout" / "serve.py"
+SIGN_UP = '{"email": "customer{n}@example.com"}'
+STARTS_WITHIN_S = 60
+USERS = """
+from locust import HttpUser, constant, task
+
+
+class Visitor(HttpUser):
+    wait_time = constant(0.3)
+
+    @task
+    def visit(self):
+        self.client.get("/shop")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _locust() -> None:
+    if importlib.util.find_spec("locust") is None:
+        message = "NOT RUN: no locust (pip install -r requirements/test.txt)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@contextmanager
+def served(shop: Path, release: str, folder: Path) -> Generator[str]:
+    """The address of a release of the shop, with a database of its own."""
+    worktree, port = folder / release, free_port()
+    subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(worktree), release], cwd=shop, check=True)
+    environment = {
+        **os.environ,
+        "SHOP_DATABASE_URL": f"sqlite:///{folder}/{release}.db",
+        "SHOP_PROVIDER_URL": "http://127.0.0.1:1",
+        "SHOP_PROVIDER_KEY": "none",
+    }
+    server = subprocess.Popen([sys.executable, str(SERVE), str(worktree), str(port), release], env=environment)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+        subprocess.run(["git", "worktree", "remove", "--force", str(worktree)], cwd=shop, check=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str) -> None:
+    ends_at_s = time.monotonic() + STARTS_WITHIN_S
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - of our own.
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < ends_at_s, "the shop does not start"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def test_sign_ups_that_all_work_pass(interlock_in: Interlock, shop: Path, tmp_path: Path) -> None:
+    with served(shop, "baseline", tmp_path) as address:
+        words = ("--url", f"{address}/sign-up", "--data", SIGN_UP, "--rate", "20", "--for", "1s")
+        ran = interlock_in("prove", "--load", *words, "--format", "json")
+    [load] = json.loads(ran.out)["loads"]
+    assert (ran.code, load["verdict"], load["calls"], load["success"]) == (0, "pass", 20, 1.0)
+
+
+def test_one_id_for_all_users_works_once_and_fails(interlock_in: Interlock, shop: Path, tmp_path: Path) -> None:
+    with served(shop, "one-id-for-all", tmp_path) as address:
+        words = ("--url", f"{address}/sign-up", "--data", SIGN_UP, "--rate", "20", "--for", "1s")
+        ran = interlock_in("prove", "--load", *words)
+    assert ran.code == 1
+    assert "BROKEN: success 5.00% of 20 requests, where 95% are demanded" in ran.out
+
+
+def test_users_of_a_locustfile_of_one_s_own_find_out_that_nobody_is_there(interlock_in: Interlock, tmp_path: Path) -> None:
+    (tmp_path / "users.py").write_text(USERS)
+    words = ("--url", f"http://127.0.0.1:{free_port()}", "--locustfile", "users.py", "--rate", "2", "--for", "1s")
+    ran = interlock_in("prove", "--load", *words)
+    assert ran.code == 1
+    assert "BROKEN: success 0.00%" in ran.out
+    assert "Connection refused" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--load", "--url", "shop.example"), "expected http://HOST/PATH"),
+        (("--load", "--url", "http://shop.example", "--success-min", "95"), "a share between 0 and 1"),
+        (("--url", "http://shop.example"), "--load --url URL"),
+        (("--load", "--url", "http://shop.example", "--locustfile", "nowhere.py"), "is no file"),
+    ],
+)
+def test_mistakes_are_told(interlock_in: Interlock, words: tuple[str, ...], complaint: str) -> None:
+    ran = interlock_in("prove", *words)
+    assert ran.code == 2
+    assert complaint in ran.err
