@@ -13,6 +13,7 @@ import pytest
 
 from interlock.core.evidence import read, write
 from interlock.gate.records.signers import sign
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,9 @@ def begun(git: Git, text: str, tests: str) -> None:
 def audited(interlock_in: Interlock, git: Git, *words: str) -> tuple[Ran, dict[str, Any]]:
     ran = interlock_in("audit", "--tests", "--format", "json", *words, folder=git.root)
     assert ran.out, ran.err
-    return ran, json.loads(ran.out)
+    told: dict[str, Any] = json.loads(ran.out)
+    assert disagreements("interlock audit --tests", told) == []
+    return ran, told
 
 
 def asked(interlock_in: Interlock, git: Git) -> dict[str, Any]:
@@ -252,6 +255,7 @@ class TestThePast:
     def test_each_deployment_gets_its_column(self, interlock_in: Interlock, git: Git) -> None:
         self.tagged(git)
         ran = interlock_in("audit", "--last", "3", "--format", "json", folder=git.root)
+        assert disagreements("interlock audit --last", json.loads(ran.out)) == []
         told = json.loads(ran.out)["deployments"]
 
         assert ran.code == 1

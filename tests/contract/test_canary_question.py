@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.documented import disagreements
+
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
 
@@ -20,6 +22,7 @@ def asked(interlock_in: Interlock, git: Git, settings: str, **files: str) -> dic
     git.write({"shop/pay.py": "A = 2\n"})
     git.commit()
     ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
+    assert disagreements("interlock gate", json.loads(ran.out)) == []
     (found,) = [one for one in json.loads(ran.out)["questions"] if one["question"] == QUESTION]
     return dict(found)
 

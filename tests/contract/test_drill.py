@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.documented import disagreements
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -79,6 +81,7 @@ def drilled(interlock_in: Interlock, folder: Path, *arguments: str) -> dict[str,
     """The only drill's result; the exit code says the same."""
     ran = interlock_in("drill", "--format", "json", *arguments, folder=folder)
     assert ran.out, ran.err
+    assert disagreements("interlock drill", json.loads(ran.out)) == []
     (told,) = json.loads(ran.out)["drills"]
     assert ran.code == {"pass": 0, "fail": 1, "unknown": 3}[told["verdict"]]
     return dict(told)
@@ -210,6 +213,7 @@ class TestTheGate:
 
     def asked(self, interlock_in: Interlock, git: Git) -> dict[str, Any]:
         ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
+        assert disagreements("interlock gate", json.loads(ran.out)) == []
         (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == self.QUESTION]
         return dict(found)
 

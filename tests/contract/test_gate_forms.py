@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 
 from tests.conftest import Git, Interlock
 from tests.contract.test_sarif import SCHEMA
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,9 @@ class Gated:
     @property
     def data(self) -> dict[str, Any]:
         """The JSON."""
-        return dict(json.loads(self.texts["json"]))
+        told: dict[str, Any] = json.loads(self.texts["json"])
+        assert disagreements("interlock gate", told) == []
+        return told
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.documented import disagreements
+
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
 
@@ -79,6 +81,7 @@ def project(git: Git) -> Git:
 def checked(interlock_in: Interlock, git: Git) -> tuple[int, dict[str, tuple[str, str]], bool]:
     ran = interlock_in("incident", "check", "--format", "json", folder=git.root)
     assert ran.out, ran.err
+    assert disagreements("interlock incident check", json.loads(ran.out)) == []
     (told,) = json.loads(ran.out)["incidents"]
     return ran.code, {one["lesson"]: (one["verdict"], one["answer"]) for one in told["lessons"]}, told["is_open"]
 
@@ -123,7 +126,10 @@ def test_times_are_computed(interlock_in: Interlock, project: Git) -> None:
 
 def test_trends_count_what_escaped(interlock_in: Interlock, project: Git) -> None:
     ran = interlock_in("incident", "trends", "--format", "json", folder=project.root)
+    assert disagreements("interlock incident trends", json.loads(ran.out)) == []
     (row,) = json.loads(ran.out)["quarters"]
+    listed = interlock_in("incident", "list", "--format", "json", folder=project.root)
+    assert disagreements("interlock incident list", json.loads(listed.out)) == []
 
     assert (row["quarter"], row["incidents"], row["deployments"], row["escape_rate"]) == ("2024-Q4", 1, 2, 0.5)
     assert (row["mean_to_detect_s"], row["mean_to_repair_s"]) == (300.0, 2820.0)

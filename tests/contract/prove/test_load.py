@@ -21,6 +21,7 @@ from interlock.prove.invariant import Invariant
 from interlock.prove.load.run import loaded
 from interlock.prove.load.shapes import burst, steady
 from interlock.prove.loading import written_in
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,6 +247,7 @@ class TestTheCommand:
     def test_what_fails_says_why_in_every_format(self, interlock_in: Interlock, tmp_path: Path) -> None:
         (tmp_path / "contracts.py").write_text(CONTRACTS.format(least=0.9))
         ran = interlock_in("prove", "contracts.py::keys", "--load", "--format", "json")
+        assert disagreements("interlock prove --load", json.loads(ran.out)) == []
         [load] = json.loads(ran.out)["loads"]
         assert (ran.code, load["verdict"], load["success"], load["lost"]) == (1, "fail", 0.8, None)
         assert load["failures"][0]["times"] == 4

@@ -12,6 +12,7 @@ from interlock.cli.main import main
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.replay import Place, Replay, read, replayed, write
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,7 @@ class Shop:
         """What the replay of the only finding answers."""
         [file] = (self.folder / ".interlock" / "replays").iterdir()
         code, told = self.says(module, "--replay", str(file.relative_to(self.folder)))
+        assert disagreements("interlock prove --replay", told) == []
         return code, told["replays"][0]
 
 

@@ -18,9 +18,10 @@ import pytest
 
 from interlock.roll.routers import Setting
 from tests.contract.roll.conftest import free_port, wait_until
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from tests.contract.roll.conftest import Running
 
@@ -139,6 +140,7 @@ class Stage:
         out, err = process.communicate(timeout=180)
         assert process.returncode in codes, out + err
         result: dict[str, Any] = json.loads(out)
+        assert disagreements("interlock roll start", result) == []
         return result
 
     def state(self) -> dict[str, Any]:
@@ -151,7 +153,7 @@ class Stage:
         return bool(state) and (state["phase"], state["step"]) == (phase, step)
 
     @contextmanager
-    def relayed_log(self) -> Iterator[Relay]:
+    def relayed_log(self) -> Generator[Relay]:
         """The log reaches interlock through somebody who can cut it."""
         settings = self.folder / "interlock.toml"
         host, port = self.haproxy.section.log.split(":")
@@ -170,13 +172,13 @@ class Stage:
 
 
 @contextmanager
-def staged(haproxy: Running, folder: Path) -> Iterator[Stage]:
+def staged(haproxy: Running, folder: Path) -> Generator[Stage]:
     with ExitStack() as stack:
         yield Stage(haproxy, stack, folder)
 
 
 @pytest.fixture
-def stage(haproxy: Running, tmp_path: Path) -> Iterator[Stage]:
+def stage(haproxy: Running, tmp_path: Path) -> Generator[Stage]:
     with staged(haproxy, tmp_path) as stage:
         yield stage
 
@@ -223,7 +225,7 @@ def test_a_good_release_reaches_everyone_and_no_request_fails_on_the_way(stage: 
 def test_a_rollout_that_is_killed_in_every_step_goes_on_where_it_was(stage: Stage) -> None:
     stage.declare(0.01, 0.1, 0.5, bake_s=1, more='[roll.promote]\ncommands = ["touch promoted"]\n')
     customers = stage.customers()
-    salts = set()
+    salts = set[str]()
     for step in range(3):
         killed = stage.start()
         wait_until(lambda step=step: stage.reached("bake", step))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError, WorldError, nearest
@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             console.result(f"{table(experiment, results)}\n")
     verdict, reason = verdict_of([result for results in found.values() for result in results])
     if arguments.format == "json":
-        console.result(_json(found, verdict, reason))
+        console.result(json.dumps(document(found, verdict, reason), indent=2))
     else:
         console.result(f"{LEGEND}\n\n{verdict}: {reason}")
     if arguments.pictures:
@@ -88,7 +88,8 @@ def _draw(folder: Path, found: dict[str, list[Result]]) -> None:
         raise WorldError(message) from error
 
 
-def _json(found: dict[str, list[Result]], verdict: str, reason: str) -> str:
+def document(found: dict[str, list[Result]], verdict: str, reason: str) -> dict[str, Any]:
+    """The results for programs; docs/json.md says what each field means."""
     told = [
         {
             "experiment": name,
@@ -104,4 +105,4 @@ def _json(found: dict[str, list[Result]], verdict: str, reason: str) -> str:
         for name, results in found.items()
         for result in results
     ]
-    return json.dumps({"version": 1, "verdict": verdict, "reason": reason, "results": told}, indent=2)
+    return {"version": 1, "verdict": verdict, "reason": reason, "results": told}

@@ -90,7 +90,12 @@ def _past_json(found: list[tuple[str, Decision]]) -> str:
             "deployment": name,
             "verdict": decision.verdict,
             "questions": [
-                {"question": asked.question.text, "verdict": asked.answer.verdict, "answer": asked.answer.answer}
+                {
+                    "name": asked.name,
+                    "question": asked.question.text,
+                    "verdict": asked.answer.verdict,
+                    "answer": asked.answer.answer,
+                }
                 for asked in decision.asked
             ],
         }
