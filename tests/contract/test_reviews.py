@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interlock.gate.records.signers import sign
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from tests.conftest import Git, Interlock
 
@@ -51,9 +58,21 @@ def platform(answers: dict[str, Any], seen: list[dict[str, str]]) -> Generator[s
         server.server_close()
 
 
-def begun(git: Git, path: str, message: str) -> str:
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key of CI's."""
+    if not shutil.which("ssh-keygen"):
+        if os.environ.get("CI") == "true":
+            pytest.fail("NOT RUN: no ssh-keygen on this machine")
+        pytest.skip("NOT RUN: no ssh-keygen on this machine")
+    path = tmp_path_factory.mktemp("key") / "ci"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return path
+
+
+def begun(git: Git, path: str, message: str, more: str = "") -> str:
     """A change to one file, with a message; answers with its commit."""
-    git.write({"interlock.toml": FEATURES, path: "def pay():\n    return 1\n"})
+    git.write({"interlock.toml": FEATURES + more, path: "def pay():\n    return 1\n"})
     git.commit()
     git("checkout", "--quiet", "-b", "change")
     git.write({path: "def pay():\n    return 2\n"})
@@ -76,7 +95,7 @@ def approvals(folder: Path, head: str, *people: str) -> str:
 
 
 def test_tier_1_needs_two_people_whoever_wrote_it(interlock_in: Interlock, git: Git, tmp_path: Path) -> None:
-    head = begun(git, "shop/payments/pay.py", HUMAN)
+    head = begun(git, "shop/payments/pay.py", HUMAN, '[evidence]\ntier_1 = "self"\n')
 
     one = asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo", "ada"))
     two = asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo", "cy"))
@@ -84,6 +103,28 @@ def test_tier_1_needs_two_people_whoever_wrote_it(interlock_in: Interlock, git: 
     assert one["answer"] == "no mark of an assistant; 1 of 2 approvals (bo)"
     assert "ada's approval does not count: its own author's" in one["evidence"]
     assert {ground["trust"] for ground in two["grounds"]} == {"self"}  # A file is the word of whoever wrote it.
+
+
+def test_a_file_of_approvals_counts_for_tier_1_if_somebody_signs_it_whom_the_base_knows(
+    interlock_in: Interlock, git: Git, tmp_path: Path, key: Path
+) -> None:
+    """Whoever wrote the change can write such a file as well."""
+    public = key.with_suffix(".pub").read_text().strip()
+    head = begun(git, "shop/payments/pay.py", HUMAN, f'[[signer]]\nname = "ci"\ntrust = "ci"\nkey = "{public}"\n')
+    path = approvals(tmp_path, head, "bo", "cy")
+    own = asked(interlock_in, git, "--approvals", path)
+    assert (own["verdict"], own["grounds"]) == ("unknown", [])
+    assert own["answer"].endswith(f"2 of 2 approvals (bo, cy), but whoever wrote {path} vouches for them; tier 1 needs ci")
+
+    sign(Path(path), key)
+    signed = asked(interlock_in, git, "--approvals", path)
+    assert (signed["verdict"], [(ground["trust"], ground["by"]) for ground in signed["grounds"]]) == (
+        "pass",
+        [("ci", "ci")] * 2,
+    )
+
+    Path(path).write_text(Path(path).read_text().replace("cy", "di"))
+    assert asked(interlock_in, git, "--approvals", path)["verdict"] == "unknown"
 
 
 def test_what_an_assistant_wrote_needs_one_and_its_absence_frees_nobody(

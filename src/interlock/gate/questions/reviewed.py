@@ -12,7 +12,8 @@ from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
 from interlock.gate.question import Answer, Question
 from interlock.gate.records.ground import Ground
-from interlock.gate.records.signers import Trust
+from interlock.gate.records.kept import Policy
+from interlock.gate.records.signers import Signer, Trust, trust_in
 from interlock.gate.reviews.load import load
 from interlock.gate.reviews.provenance import provenance
 from interlock.gate.reviews.traces import traced
@@ -45,27 +46,38 @@ def ask(change: Change) -> Answer:
             ),
             evidence=tuple(seen),
         )
-    return _counted(change.reviews, change.head, needed, written, seen)
+    return _counted(change, change.reviews, needed, written, seen)
 
 
-def _grounds(reviews: Reviews, head: str) -> tuple[Ground, ...]:
-    """The words that count, and whose they are: what a platform tells is a person's, what a file tells its author's."""
-    trust, by = (Trust.HUMAN, reviews.platform) if reviews.platform else (Trust.SELF, f"whoever wrote {reviews.source}")
+def _vouched(reviews: Reviews, change: Change) -> tuple[Trust, str]:
+    """Whose word it is: what a platform tells is a person's, what a file tells that of who signed it, or wrote it."""
+    if reviews.platform:
+        return Trust.HUMAN, reviews.platform
+    trust, by = trust_in(reviews.file, Signer.all_of(change.settings)) if reviews.file else (Trust.SELF, "")
+    return trust, f"whoever wrote {reviews.source}" if trust is Trust.SELF else by
+
+
+def _grounds(reviews: Reviews, head: str, trust: Trust, by: str) -> tuple[Ground, ...]:
+    """The words that count."""
     counting = sorted(reviews.approving(head), key=lambda review: review.by)
     return tuple(Ground(what=f"approval of {one.by}", trust=trust, by=by, made_at=one.at) for one in counting)
 
 
-def _counted(reviews: Reviews, head: str, needed: int, written: str, seen: list[str]) -> Answer:
+def _counted(change: Change, reviews: Reviews, needed: int, written: str, seen: list[str]) -> Answer:
+    head, (trust, by) = change.head, _vouched(reviews, change)
+    trust_needed = Policy.of(change.settings).needed(is_tier_1=change.touches_tier_1)
     approving, refusing = sorted(reviews.counting(head)), sorted(reviews.refusing())
     told = f"{written}; {len(approving)} of {needed} approvals" + (f" ({', '.join(approving)})" if approving else "")
     if refusing:
         told += f", and {', '.join(refusing)} asked for changes"
-    is_enough = len(approving) >= needed and not refusing
+    verdict = Verdict.PASS if len(approving) >= needed and not refusing else Verdict.FAIL
+    if verdict is Verdict.PASS and not trust.is_at_least(trust_needed):
+        verdict, told = Verdict.UNKNOWN, f"{told}, but {by} vouches for them; tier 1 needs {trust_needed}"
     return Answer(
-        verdict=Verdict.PASS if is_enough else Verdict.FAIL,
+        verdict=verdict,
         answer=told,
         evidence=(*seen, f"approvals from {reviews.source}", *reviews.set_aside(head)),
-        grounds=_grounds(reviews, head),
+        grounds=_grounds(reviews, head, trust, by) if verdict is not Verdict.UNKNOWN else (),
     )
 
 

@@ -45,6 +45,7 @@ class Reviews:
     authors: frozenset[str]  # whoever opened it, or asked an assistant for it
     reviews: tuple[Review, ...] = field(default=())
     platform: str = ""  # that vouches for what was said; empty if it comes from a file
+    file: Path | None = None  # that it comes from, with its signature beside it if it has one
 
     def approving(self, head: str) -> list[Review]:
         """The approvals that hold for a commit, one of each person."""
@@ -110,7 +111,7 @@ def read(path: Path) -> Reviews:
         message = f"{path}: reviews is {type(reviews).__name__}; expected a list"
         raise UsageError(message)
     said = cast("list[object]", reviews)
-    return Reviews(source=str(path), authors=authors, reviews=tuple(_review(one, str(path)) for one in said))
+    return Reviews(source=str(path), authors=authors, reviews=tuple(_review(one, str(path)) for one in said), file=path)
 
 
 def _name(value: object, key: str, where: str) -> str:
