@@ -33,7 +33,7 @@ _WANTED: Final = {
 }
 SECTIONS: Final = (
     *("alerts", "canary", "check", "deployments", "drill", "environment", "evidence", "feature"),
-    *("hazards", "must_test", "roll", "rollback", "signer", "tests"),
+    *("hazards", "migrations", "must_test", "roll", "rollback", "signer", "tests"),
 )
 
 

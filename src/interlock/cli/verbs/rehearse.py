@@ -1,6 +1,7 @@
 """Carries a rollback out in an environment, times and verifies it, and leaves evidence for the gate.
 
 interlock rehearse rollback --env staging -- kubectl rollout undo deployment/shop
+interlock rehearse migrations --base main
 
 Several steps are parted by `--then`. The environment's version and health are read before and after. The evidence holds as
 long as the files that [rollback] covers stay what they are. With --sign KEY it is signed, for features of tier 1.
@@ -8,11 +9,13 @@ long as the files that [rollback] covers stay what they are. With --sign KEY it 
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.check.repository import Repository
+from interlock.cli import trial
 from interlock.cli.settings import project_around
 from interlock.core.errors import UsageError
 from interlock.core.evidence import Evidence, git_blob, write
@@ -21,8 +24,6 @@ from interlock.gate.rehearsals.declared import Environment, Rollback
 from interlock.gate.rehearsals.rehearse import rehearse
 
 if TYPE_CHECKING:
-    import argparse
-
     from interlock.cli.console import Console
     from interlock.cli.settings import Project
 
@@ -31,8 +32,15 @@ HELP = "carry a rollback out in an environment, and keep evidence that it works"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="rollback")
-    parser = kinds.add_parser("rollback", help="that the old version can be brought back", description=__doc__)
+
+    def about(text: str | None) -> dict[str, Any]:
+        return {"description": text, "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="rollback|migrations")
+    trial.add_arguments(
+        kinds.add_parser("migrations", help="that what it does to the database can be undone", **about(trial.__doc__))
+    )
+    parser = kinds.add_parser("rollback", help="that the old version can be brought back", **about(__doc__))
     parser.add_argument("-q", "--quiet", action="store_true", help="print the result alone")
     parser.add_argument("--env", required=True, metavar="NAME", help="an [[environment]] of the settings")
     parser.add_argument("--to", default="", metavar="VERSION", help="what must serve afterwards (default: another than before)")
@@ -42,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Rehearses, keeps the evidence, and answers with an exit code."""
+    if arguments.what == "migrations":
+        return trial.execute(arguments, console)
     project = project_around(Path.cwd())
     rollback = Rollback.of(project.document)
     if rollback is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlock.core.verdict import Verdict
+from interlock.core.verdict import Verdict, worst
+from interlock.gate.migrations.answer import answer
 from interlock.gate.question import Answer, Question
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
 
 
 def ask(change: Change) -> Answer:
-    """The newest rehearsal that counts for the change, or why none does."""
+    """The newest rehearsal that counts for the change, and whether a rollback keeps what its migrations touch."""
+    parts = [_rehearsed(change), *(part for part in (answer(change),) if part is not None)]
+    return Answer(
+        verdict=worst(part.verdict for part in parts),
+        answer="; ".join(part.answer for part in parts),
+        evidence=tuple(line for part in parts for line in part.evidence),
+        grounds=tuple(ground for part in parts for ground in part.grounds),
+    )
+
+
+def _rehearsed(change: Change) -> Answer:
     rollback = Rollback.of(change.settings)
     if rollback is None:
         return Answer(verdict=Verdict.UNKNOWN, answer="no [rollback] at the base: what it depends on is not known")

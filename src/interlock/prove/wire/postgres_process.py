@@ -88,7 +88,9 @@ def _programs() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: float(path.parts[-3]))
     binary = Path(on_path).resolve() if on_path else found[-1] if found else None
     if binary is None:
-        raise WorldError("no postgres on this machine (apt-get install postgresql), and no proof of this contract without one")
+        raise WorldError(
+            "no postgres on this machine (apt-get install postgresql), and nothing on a database is tried without one"
+        )
     return binary.parent
 
 
