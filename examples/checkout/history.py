@@ -23,7 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +65,13 @@ def read_releases() -> list[Release]:
     return ordered
 
 
-def lay_out(destination: Path) -> list[Release]:
-    """Makes the repository at `destination`, whole or not at all."""
+def lay_out(destination: Path, settings: Mapping[str, str] | None = None) -> list[Release]:
+    """Makes the repository at `destination`, whole or not at all.
+
+    Args:
+        destination: A folder that does not exist or is empty.
+        settings: What to write into the releases' `interlock.toml` in the place of what: one's own key, a free port.
+    """
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise HistoryError(f"{destination} exists and is not an empty folder")
     releases = read_releases()
@@ -74,7 +79,7 @@ def lay_out(destination: Path) -> list[Release]:
     # Beside the destination, so that the last step is one rename on one file system.
     building = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
-        _build(building, releases)
+        _build(building, releases, settings or {})
         building.chmod(0o755)
         if destination.exists():
             destination.rmdir()
@@ -101,14 +106,14 @@ def _read(path: Path) -> Release:
     )
 
 
-def _build(repository: Path, releases: list[Release]) -> None:
+def _build(repository: Path, releases: list[Release], settings: Mapping[str, str]) -> None:
     _git(repository, "init", "--quiet", "--template=", f"--initial-branch={ROOT_RELEASE}")
     for release in releases:
-        _commit(repository, release)
+        _commit(repository, release, settings)
     _git(repository, "checkout", "--quiet", ROOT_RELEASE)
 
 
-def _commit(repository: Path, release: Release) -> None:
+def _commit(repository: Path, release: Release, settings: Mapping[str, str]) -> None:
     if release.parent is not None:
         _git(repository, "checkout", "--quiet", "-b", release.name, release.parent)
     for removed in _removed(release):
@@ -117,8 +122,19 @@ def _commit(repository: Path, release: Release) -> None:
         target = repository / source.relative_to(release.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+        if source.name == "interlock.toml":
+            _rewrite(target, settings)
     _git(repository, "add", "--all")
     _git(repository, "commit", "--quiet", "--cleanup=verbatim", "--file=-", release=release)
+
+
+def _rewrite(path: Path, settings: Mapping[str, str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    for found, wanted in settings.items():
+        if found not in text:
+            raise HistoryError(f"{path.name} does not hold {found!r}")
+        text = text.replace(found, wanted)
+    path.write_text(text, encoding="utf-8")
 
 
 def _removed(release: Release) -> list[str]:

@@ -1,7 +1,7 @@
 """Serves one release of the shop, as its operators do: `python serve.py WORKTREE PORT VERSION`.
 
-The release's own application, unmodified. Beside its own metrics there is one of its database pool, and each answer says which
-version gave it.
+The release's own application, unmodified. Beside its own metrics there is one of its database pool, each answer says which
+version gave it, and `/version` does nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def main() -> None:
     pool = app.state.shop.sessions.kw["bind"].pool
     in_use = Gauge("shop_database_connections_in_use", "Connections that are out of the pool.")
     in_use.set_function(pool.checkedout)
+    app.add_api_route("/version", lambda: {"version": version})
     uvicorn.run(app, port=int(port), log_level="error", headers=[("X-Version", version)])
 
 

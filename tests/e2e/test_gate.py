@@ -466,7 +466,7 @@ def test_json_is_as_documented(interlock_in: Interlock, git: Git) -> None:
     with_feature(git, 'paths = ["shop/payments/**"]')
     git.commit({"shop/payments/charge.py": BAD})
     document = judge(interlock_in, git.root).document
-    assert list(document) == ["version", "verdict", "questions"]
+    assert list(document) == ["version", "verdict", "dry_run", "questions"]
     assert document["version"] == 1
     assert document["verdict"] == "fail"
     assert len(document["questions"]) >= 8

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from interlock.core.errors import UsageError, nearest
 from interlock.prove.contract import Contract
 from interlock.prove.scheduler import Run
 from interlock.prove.world import World
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def contracts_in(path: Path, name: str | None) -> list[Contract]:
@@ -59,11 +56,11 @@ def apart(contract: Contract) -> list[Contract]:
 
 
 def _imported(path: Path) -> object:
-    """The file as a module. What lies beside it can be imported, as if it were run."""
+    """The file as a module. What lies beside it can be imported, as if it were run, and what lies in the current folder."""
     spec = spec_from_file_location(f"contracts_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: not a Python file")
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.path[:0] = [str(path.resolve().parent), str(Path.cwd())]
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

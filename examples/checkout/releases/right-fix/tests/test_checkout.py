@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 from uuid import uuid4
 
+import httpx
 import pytest
 import redis
 from fastapi.testclient import TestClient
@@ -52,6 +53,20 @@ def test_a_failed_payment_is_retried(client: TestClient, customer: dict[str, str
     bank.status_code = 201
     assert shop.retries.process_retries() == 1
     assert client.post("/checkout", json=order, headers=customer).json()["status"] == "paid"
+    assert len(bank.charged) == 1
+
+
+def test_a_charge_whose_answer_was_lost_is_not_made_again(
+    client: TestClient, customer: dict[str, str], bank: FakeBank, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def charge_in_silence(bank: FakeBank, request: httpx.Request) -> httpx.Response:
+        bank.charged[request.headers["Idempotency-Key"]] = 1
+        return httpx.Response(500)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeBank, "__call__", charge_in_silence)
+        assert client.post("/checkout", json=tea(), headers=customer).json()["status"] == "retrying"
+    assert shop.retries.process_retries() == 1
     assert len(bank.charged) == 1
 
 
