@@ -90,7 +90,9 @@ def _untried(one: Kept, change: Change, ids: list[str]) -> str:
     wanted = altered(change, [must for must in change.must_tests if must.id in ids])
     before: Any = one.evidence.found.get("before")
     tried: object = before["altered"] if before else {}
-    return f"it did not run the tests as they were before the change altered {next(iter(wanted))}" if wanted != tried else ""
+    if not wanted or wanted == tried:
+        return ""
+    return f"it did not run the tests as they were before the change altered {next(iter(wanted))}"
 
 
 def _told(one: Kept, change: Change) -> Answer:
