@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.documented import disagreements
+
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock, Ran
 
@@ -282,6 +284,7 @@ class TestFormats:
         write(tmp_path, {"bad.py": BAD, "nul.py": b"\0"})
         ran = interlock_in("check", "--format", "json")
         document = json.loads(ran.out)
+        assert disagreements("interlock check", document) == []
         (finding,) = document.pop("findings")
         assert document == {
             "version": 1,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.core.verdict import Verdict
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -466,12 +467,11 @@ def test_json_is_as_documented(interlock_in: Interlock, git: Git) -> None:
     with_feature(git, 'paths = ["shop/payments/**"]')
     git.commit({"shop/payments/charge.py": BAD})
     document = judge(interlock_in, git.root).document
-    assert list(document) == ["version", "verdict", "dry_run", "questions"]
+    assert disagreements("interlock gate", document) == []
     assert document["version"] == 1
     assert document["verdict"] == "fail"
     assert len(document["questions"]) >= 8
     for asked in document["questions"]:
-        assert {"question", "verdict", "answer", "evidence", "prove_with"} <= asked.keys()
         assert asked["verdict"] in {"pass", "fail", "unknown"}
         assert asked["question"].endswith("?")
         assert all(isinstance(line, str) for line in asked["evidence"])
