@@ -33,6 +33,7 @@ class Staging:
         self.path = path
         self.path.write_text("v2")
         self.asked = 0
+        self.image = ""
         staging = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,7 +42,7 @@ class Staging:
                 told = staging.path.read_text().split("|")
                 version = told[staging.asked % len(told)]
                 is_bad = self.path == "/health" and "ill" in version
-                body = json.dumps({"version": version}).encode()
+                body = json.dumps({"version": version, **({"image": staging.image} if staging.image else {})}).encode()
                 self.send_response(503 if is_bad else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -144,6 +145,25 @@ def test_what_was_rolled_back_and_is_well_passes_the_gate_signed(
     assert git.root / ground["path"] == kept(git)
     made_at, expires_at = (datetime.fromisoformat(ground[key]) for key in ("made_at", "expires_at"))
     assert expires_at - made_at == timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("image", "verdict", "told"),
+    [
+        (f"shop@sha256:{'a' * 64}", "pass", f"it returned to shop@sha256:{'a' * 64}"),
+        ("shop:v1", "unknown", "it returned to shop:v1, which is not pinned by digest"),
+    ],
+)
+def test_the_record_names_what_it_returned_to(  # noqa: PLR0913, PLR0917 - fixtures, and a case.
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, image: str, verdict: str, told: str
+) -> None:
+    staging.image = image
+    begun(git, settings(staging, key))
+    assert rehearsed(interlock_in, git, "--sign", str(key), "--", *staging.deploying("v1")).code == 0
+
+    found = asked(interlock_in, git)
+    assert read(kept(git)).found["after"]["artifact"] == image
+    assert (found["verdict"], told in found["evidence"]) == (verdict, True)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.core.verdict import Verdict, worst
-from interlock.gate.migrations.answer import answer
+from interlock.gate.migrations import answer as migrations
 from interlock.gate.question import Answer, Question
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
+from interlock.gate.rehearsals import artifact
 from interlock.gate.rehearsals.declared import Environment, Rollback
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def ask(change: Change) -> Answer:
-    """The newest rehearsal that counts for the change, and whether a rollback keeps what its migrations touch."""
-    parts = [_rehearsed(change), *(part for part in (answer(change),) if part is not None)]
+    """The newest rehearsal that counts for the change, what its migrations lose, and whether what one returns to is pinned."""
+    others = (migrations.answer(change), artifact.answer(change))
+    parts = [_rehearsed(change), *(part for part in others if part is not None)]
     return Answer(
         verdict=worst(part.verdict for part in parts),
         answer="; ".join(part.answer for part in parts),
@@ -78,8 +80,13 @@ def _told(one: Kept, change: Change) -> Answer:
     else:
         told += f", and it went wrong: {facts.get('flaw') or 'the environment told no version'}"
     steps = tuple(f"{step['command']}: {step['seconds']} s" for step in facts.get("steps", []))
+    image = str(dict(facts.get("after") or {}).get("artifact") or "")
+    is_loose = bool(image) and not artifact.is_pinned(image)
+    if image:
+        steps += (f"it returned to {image}{', which is not pinned by digest' if is_loose else ''}",)
     ground = one.ground(f"rehearsal in {where}", change.repository.root, Policy.of(change.settings))
-    return Answer(verdict=one.evidence.verdict, answer=told, evidence=steps, grounds=(ground,))
+    verdict = worst([one.evidence.verdict, Verdict.UNKNOWN if is_loose else Verdict.PASS])
+    return Answer(verdict=verdict, answer=told, evidence=steps, grounds=(ground,))
 
 
 QUESTION = Question(

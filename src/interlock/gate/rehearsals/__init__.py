@@ -2,4 +2,5 @@
 
 declared    what a team says of its rollback and its environments
 rehearse    carries the steps out, and looks at the environment before and after
+artifact    what one returns to: images by digest, old versions that are kept
 """

@@ -47,7 +47,7 @@ class Environment:
     """Where a rehearsal can be carried out."""
 
     name: str
-    version_url: str  # answers with the version that serves, as text or as JSON with a `version`
+    version_url: str  # answers with the version that serves: text, or JSON with `version` (and `image`)
     health_url: str  # answers with 2xx if all is well
 
     @classmethod

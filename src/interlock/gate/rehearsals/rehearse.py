@@ -38,6 +38,7 @@ class Seen:
 
     version: str  # empty if it did not say
     is_well: bool
+    artifact: str = ""  # the image that serves, if it said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +175,23 @@ def _settled(environment: Environment, before: Seen, expected_version: str, ends
 def _seen(environment: Environment) -> Seen:
     _, body = _asked(environment.version_url)
     code, _ = _asked(environment.health_url)
-    return Seen(_version(body), 200 <= code < 300)  # noqa: PLR2004 - success, in HTTP.
+    return Seen(_version(body), 200 <= code < 300, str(_table(body).get("image", ""))[:300])  # noqa: PLR2004 - success, in HTTP.
 
 
 def _version(body: bytes) -> str:
     """The version in an answer: a JSON object's `version`, else its text."""
+    table = _table(body)
+    text = str(table["version"]) if "version" in table else body.decode(errors="replace")
+    return text.strip()[:200]
+
+
+def _table(body: bytes) -> dict[str, object]:
+    """The JSON object in an answer; an empty one, if it is something else."""
     try:
         told: object = json.loads(body)
     except ValueError:
         told = None
-    table = cast("dict[str, object]", told) if isinstance(told, dict) else {}
-    text = str(table["version"]) if "version" in table else body.decode(errors="replace")
-    return text.strip()[:200]
+    return cast("dict[str, object]", told) if isinstance(told, dict) else {}
 
 
 def _asked(url: str) -> tuple[int, bytes]:
