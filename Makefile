@@ -11,7 +11,7 @@ demo: $(VENV)/demo.done  ## Shows the gate on five changes to a small shop, on a
 	@$(BIN)/python examples/checkout/demo.py
 
 test: $(VENV)/demo.done $(VENV)/test.done servers  ## Runs every test.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 	cd retryqueue && ../$(BIN)/python -m pytest
 
 servers:  ## Installs the servers that the tests run on, where it may.
