@@ -221,7 +221,8 @@ class _Sent:
 
     def replies(self) -> list[Any]:
         """The replies. One that is an error is raised, when all of them are read."""
-        replies, refused = [], None
+        replies: list[Any] = []
+        refused: redis.ResponseError | None = None
         try:
             for _ in range(self._count):
                 try:
