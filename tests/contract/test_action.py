@@ -33,6 +33,8 @@ def run_steps(git: Git, temp: Path, inputs: dict[str, str]) -> int:
     runner = {"RUNNER_TEMP": str(temp), "GITHUB_STEP_SUMMARY": str(temp / "summary.md"), "GITHUB_REPOSITORY": "a/shop"}
     given = {"python": str(python), "pull-request": "", "token": "", "dry-run": "false", **inputs}
     for step in action()["runs"]["steps"]:
+        if "if" in step:
+            continue  # Has a test of its own.
         env = {name: given[value.removeprefix("${{ inputs.").removesuffix(" }}")] for name, value in step["env"].items()}
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
@@ -60,3 +62,22 @@ def test_a_change_with_a_hazard_fails_and_the_summary_says_why(git: Git, tmp_pat
     temp.mkdir()
     assert run_steps(git, temp, {"base": base, "head": head, "dry-run": dry_run}) == code
     assert "identity/coarse-clock" in (temp / "summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("there", "method"), [("", "POST repos/a/shop/issues/7/comments"), ("99", "PATCH repos/a/shop/issues/comments/99")]
+)
+def test_one_comment_is_made_and_then_kept_up_to_date(tmp_path: Path, there: str, method: str) -> None:
+    (step,) = (step for step in action()["runs"]["steps"] if "if" in step)
+    assert step["if"] == "${{ always() && inputs.comment == 'true' }}"
+    (tmp_path / "interlock.md").write_text("<!-- interlock:gate -->\n")
+    gh = tmp_path / "gh"
+    gh.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncase "$*" in *paginate*) echo "{there}";; esac\n')
+    gh.chmod(0o755)
+    runner = {"RUNNER_TEMP": str(tmp_path), "GITHUB_REPOSITORY": "a/shop", "NUMBER": "7", "GH_TOKEN": ""}
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    subprocess.run(command, env={**os.environ, **runner, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True)
+
+    looked, wrote = (tmp_path / "asked").read_text().splitlines()
+    assert 'startswith("<!-- interlock:gate -->")' in looked
+    assert wrote == f"api --silent --method {method} --field body=@{tmp_path}/interlock.md"
