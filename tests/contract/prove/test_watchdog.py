@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -13,8 +14,11 @@ import pytest
 
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
+from interlock.prove.clock import virtual_time
 from interlock.prove.contract import contract
 from interlock.prove.explore import Progress, prove, watched
+from interlock.prove.scheduler import Run
+from interlock.prove.watchdog import supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,3 +144,29 @@ def test_nothing_is_left_of_a_proof_that_is_stopped(folder: Path, number: signal
 
     assert list(folder.iterdir()) == []
     wait_until(lambda: not running_below(folder), "the server of the proof still runs")
+
+
+def test_the_watch_goes_by_real_time_whatever_a_worker_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def noted(left_s: float, **_: object) -> None:
+        asked.append(left_s)
+
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", noted)
+
+    def sleeps_and_forks() -> None:
+        time.sleep(10**6)  # In virtual time.
+        if not os.fork():
+            os._exit(0)
+        os.wait()
+
+    def in_virtual_time(tell: Callable[[object], None]) -> None:
+        run = Run(lambda ready: ready[0])
+        with virtual_time(lambda: run):
+            run.go([sleeps_and_forks])
+        tell(asked)
+
+    told: list[list[float]] = []
+    supervised(in_virtual_time, time.monotonic() + 60, told.append)
+
+    assert [round(left_s) for left_s in told[0]] == [60, 60]  # At its beginning, and after the fork.
