@@ -29,6 +29,7 @@ lint: $(VENV)/demo.done $(VENV)/test.done $(VENV)/lint.done  ## Formatting, rule
 
 bench: $(VENV)/demo.done $(VENV)/test.done servers  ## Measures what a check costs, how fast a rollout is stopped, and the queue against its peers.
 	$(BIN)/python benchmarks/check.py
+	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/roll.py
 	$(BIN)/python benchmarks/prove.py
