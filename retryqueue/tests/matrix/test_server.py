@@ -149,7 +149,7 @@ class TestRowG2:
 
         with closing(Ours(server.url, patience_s=0.5)) as ours:
             ours.queue.status()
-            with patch.object(redis.Connection, "send_command", broken), pytest.raises(QueueUnavailable):
+            with patch.object(redis.Connection, "send_packed_command", broken), pytest.raises(QueueUnavailable):
                 ours.enqueue(purchase("order-1"))
 
         told("ours", f"QueueUnavailable after 0.5 s, {len(attempts)} calls")
