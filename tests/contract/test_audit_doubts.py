@@ -122,8 +122,9 @@ class TestTestsThatTheChangeAlters:
         told = audited(interlock_in, git)
         assert (told["verdict"], told["before"]) == ("pass", None)
 
-    def test_a_test_that_is_new_weakens_nothing(self, interlock_in: Interlock, git: Git) -> None:
-        changed(git, {"shop/pay.py": PAY + "\n", "tests/test_pay.py": TEST}, {"tests/test_pay.py": "def test_nothing(): ...\n"})
+    @pytest.mark.parametrize("was", ["def test_nothing(): ...\n", "from shop.pay import gone\n\ndef test_nothing(): ...\n"])
+    def test_a_test_that_is_new_weakens_nothing(self, interlock_in: Interlock, git: Git, was: str) -> None:
+        changed(git, {"shop/pay.py": PAY + "\n", "tests/test_pay.py": TEST}, {"tests/test_pay.py": was})
         told = audited(interlock_in, git)
         assert (told["verdict"], told["before"]["tests"]) == ("pass", {})
 

@@ -7,6 +7,7 @@ the change may well be right, and only a person can say so.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -70,8 +71,15 @@ def before(change: Change, musts: Sequence[MustTest], run: Callable[[Sequence[st
     with TemporaryDirectory(prefix="interlock-before-") as name:
         change.repository.lay_out(change.head, Path(name))
         _put_back(change, {path for path in change.paths if is_test_path(path)} | set(touched), Path(name))
-        found = {must.id: flaw(run([must.id], Path(name))) for must in musts if must.path in were}
+        there = [must for must in musts if must.path in were and _is_named(must, were[must.path])]
+        found = {must.id: flaw(run([must.id], Path(name))) for must in there}
     return Before(touched, {test: why for test, why in found.items() if why != NOT_THERE})  # One that is new weakens nothing.
+
+
+def _is_named(must: MustTest, content: bytes) -> bool:
+    """Whether a file can hold a test. One that does not even name it cannot, though it may not be importable on the change."""
+    name = must.id.rpartition("::")[2].partition("[")[0]
+    return re.search(rb"\b%s\b" % re.escape(name.encode()), content) is not None
 
 
 def _put_back(change: Change, paths: set[str], folder: Path) -> None:
