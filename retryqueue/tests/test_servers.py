@@ -10,6 +10,8 @@ import logging
 import os
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -334,6 +336,40 @@ def test_a_worker_with_few_connections_both_listens_and_works(
         wait_until(lambda: node.ask("PUBSUB", "NUMSUB", "{payments:0}:wake")[1] == 1, "it listens")
         queue.enqueue(payment())
         wait_until(lambda: settled(queue) and ledger.charges, "it is charged")
+
+
+def forget_scripts(node: Node) -> None:
+    """Makes a server forget all that it was taught."""
+    node.ask("SCRIPT", "FLUSH")
+    with suppress(redis.ResponseError):  # Before 7.0 there are no functions.
+        node.ask("FUNCTION", "FLUSH")
+
+
+def test_a_connection_that_died_while_nobody_used_it_costs_no_payment(node: Node, payment: Callable[..., Payment]) -> None:
+    with RetryQueue(node.url, durability="ignore") as queue:
+        queue.enqueue(payment(key="order-1"))
+        assert node.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") > 0
+        assert queue.enqueue(payment(key="order-2")).answer == "new"
+        assert queue.status().counts[State.SCHEDULED] == 2
+
+
+def test_a_server_that_forgets_its_scripts_is_taught_them_again_over_the_only_connection(
+    node: Node, payment: Callable[..., Payment]
+) -> None:
+    with RetryQueue(node.url, durability="ignore", connections=1, patience_s=2) as queue:
+        queue.enqueue(payment(key="order-1"))
+        forget_scripts(node)
+        assert queue.enqueue(payment(key="order-2")).answer == "new"
+
+
+def test_no_more_connections_are_open_than_were_allowed(node: Node, payment: Callable[..., Payment]) -> None:
+    with RetryQueue(node.url, durability="ignore", connections=4) as queue, ThreadPoolExecutor(16) as threads:
+        for round_ in range(5):
+            forget_scripts(node)
+            list(threads.map(lambda number: queue.inspect(f"{round_}-{number}"), range(100)))  # noqa: B023 - used up in the round.
+        queue.enqueue(payment())
+        others = int(node.ask("INFO", "clients")["connected_clients"]) - 1  # The one that asks.
+        assert 1 <= others <= 4
 
 
 def test_clients_that_decode_replies_and_clients_of_the_other_kind_are_refused() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from retryqueue.errors import QueueUnavailable
 from retryqueue.protocol import MOST_PER_CALL
@@ -31,8 +31,8 @@ class _Ticket(Generic[Asked, Told]):
         self.asked = asked
         self.answer: Told | None = None
         self.error: Exception | None = None
-        # Set when there is an answer, or when it is this caller's turn to send.
-        self.turn = threading.Event()
+        # Set when there is an answer, or when it is this caller's turn to send. Who sends at once needs none.
+        self.turn: threading.Event | None = None
 
 
 class ThreadCoalescer(Generic[Asked, Told]):
@@ -53,14 +53,16 @@ class ThreadCoalescer(Generic[Asked, Told]):
         ticket: _Ticket[Asked, Told] = _Ticket(asked)
         with self._lock:
             self._waiting.append(ticket)
-            first, self._sending = not self._sending, True
+            if self._sending:
+                ticket.turn = threading.Event()
+            self._sending = True
         try:
-            if not first:
+            if ticket.turn is not None:
                 ticket.turn.wait()
             if ticket.answer is None and ticket.error is None:
                 self._send_waiting()
         except BaseException:  # Interrupted: whoever comes next must not wait for this caller.
-            self._leave(ticket, has_turn=first or ticket.turn.is_set())
+            self._leave(ticket, has_turn=ticket.turn is None or ticket.turn.is_set())
             raise
         if ticket.error is not None:
             # Each caller raises an error of its own: a shared one would collect the tracebacks of all.
@@ -79,7 +81,7 @@ class ThreadCoalescer(Generic[Asked, Told]):
         """Gives the turn to whoever has waited longest. The lock is held."""
         self._sending = bool(self._waiting)
         if self._waiting:
-            self._waiting[0].turn.set()
+            _wake(self._waiting[0])
 
     def _send_waiting(self) -> None:
         """Sends what waits, this caller's own question among it, and passes the turn on."""
@@ -103,13 +105,18 @@ class ThreadCoalescer(Generic[Asked, Told]):
                 with self._lock:
                     self._pass_on()
             for ticket in batch:
-                ticket.turn.set()
+                _wake(ticket)
 
     def _taken(self, most: int | None) -> list[_Ticket[Asked, Told]]:
         """Those who have waited longest; everybody, if no number is given."""
         with self._lock:
             count = len(self._waiting) if most is None else min(most, len(self._waiting))
             return [self._waiting.popleft() for _ in range(count)]
+
+
+def _wake(ticket: _Ticket[Any, Any]) -> None:
+    if ticket.turn is not None:
+        ticket.turn.set()
 
 
 def _own(error: Exception) -> Exception:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -20,6 +20,7 @@ from retryqueue.address import AsyncClient, BlockingClient, async_client, blocki
 from retryqueue.cancellation import heeded
 from retryqueue.conversation import CLIENT_ERRORS, Send, Wait
 from retryqueue.errors import QueueUnavailable
+from retryqueue.packing import packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -62,6 +63,9 @@ class Server:
         self._process = 0
         self._left_behind: list[Any] = []
         self._free: threading.BoundedSemaphore
+        # Connections that nobody uses, kept out of redis-py's pool: to give one back and to take it again costs as much as
+        # all else that a call does here. A client that was given keeps its own: its giver may need them.
+        self._at_hand: list[Any] = []
 
     @property
     def client(self) -> Any:
@@ -94,8 +98,9 @@ class Server:
         if not free.acquire(timeout=self._patience_s):
             raise QueueUnavailable(f"none of {self._connections} connections became free within {self._patience_s} s")
         if self._is_direct(step):
-            return _Sent(self.client.connection_pool, free, [step.parts]).replies()[0]
+            return _Sent(self, free, [step.parts]).replies()[0]
         try:
+            self._give_back_all()
             return self._send(step)
         finally:
             free.release()
@@ -117,8 +122,28 @@ class Server:
         The old one is kept, since it would take that lock when it is disposed of.
         """
         if self._process and self._make is not None:
-            self._left_behind.append(self._client)
-            self._client = None
+            self._left_behind += (self._client, self._at_hand)
+            self._client, self._at_hand = None, []
+
+    def take(self) -> Any:
+        """A connection for somebody who has a place."""
+        try:
+            return self._at_hand.pop()
+        except IndexError:
+            return self.client.connection_pool.get_connection()
+
+    def give_back(self, connection: Any) -> None:
+        """Takes a connection back, on which no reply is outstanding."""
+        if self._make is not None:
+            self._at_hand.append(connection)
+        else:
+            self.client.connection_pool.release(connection)
+
+    def _give_back_all(self) -> None:
+        """Lets redis-py have what is at hand: its own calls need connections too, and there are no more than places."""
+        while self._at_hand:
+            with suppress(IndexError):  # Another thread has taken it.
+                self.client.connection_pool.release(self._at_hand.pop())
 
     def _send(self, step: Send) -> Any:
         if not step.everywhere:
@@ -184,13 +209,14 @@ class Server:
         if not self._is_direct(Send(commands[0])) or not free.acquire(blocking=False):
             return None
         try:
-            return _Sent(self.client.connection_pool, free, commands)
+            return _Sent(self, free, commands)
         except CLIENT_ERRORS:
             return None
 
     def close(self) -> None:
         """Closes the connections of this process, except those of a client that was given: that one is its giver's to close."""
         if self._client is not None and self._make is not None and self._process in {0, os.getpid()}:
+            self._give_back_all()
             for client in (self._client, *_sentinels(self._client)):
                 client.close()
 
@@ -199,22 +225,21 @@ class _Sent:
     """Commands sent on a connection of their own, whose replies are still to be read. Gives back a place when it ends.
 
     Args:
-        pool: Has the connections.
+        server: Has the connections.
         place: The place that was taken for this one.
         commands: The commands.
     """
 
-    __slots__ = ("_connection", "_count", "_place", "_pool")
+    __slots__ = ("_connection", "_count", "_place", "_server")
 
-    def __init__(self, pool: Any, place: threading.BoundedSemaphore, commands: list[tuple[Any, ...]]) -> None:
-        self._pool = pool
+    def __init__(self, server: Server, place: threading.BoundedSemaphore, commands: list[tuple[Any, ...]]) -> None:
+        self._server = server
         self._place: threading.BoundedSemaphore | None = place
         self._connection: Any = None
         self._count = len(commands)
         try:
-            self._connection = pool.get_connection()
-            packed = b"".join(part for parts in commands for part in self._connection.pack_command(*parts))
-            self._connection.send_packed_command([packed])
+            self._connection = server.take()
+            self._connection.send_packed_command([b"".join(map(packed, commands))])
         except BaseException:
             self.give_up()
             raise
@@ -248,7 +273,7 @@ class _Sent:
         if place is not None:
             try:
                 if self._connection is not None:
-                    self._pool.release(self._connection)
+                    self._server.give_back(self._connection)
             finally:
                 place.release()
 
