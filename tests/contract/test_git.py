@@ -216,6 +216,41 @@ def test_a_name_that_is_a_branch_and_another_tag_is_no_commit(git: Git) -> None:
         git.repository.commit("^HEAD")
 
 
+@pytest.mark.parametrize("kind", ["tags", "heads"])
+def test_a_remote_branch_is_no_name_that_somebody_else_may_take(git: Git, kind: str) -> None:
+    """Git prefers the tag, and so would read the settings of whoever pushed one that is called `origin/main`."""
+    git.commit({"a.py": "1"})
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    base = git.repository.commit("origin/main")
+    git.commit({"a.py": "2"})
+    git("update-ref", f"refs/{kind}/origin/main", "HEAD")
+    with pytest.raises(UsageError, match="and a remote branch, and they differ"):
+        git.repository.commit("origin/main")
+    assert git.repository.commit("refs/remotes/origin/main") == base
+
+
+def test_an_object_that_stands_in_for_another_is_not_read(git: Git) -> None:
+    git.commit({"a.py": "bad", "b.py": "good"})
+    git("replace", git("rev-parse", "HEAD:a.py"), git("rev-parse", "HEAD:b.py"))
+    assert git.repository.contents("HEAD", ["a.py"]) == {"a.py": b"bad"}
+
+
+def test_where_each_was_merged_into_the_other_it_is_not_known_where_they_parted(git: Git) -> None:
+    """What a merge would take back differs from one of the two places, and not from the other one."""
+    git.commit({"limit.py": "safe = False"})
+    git.branch("change")
+    theirs = git.commit({"x": "1"})
+    git("checkout", "--quiet", "main")
+    ours = git.commit({"limit.py": "safe = True"})
+    git("merge", "--quiet", "--no-edit", theirs)
+    git("checkout", "--quiet", "change")
+    git("merge", "--quiet", "--no-edit", "--strategy=ours", ours)
+    with pytest.raises(WorldError, match="merged into each other"):
+        git.repository.merge_base("main", "change")
+    git("merge", "--quiet", "--no-edit", "main")
+    assert git.repository.merge_base("main", "change") == git.repository.commit("main")
+
+
 def test_a_submodule_is_told_though_it_asks_to_be_ignored(git: Git) -> None:
     start = git.commit({".gitmodules": '[submodule "lib"]\n\tpath = lib\n\turl = ./lib\n\tignore = all\n'})
     git("update-index", "--add", "--cacheinfo", f"160000,{start},lib")

@@ -1,7 +1,7 @@
 """What git knows: which files there are, what changed, what a file said at another commit.
 
 Content comes from one `git cat-file` process. What a repository holds may not run programs here (`core.fsmonitor`, a folder
-that poses as a repository), nor hide its changes (submodules that ask to be ignored).
+that poses as a repository), nor hide its changes (submodules that ask to be ignored, objects that stand in for others).
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from interlock.core.errors import UsageError, WorldError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_GIT: Final = ("git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit")
+_GIT: Final = (
+    *("git", "--literal-pathspecs", "--no-replace-objects"),
+    *("-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit"),
+)
 _NOT_INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")  # A hook's; they would make another folder the repository.
+_KINDS: Final = {"a branch": "heads", "a tag": "tags", "a remote branch": "remotes"}
 _TAG: Final = "%(refname:strip=2)%00%(creatordate:iso-strict)"
 _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
@@ -121,11 +125,17 @@ class Repository:
         if not name:
             message = f"{ref!r} names no commit in {self.root}; expected a branch, a tag or a commit"
             raise UsageError(message)
-        branch, tag = (self._named(f"refs/{kind}/{ref}^{{commit}}") for kind in ("heads", "tags"))
-        if branch and tag and branch != tag:
-            message = f"{ref!r} is a branch and a tag, and they differ; write refs/heads/{ref} or refs/tags/{ref}"
-            raise UsageError(message)
+        self._hold_to_one(ref)
         return name
+
+    def _hold_to_one(self, ref: str) -> None:
+        """Raises UsageError if a name stands for several commits: git would take the tag, which anybody may push."""
+        found = {what: self._named(f"refs/{kind}/{ref}^{{commit}}") for what, kind in _KINDS.items()}
+        several = {what: commit for what, commit in found.items() if commit}
+        if len(set(several.values())) > 1:
+            spelt = " or ".join(f"refs/{_KINDS[what]}/{ref}" for what in several)
+            message = f"{ref!r} is {' and '.join(several)}, and they differ; write {spelt}"
+            raise UsageError(message)
 
     def _named(self, revision: str) -> str:
         """The one commit that a revision names; empty if it names none, or a range."""
@@ -140,13 +150,17 @@ class Repository:
     def merge_base(self, base: str, head: str) -> str:
         """Where the head left the base; the base itself if the two share no history.
 
-        Raises WorldError if that cannot be told, because the history was not fetched whole.
+        Raises WorldError if that cannot be told, because the history was not fetched whole, or because each was merged into the
+        other: then what differs from one of the places where they met can be less than what a merge brings.
         """
-        found = self._git("merge-base", self.commit(base), self.commit(head), allowed=(0, 1)).decode().strip()
+        found = self._git("merge-base", "--all", self.commit(base), self.commit(head), allowed=(0, 1)).decode().split()
         if not found and self._git("rev-parse", "--is-shallow-repository").strip() == b"true":
             message = f"the history of {self.root} was not fetched whole, so nobody can say where {head} left {base}"
             raise WorldError(message)
-        return found or self.commit(base)
+        if len(found) > 1:
+            message = f"{head} and {base} were merged into each other, so {head} left {base} in {len(found)} places"
+            raise WorldError(f"{message}; merge {base} into {head} once more: then it is one")
+        return found[0] if found else self.commit(base)
 
     def files(self, folder: Path) -> list[str]:
         """Every file below a folder that git tracks, or would: relative to the folder, without what is ignored."""
