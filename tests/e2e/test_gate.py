@@ -398,6 +398,34 @@ class TestAChangeCannotLoosenItsOwnGate:
         git.commit({"shop/orders.py": text})
         assert judge(interlock_in, git.root).verdict is Verdict.FAIL
 
+    @pytest.mark.parametrize(
+        "head",
+        [
+            pytest.param({"shop/orders.py": f"import pytest\n{BAD}"}, id="code that now imports pytest"),
+            pytest.param({"shop/payments/new.py": f"import pytest\n{BAD}"}, id="a feature's"),
+            pytest.param({"shop/test/orders.py": BAD, "shop/web.py": "from shop.test.orders import new_order\n"}, id="a folder"),
+            pytest.param({"shop/test_orders.py": BAD, "shop/web.py": "from . import test_orders\n"}, id="a name"),
+            pytest.param(
+                {"shop/tests.py": BAD, "shop/test_a.py": "import shop.tests\n", "shop/web.py": "from .test_a import new_order\n"},
+                id="by way of another one",
+            ),
+        ],
+    )
+    def test_to_pass_code_off_as_tests_does_not_help(
+        self, interlock_in: Interlock, git: Git, head: dict[str, str | bytes | None]
+    ) -> None:
+        git.commit({"shop/orders.py": CLEAN})
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit(head)
+        assert judge(interlock_in, git.root).verdict is Verdict.FAIL
+
+    @pytest.mark.parametrize("name", ["shop/payments/tests/test_orders.py", "helpers.py"])
+    def test_test_code_may_do_what_it_likes(self, interlock_in: Interlock, git: Git, name: str) -> None:
+        git.commit({"shop/orders.py": CLEAN})
+        with_feature(git, 'paths = ["shop/payments/**"]')
+        git.commit({name: f"import pytest\n{BAD}", "tests/test_web.py": "import helpers\n"})
+        assert judge(interlock_in, git.root).answer(PLANTED)["verdict"] == "pass"
+
     def test_a_hazard_that_was_accepted_is_news_elsewhere(self, interlock_in: Interlock, git: Git) -> None:
         line = next(line for line in BAD.splitlines() if "time.time()" in line)
         reason = "  # interlock: ignore[identity/coarse-clock]: a script that ran once"
@@ -452,6 +480,14 @@ class TestWhatIsNotKnown:
         judged = judge(interlock_in, git.root)
         assert judged.verdict is Verdict.UNKNOWN
         assert "link.py: is a symbolic link" in judged.ran.out
+
+    @pytest.mark.parametrize("name", ["shop/payments/charge.pyc", "shop/fast.cpython-311-x86_64-linux-gnu.so"])
+    def test_a_compiled_module_is_unknown(self, interlock_in: Interlock, git: Git, name: str) -> None:
+        with_feature(git, 'paths = ["docs/**"]\nsymbols = ["shop.payments"]', tier=3)
+        git.commit({"docs/x": "", name: b"\0\1"})
+        judged = judge(interlock_in, git.root)
+        assert judged.answer(PLANTED)["verdict"] == "unknown"
+        assert f"{name}: is compiled" in judged.ran.out
 
     def test_a_program_without_an_ending_is_read(self, interlock_in: Interlock, git: Git) -> None:
         with_feature(git, 'paths = ["shop/payments/**"]')

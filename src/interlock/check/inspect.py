@@ -50,10 +50,18 @@ class Inspection:
     is_test: bool = False  # test code, which was parsed and not looked at
 
 
-def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, is_test: bool | None = None) -> Inspection:
+def inspect(
+    path: str,
+    content: bytes,
+    hazards: Iterable[Hazard | Listing],
+    *,
+    is_test: bool | None = None,
+    is_code: bool = False,
+) -> Inspection:
     """Every finding of these hazards in one file. Never raises for what the file contains.
 
     Test code does not reach production and is only parsed; unless the caller says, the path tells whether a file is test code.
+    Where the caller knows that it is code, neither its path nor its imports say otherwise.
     """
     known = tuple(hazards)
     try:
@@ -62,7 +70,7 @@ def inspect(path: str, content: bytes, hazards: Iterable[Hazard | Listing], *, i
         module = Module(path, text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Inspection(problems=[Problem(path=path, line=getattr(error, "lineno", 0) or 0, message=_unreadable(error))])
-    if (is_test_path(path) if is_test is None else is_test) or _imports_pytest(module):
+    if not is_code and ((is_test_path(path) if is_test is None else is_test) or _imports_pytest(module)):
         return Inspection(is_test=True)
     return _held_against(module, concerned, [hazard.name for hazard in known])
 

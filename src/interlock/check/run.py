@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from interlock.check.repository import Repository
+    from interlock.check.repository import Change, Repository
     from interlock.core.finding import Finding
     from interlock.hazards.catalogue import Listing
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Alike: TypeAlias = tuple[str, str, str]  # hazard, symbol, line of code
 
 
+_COMPILED: Final = (".pyc", ".so", ".pyd")  # What `import` takes without a source beside it.
 _WORTH_A_POOL: Final = 200  # Files; starting processes costs about as much as checking this many.
 _CHUNK: Final = 16  # Files that a process takes at a time.
 
@@ -147,22 +148,30 @@ def check_change(
     after: Mapping[str, bytes],
     hazards: Sequence[Listing],
     is_test: Callable[[str], bool] = is_test_path,
+    code: AbstractSet[str] = frozenset(),
 ) -> Report:
     """The findings that a change plants: those of the files as they are after it, less those they had before.
 
     A file that is only in `before` is gone. What it held is no news where it turns up again in a new file.
+
+    Args:
+        before: The changed files as they were.
+        after: The changed files as they are.
+        hazards: What is looked for.
+        is_test: Whether a file is test code, by its path.
+        code: The files that are none, whatever they look like.
     """
     report = Report(hazards=tuple(hazards))
 
     def held(paths: AbstractSet[str]) -> tuple[Counter[Alike], Counter[Alike]]:
         """What was found in files as they were before, and what was found and accepted by a suppression."""
-        seen = [inspect(path, before[path], hazards, is_test=is_test(path)) for path in paths]
+        seen = [inspect(path, before[path], hazards, is_test=is_test(path), is_code=path in code) for path in paths]
         found = Counter(_alike(finding) for inspection in seen for finding in inspection.findings)
         return found, Counter(_alike(finding) for inspection in seen for finding in inspection.suppressed)
 
     gone = held(before.keys() - after.keys())[0] if after.keys() - before.keys() else Counter[Alike]()
     for path, content in after.items():
-        seen = inspect(path, content, hazards, is_test=is_test(path))
+        seen = inspect(path, content, hazards, is_test=is_test(path), is_code=path in code)
         has_past = bool(path in before and (seen.findings or seen.suppressed))
         found, accepted = (gone, Counter[Alike]()) if path not in before else held({path} if has_past else set())
         report.add(
@@ -199,16 +208,18 @@ def changed_sources(repository: Repository, start: str, head: str | None) -> tup
 
 
 def unread(repository: Repository, start: str, head: str | None) -> list[Problem]:
-    """What differs and is code, perhaps, that nobody reads here: links that look like modules, and other repositories."""
-    found: list[Problem] = []
-    for change in repository.changes(start, head):
-        if change.status != "D" and change.is_submodule:
-            found.append(Problem(path=change.path, line=0, message="is a submodule; what it holds is not read"))
-        elif change.status != "D" and change.is_link and change.path.lower().endswith(ENDINGS):
-            found.append(
-                Problem(path=change.path, line=0, message="is a symbolic link; what it leads to is not read as this module")
-            )
-    return found
+    """What differs and is code, perhaps, that nobody reads here: links to modules, other repositories, compiled modules."""
+    there = (change for change in repository.changes(start, head) if change.status != "D")
+    return [Problem(path=change.path, line=0, message=why) for change in there if (why := _why_unread(change))]
+
+
+def _why_unread(change: Change) -> str:
+    if change.is_submodule:
+        return "is a submodule; what it holds is not read"
+    if change.is_link:
+        is_module = change.path.lower().endswith((*ENDINGS, *_COMPILED))
+        return "is a symbolic link; what it leads to is not read as this module" if is_module else ""
+    return "is compiled, and Python imports it as it is; what it does is not read" if change.path.endswith(_COMPILED) else ""
 
 
 def may_be_python(path: str) -> bool:

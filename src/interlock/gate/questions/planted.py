@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from interlock.check.run import check_change, unread
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict, worst
+from interlock.gate.passed_off import passed_off
 from interlock.gate.question import Answer, Question
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def ask(change: Change) -> Answer:
     """What `check` finds in the change, with the exclusions of the base."""
     excluded = change.check_settings.excludes
     before, after = ({path: content for path, content in contents.items() if not excluded(path)} for contents in change.sources)
-    report = check_change(before, after, change.hazards)
+    report = check_change(before, after, change.hazards, code=passed_off(change))
     links = unread(change.repository, change.start, change.head)
     report.problems += [problem for problem in links if not excluded(problem.path)]
     verdict = worst([report.verdict, Verdict.UNKNOWN if report.suppressed else Verdict.PASS])
