@@ -79,16 +79,59 @@ class TestTestsThatTheChangeAlters:
                 {"shop/pay.py": FREE, "kind.py": PATCHED, "pytest.ini": "[pytest]\naddopts = -p kind\npythonpath = .\n"},
                 id="the settings of pytest",
             ),
+            pytest.param(
+                {
+                    "shop/pay.py": FREE,
+                    "tests/kind.py": PATCHED,
+                    "tests/pytest.ini": "[pytest]\naddopts = -p kind\npythonpath = . ..\n",
+                },
+                id="settings of pytest that are nearer",
+            ),
+            pytest.param({"shop/pay.py": FREE, "tests/same.py": "def same(a, b):\n    assert a\n"}, id="what the test imports"),
         ],
     )
     def test_a_test_that_no_longer_notices_needs_a_person(self, interlock_in: Interlock, git: Git, head: Files) -> None:
-        changed(git, head)
+        same = {"tests/same.py": "def same(a, b):\n    assert a == b\n", "tests/__init__.py": ""}
+        helped = TEST.replace("assert charge(5) == 5", "same(charge(5), 5)")
+        base = {**same, "tests/test_pay.py": f"from tests.same import same\n{helped}"} if "tests/same.py" in head else {}
+        changed(git, head, base)
         told = audited(interlock_in, git)
         assert (told["verdict"], told["missing"]) == ("unknown", {}), told
         (line,) = told["doubts"]
         assert line.startswith(f"{ID}: it fails, as it was before the change altered ")
         found = asked(interlock_in, git)
         assert (found["verdict"], found["evidence"][0]) == ("unknown", line)
+
+    def test_a_link_in_its_place_is_no_test_and_nothing_is_written_through_it(
+        self, interlock_in: Interlock, git: Git, tmp_path: Path
+    ) -> None:
+        changed(git, {"shop/pay.py": FREE})
+        for place, where in (("tests/test_pay.py", "kind.py"), ("tests/conftest.py", "kept.py")):
+            (tmp_path / where).write_text("def test_charges(): ...\n")
+            (git.root / place).unlink(missing_ok=True)
+            (git.root / place).symlink_to(tmp_path / where)
+        git.commit()
+        assert audited(interlock_in, git)["missing"].keys() == {ID}
+        assert {(tmp_path / where).read_text() for where in ("kind.py", "kept.py")} == {"def test_charges(): ...\n"}
+        assert asked(interlock_in, git)["answer"] == "1 test that must exist is gone"
+
+    @pytest.mark.parametrize("name", ["pytest.py", "pluggy/__init__.py"])
+    def test_what_takes_the_place_of_pytest_needs_a_person(self, interlock_in: Interlock, git: Git, name: str) -> None:
+        changed(git, {"shop/pay.py": FREE, name: 'print("1 passed in 0.01s")\nraise SystemExit\n'})
+        told = audited(interlock_in, git)
+        assert (told["verdict"], told["missing"]) == ("unknown", {}), told
+        assert told["doubts"] == [f"{name} is imported where pytest means another module: a person has to agree"]
+
+    def test_tests_that_fail_on_a_comment_notice_nothing(self, interlock_in: Interlock, git: Git) -> None:
+        header = '{"Idempotency-Key": f"charge:{payment}"}'
+        sent = f'requests.post("https://api.pay.example/charges", headers={header}, timeout=5).raise_for_status()'
+        pay = f"import requests\n\n\n{PAY}\n\ndef send(payment):\n    {sent}\n"
+        text = f"import pathlib\n{TEST}    assert len(pathlib.Path('shop/pay.py').read_text()) == {len(pay)}\n"
+        changed(git, {"shop/pay.py": pay, "tests/test_pay.py": text})
+        told = audited(interlock_in, git)
+        assert all(one["noticed"] for one in told["planted"])
+        assert (bool(told["planted"]), told["verdict"]) == (True, "unknown")
+        assert told["doubts"][0].startswith("the tests do not pass with a comment added to shop/pay.py")
 
     def test_one_that_passes_as_it_was_is_told_and_counts(self, interlock_in: Interlock, git: Git) -> None:
         changed(git, {"shop/pay.py": PAY + "\n", "tests/test_pay.py": TEST + "    assert charge(6) == 6\n"})
@@ -154,6 +197,24 @@ class TestCoverageOfWhatAnAssistantWrote:
         changed(git, {"shop/pay.py": PAY + "\n"}, message=self.MARK)
         assert audited(interlock_in, git, "--coverage", self.report(tmp_path, lines))["verdict"] == verdict
         assert asked(interlock_in, git)["verdict"] == verdict
+
+    @pytest.mark.parametrize(
+        ("pay", "left_out", "verdict"),
+        [
+            ("\n\ndef other():  # pragma: no cover\n    return 1\n", [5, 6], "fail"),
+            ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import other\n", [4, 5], "pass"),
+            ("\n\ndef other(): ...\n", [5], "pass"),
+            ("", [1, 2], "pass"),
+        ],
+    )
+    def test_what_it_keeps_out_of_the_report_itself_is_not_run(
+        self, interlock_in: Interlock, git: Git, pay: str, left_out: list[int], verdict: str
+    ) -> None:
+        changed(git, {"shop/pay.py": f"{PAY}{pay}\n"}, message=self.MARK)
+        summary = {"covered_lines": 2, "num_statements": 2}
+        report = git.root.parent / "coverage.json"
+        report.write_text(json.dumps({"files": {"shop/pay.py": {"summary": summary, "excluded_lines": left_out}}}))
+        assert audited(interlock_in, git, "--coverage", str(report))["verdict"] == verdict
 
     def test_of_what_people_wrote_it_is_not_asked(self, interlock_in: Interlock, git: Git) -> None:
         changed(git, {"shop/pay.py": PAY + "\n"})

@@ -403,10 +403,16 @@ class TestAChangeCannotLoosenItsOwnGate:
         [
             pytest.param({"shop/orders.py": f"import pytest\n{BAD}"}, id="code that now imports pytest"),
             pytest.param({"shop/payments/new.py": f"import pytest\n{BAD}"}, id="a feature's"),
-            pytest.param({"shop/test/orders.py": BAD, "shop/web.py": "from shop.test.orders import new_order\n"}, id="a folder"),
+            pytest.param(
+                {"shop/test/orders.py": BAD, "shop/web.py": "from shop.test.orders import new_order\n"}, id="a folder"
+            ),
             pytest.param({"shop/test_orders.py": BAD, "shop/web.py": "from . import test_orders\n"}, id="a name"),
             pytest.param(
-                {"shop/tests.py": BAD, "shop/test_a.py": "import shop.tests\n", "shop/web.py": "from .test_a import new_order\n"},
+                {
+                    "shop/tests.py": BAD,
+                    "shop/test_a.py": "import shop.tests\n",
+                    "shop/web.py": "from .test_a import new_order\n",
+                },
                 id="by way of another one",
             ),
         ],

@@ -158,8 +158,11 @@ class Repository:
             message = f"the history of {self.root} was not fetched whole, so nobody can say where {head} left {base}"
             raise WorldError(message)
         if len(found) > 1:
-            message = f"{head} and {base} were merged into each other, so {head} left {base} in {len(found)} places"
-            raise WorldError(f"{message}; merge {base} into {head} once more: then it is one")
+            message = (
+                f"{head} and {base} were merged into each other, so {head} left {base} in {len(found)} places; "
+                f"merge {base} into {head} once more: then it is one"
+            )
+            raise WorldError(message)
         return found[0] if found else self.commit(base)
 
     def files(self, folder: Path) -> list[str]:

@@ -32,7 +32,7 @@ def ask(change: Change) -> Answer:
     bare = sorted(names - {must.feature for must in musts})
     if bare:
         return Answer(verdict=Verdict.UNKNOWN, answer=f"no [[must_test]] is declared at the base for {', '.join(bare)}")
-    there = set(change.repository.tree(change.head))
+    there = change.repository.contents(change.head, {must.path for must in musts})  # A link is no file of the change.
     gone = [must for must in musts if must.path not in there]
     if gone:
         lines = tuple(f"{must.id} guards: {must.guards}" for must in gone)

@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import WorldError
 from interlock.core.evidence import TEST_RESULT, Frame
 from interlock.core.verdict import Verdict
-from interlock.gate.test_audit.before import Before, before
-from interlock.gate.test_audit.running import flaw, noticed, run
+from interlock.gate.test_audit.before import Before, before, impostors
+from interlock.gate.test_audit.running import NOT_THERE, flaw, noticed, run
 from interlock.hazards.own import is_own
 from interlock.source.module import Module, is_test_path
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from interlock.gate.change import Change
     from interlock.gate.test_audit.declared import MustTest, TestSettings
     from interlock.hazards.hazard import Hazard, Mutant
+
+
+_COMMENT: Final = b"\n# It changes nothing.\n"
+_IMPOSTOR: Final = "is imported where pytest means another module: a person has to agree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Audit:
         missing: Tests that do not run or do not pass on the change as it is: id, and why.
         planted: Every mutant that was tried.
         before: The same tests as they were before the change altered them; None if it did not.
+        deceived: Why what the tests say is not to be relied upon.
         reason: Why it was not finished.
     """
 
@@ -55,6 +60,7 @@ class Audit:
     missing: dict[str, str] = field(default_factory=dict[str, str])
     planted: list[Planted] = field(default_factory=list[Planted])
     before: Before | None = None
+    deceived: list[str] = field(default_factory=list[str])
     reason: str = ""
 
     @property
@@ -66,7 +72,7 @@ class Audit:
     def doubts(self) -> list[str]:
         """What is not known, a line each."""
         unclear = [f"{one.path}:{one.line}: {one.hazard}: {one.how}" for one in self.planted if one.is_noticed is None]
-        return [*unclear, *(self.before.doubts if self.before else ()), *([self.reason] if self.reason else [])]
+        return [*self.deceived, *unclear, *(self.before.doubts if self.before else ()), *([self.reason] if self.reason else [])]
 
     @property
     def verdict(self) -> Verdict:
@@ -122,25 +128,62 @@ def audit(change: Change, musts: Sequence[MustTest], settings: TestSettings, say
         say: Is told how far it is.
     """
     found, ends_s = Audit(), time.monotonic() + settings.within_s
+
+    def tried(ids: Sequence[str], place: Path) -> tuple[int, str]:
+        return run(settings.command, ids, place, ends_s)
+
     with TemporaryDirectory(prefix="interlock-audit-") as name:
         folder = Path(name)
         change.repository.lay_out(change.head, folder)
         try:
-            for must in musts:
-                say(f"running {must.id}")
-                why = flaw(run(settings.command, [must.id], folder, ends_s))
+            for must, why in _as_it_is(change, musts, lambda id_: tried([id_], folder), say):
                 found.ran.append(must.id)
                 if why:
                     found.missing[must.id] = f"{must.guards}: {why}"
-            found.before = before(change, musts, lambda ids, place: run(settings.command, ids, place, ends_s))
+            found.before = before(change, musts, tried)
+            found.deceived += (f"{path} {_IMPOSTOR}" for path in impostors(change))
             good = [must.id for must in musts if must.id not in found.missing]
-            for hazard, path, mutant in mutants(change) if good else ():
-                say(f"planting {hazard} in {path}:{mutant.line}")
-                done = _with_planted(folder / path, mutant, lambda: run(settings.command, good, folder, ends_s))
-                found.planted.append(Planted(hazard, path, mutant.line, mutant.what, *noticed(path, folder, done)))
+            _plant(found, list(mutants(change)) if good else [], folder, lambda: tried(good, folder), say)
         except TimeoutError:
             found.reason = f"not finished within {settings.within_s:g} s"
     return found
+
+
+def _as_it_is(
+    change: Change, musts: Sequence[MustTest], tried: Callable[[str], tuple[int, str]], say: Callable[[str], None]
+) -> Iterator[tuple[MustTest, str]]:
+    """Why each test does not pass on the change; nothing, if it does."""
+    there = change.repository.contents(change.head, {must.path for must in musts})
+    for must in musts:
+        say(f"running {must.id}")
+        # A link leads wherever the change likes, and evidence cannot be bound to that.
+        yield must, flaw(tried(must.id)) if must.path in there else NOT_THERE
+
+
+def _plant(
+    found: Audit,
+    planted: Sequence[tuple[str, str, Mutant]],
+    folder: Path,
+    tried: Callable[[], tuple[int, str]],
+    say: Callable[[str], None],
+) -> None:
+    """Tries each hazard; but first a comment, on which no test must fail."""
+    found.deceived += _moved_by_comments(folder, sorted({path for _, path, _ in planted}), tried)
+    for hazard, path, mutant in planted:
+        say(f"planting {hazard} in {path}:{mutant.line}")
+        done = _with_planted(folder / path, mutant, tried)
+        found.planted.append(Planted(hazard, path, mutant.line, mutant.what, *noticed(path, folder, done)))
+
+
+def _moved_by_comments(folder: Path, paths: Sequence[str], tried: Callable[[], tuple[int, str]]) -> Iterator[str]:
+    """Whether the tests fail on a comment: they look at the text then, and would notice whatever is planted."""
+    were = {path: (folder / path).read_bytes() for path in paths}
+    for path, content in were.items():
+        (folder / path).write_bytes(content + _COMMENT)
+    if were and tried()[0] != 0:
+        yield f"the tests do not pass with a comment added to {', '.join(paths)}, so that they notice a hazard says nothing"
+    for path, content in were.items():
+        (folder / path).write_bytes(content)
 
 
 def run_one(settings: TestSettings, name: str, folder: Path) -> str:

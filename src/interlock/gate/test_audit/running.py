@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # One test may be several: a parametrised one is asked for by its name alone.
-_PASSED: Final = re.compile(r"^(?:=+ )?\d+ passed\b(?!.*\b(?:skipped|xfailed|xpassed|failed|error))", re.MULTILINE)
+_PASSED: Final = re.compile(r"^(?:=+ )?\d+ passed\b(?!.*\b(?:skipped|deselected|xfailed|xpassed|failed|error))", re.MULTILINE)
 _FAILED: Final = re.compile(r"\b\d+ (?:failed|errors?)\b")
-_SKIPPED: Final = re.compile(r"\b\d+ (?:skipped|xfailed|xpassed)\b")
+_SKIPPED: Final = re.compile(r"\b\d+ (?:skipped|deselected|xfailed|xpassed)\b")
 _NOT_IMPORTED: Final = re.compile(r"ERROR collecting |ImportError while loading conftest ")
 _UNCOLOURED: Final = {"PY_COLORS": "0", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 # Source: https://docs.pytest.org/en/stable/reference/exit-codes.html
