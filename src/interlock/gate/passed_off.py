@@ -1,7 +1,7 @@
 """Code that passes itself off as test code, in which nobody would look for hazards.
 
-A file is taken for test code by its name, its folder, or because it imports pytest. Each of these a change can arrange. So it is
-code all the same where it was before the change, where the base says that it is a feature, and where code imports it.
+A file is taken for test code by its name, its folder, or because it imports pytest. Each of these a change can arrange. So it
+is code all the same where it was before the change, where the base says that it is a feature, and where code imports it.
 """
 
 from __future__ import annotations
