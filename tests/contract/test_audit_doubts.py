@@ -93,7 +93,7 @@ class TestTestsThatTheChangeAlters:
     def test_a_test_that_no_longer_notices_needs_a_person(self, interlock_in: Interlock, git: Git, head: Files) -> None:
         same = {"tests/same.py": "def same(a, b):\n    assert a == b\n", "tests/__init__.py": ""}
         helped = TEST.replace("assert charge(5) == 5", "same(charge(5), 5)")
-        base = {**same, "tests/test_pay.py": f"from tests.same import same\n{helped}"} if "tests/same.py" in head else {}
+        base: Files = {**same, "tests/test_pay.py": f"from tests.same import same\n{helped}"} if "tests/same.py" in head else {}
         changed(git, head, base)
         told = audited(interlock_in, git)
         assert (told["verdict"], told["missing"]) == ("unknown", {}), told

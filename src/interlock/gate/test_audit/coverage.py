@@ -115,7 +115,7 @@ def covered(report: Path, written: Mapping[str, AbstractSet[int]]) -> list[Cover
 def _of(path: str, file: dict[str, Any] | None, lines: AbstractSet[int]) -> Covered:
     if file is None:
         return Covered(path, None)
-    left_out = len(lines.intersection(file.get("excluded_lines", [])))
+    left_out = len(lines & set(file.get("excluded_lines", [])))
     return Covered(path, file["summary"]["covered_lines"], file["summary"]["num_statements"] + left_out)
 
 
