@@ -163,11 +163,11 @@ def test_content_that_git_has_lost_is_unknown(git: Git) -> None:
     [
         ("", "1\n2\n", {1, 2}),
         ("1\n2\n3\n", "1\nX\n3\n", {2}),
-        ("1\n2\n3\n", "1\n3\n", set()),
+        ("1\n2\n3\n", "1\n3\n", set[int]()),
         ("1\n3\n", "1\n2\n3\n4\n", {2, 4}),
         ("1\n", "1\n@@ -1 +900,9 @@\n@@\n", {2, 3}),
         (None, "1\n2", {1, 2}),
-        ("1\n", None, set()),
+        ("1\n", None, set[int]()),
     ],
 )
 def test_new_lines_are_counted_in_the_file_as_it_is(before: str | None, after: str | None, lines: set[int]) -> None:
