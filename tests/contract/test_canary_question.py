@@ -62,6 +62,15 @@ def test_a_deployment_of_somebody_else_stops_nothing_once_it_is_said_what_ships_
 
     git("checkout", "--quiet", "main")
     git("branch", "--quiet", "-D", "change")
+    overlay = {"prod/kustomization.yaml": "resources: [../deploy.yaml]\npatches: [{path: at-once.yaml}]\n"}
+    found = asked(interlock_in, git, f'{settings}releases = ["shop"]\n', **overlay)
+    assert found["verdict"] == "unknown"
+    assert found["evidence"][-1] == "prod/kustomization.yaml alters what it lists (patches), and is not rendered here"
+
+    git("rm", "--quiet", "-r", "prod")
+    git("commit", "--quiet", "--message=as it was")
+    git("checkout", "--quiet", "-B", "main")
+    git("branch", "--quiet", "-D", "change")
     found = asked(interlock_in, git, settings)
     assert found["verdict"] == "unknown"
     assert any(line.startswith("Deployment redis reaches everybody at once") for line in found["evidence"])

@@ -7,6 +7,7 @@ import pytest
 
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
+from interlock.gate.canaries import kustomize
 from interlock.gate.canaries.manifests import exposures
 
 LIMIT, LEAST_S = 0.05, 60.0
@@ -16,7 +17,15 @@ TEMPLATE: dict[str, Any] = {
     "apiVersion": "argoproj.io/v1alpha1",
     "kind": "AnalysisTemplate",
     "metadata": {"name": "orders"},
-    "spec": {"metrics": [{"name": "m", "provider": {"prometheus": {"query": "rate(shop_orders_completed_total[5m])"}}}]},
+    "spec": {
+        "metrics": [
+            {
+                "name": "m",
+                "successCondition": "result[0] > 1",
+                "provider": {"prometheus": {"query": "rate(shop_orders_completed_total[5m])"}},
+            }
+        ]
+    },
 }
 ANALYSIS = {"templates": [{"templateName": "orders"}]}
 
@@ -95,6 +104,13 @@ def test_every_step_of_flagger_is_told() -> None:
         (rollout({"setWeight": 5}, PAUSE, replicas=4), Verdict.FAIL, "20.0% to 25.0% of the users"),
         (rollout({"setWeight": 5}, PAUSE, replicas=10), Verdict.FAIL, "1 of 10 pods, or of 13 while it surges"),
         (rollout({"setWeight": 5}, PAUSE, replicas=18), Verdict.UNKNOWN, "not within 5% for certain"),
+        (rollout({"setWeight": 5}, PAUSE, replicas=50, maxSurge=0), Verdict.FAIL, "6.0% of the users"),
+        (rollout({"setWeight": 5}, PAUSE, trafficRouting={"managedRoutes": []}), Verdict.UNKNOWN, "names no router"),
+        (
+            rollout({"setWeight": 50}, PAUSE, trafficRouting={"nginx": {}, "maxTrafficWeight": -1000}),
+            Verdict.UNKNOWN,
+            "maxTrafficWeight is -1000",
+        ),
         (rollout({"setWeight": 20}, PAUSE, **ROUTED), Verdict.FAIL, "20.0% of the users"),
         (rollout({"setWeight": 5}, PAUSE, replicas="{{ n }}"), Verdict.UNKNOWN, "replicas is '{{ n }}'"),
         (rollout({"setWeight": 5}, {"setWeight": 50}, PAUSE, **ROUTED), Verdict.FAIL, "does not stay at its first step"),
@@ -160,6 +176,40 @@ def test_a_metric_that_only_looks_on_watches_nothing() -> None:
     assert judged(rollout({"setWeight": 5}, PAUSE, **ROUTED), dry)[0] is Verdict.FAIL
 
 
+def test_a_metric_without_a_condition_watches_nothing_unless_its_provider_judges() -> None:
+    metric = TEMPLATE["spec"]["metrics"][0]
+    provider = {"provider": {"job": {"spec": "shop_orders_completed_total"}}}
+    found = [
+        {**TEMPLATE, "spec": {"metrics": [one]}}
+        for one in ({**metric, "successCondition": ""}, {**metric, "successCondition": "", **provider})
+    ]
+
+    assert [judged(rollout({"setWeight": 5}, PAUSE, **ROUTED), one)[0] for one in found] == [Verdict.FAIL, Verdict.PASS]
+
+
+def scaled(kind: str, api: str) -> dict[str, Any]:
+    reference = {"scaleTargetRef": {"kind": "Rollout", "name": "shop"}}
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": "by-load"}, "spec": reference}
+
+
+def test_replicas_that_something_else_decides_are_not_known_but_where_a_router_splits() -> None:
+    steps = ({"setWeight": 1}, PAUSE)
+    scalers = (scaled("HorizontalPodAutoscaler", "autoscaling/v2"), scaled("ScaledObject", "keda.sh/v1alpha1"))
+
+    for scaler in scalers:
+        found, reasons = judged(rollout(*steps, replicas=100), TEMPLATE, scaler)
+        assert found is Verdict.UNKNOWN
+        assert f"which {scaler['kind']} by-load decides" in reasons
+        assert judged(rollout(*steps, replicas=100, **ROUTED), TEMPLATE, scaler)[0] is Verdict.PASS
+
+
+def test_what_a_list_holds_is_released_as_well() -> None:
+    hidden = {"apiVersion": "v1", "kind": "List", "items": [{"kind": "List", "items": [rollout(replicas=4)]}]}
+    found, _ = exposures(manifests(rollout({"setWeight": 5}, PAUSE, **ROUTED), TEMPLATE, hidden))
+
+    assert [one.judged(LIMIT, LEAST_S, ORDERS)[0] for one in found] == [Verdict.PASS, Verdict.FAIL]
+
+
 @pytest.mark.parametrize(
     ("declared", "verdict"),
     [
@@ -172,6 +222,7 @@ def test_a_metric_that_only_looks_on_watches_nothing() -> None:
         (flagged(stepWeight=0, metrics=[{"query": "shop_orders_completed_total"}]), Verdict.UNKNOWN),
         (flagged(stepWeight=5, interval="1s", metrics=[{"query": "shop_orders_completed_total"}]), Verdict.FAIL),
         ({**flagged(), "spec": {"skipAnalysis": True, "analysis": {"stepWeight": 5}}}, Verdict.FAIL),
+        ({**flagged(), "spec": {"provider": "kubernetes", "analysis": {"stepWeight": 5}}}, Verdict.FAIL),
     ],
 )
 def test_the_first_step_of_flagger(declared: dict[str, Any], verdict: Verdict) -> None:
@@ -184,6 +235,23 @@ def test_a_deployment_alone_is_everybody_at_once_and_one_that_is_shifted_is_not_
 
     assert judged(deployment)[0] is Verdict.FAIL
     assert judged(deployment, canary)[0] is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("overlay", "base", "told"),
+    [
+        ("resources: [../../base]\nreplicas: [{name: shop, count: 4}]", "resources: [rollout.yaml]", ["deploy/overlays/prod"]),
+        ("bases: [../../base]", "resources: [rollout.yaml]\npatches: [{path: all.yaml}]", ["deploy/base"]),
+        ("resources: [../../base/rollout.yaml]\npatches: [{path: all.yaml}]", "", ["deploy/overlays/prod"]),
+        ("resources: [../other.yaml]\npatches: [{path: all.yaml}]", "resources: [rollout.yaml]\npatches: []", []),
+    ],
+)
+def test_what_kustomize_alters_is_not_what_the_manifest_says(overlay: str, base: str, told: list[str]) -> None:
+    names = [f"{folder}/kustomization.yaml" for folder in ("deploy/overlays/prod", "deploy/base")]
+    files = dict(zip(names, (overlay.encode(), base.encode()), strict=True))
+
+    found = kustomize.altered(files, ["deploy/base/rollout.yaml"])
+    assert [line.split("/kustomization.yaml alters what it lists")[0] for line in found] == told
 
 
 DATABASE = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "redis"}, "spec": {}}
@@ -205,6 +273,12 @@ def test_what_ships_the_project_is_what_is_named() -> None:
         ["Deployment redis"],
     ]
     assert exposures(files, ["shop", "worker"])[1] == ["worker: no Rollout, Canary or Deployment is called so"]
+
+
+@pytest.mark.parametrize("content", [b"at: 2024-13-45", b"\xff", b"[" * 5000])
+def test_what_cannot_be_read_is_told_with_its_file(content: bytes) -> None:
+    with pytest.raises(UsageError, match=r"deploy.yaml: is not YAML"):
+        exposures({"deploy.yaml": content})
 
 
 def test_what_is_no_yaml_is_told_with_its_file() -> None:

@@ -17,13 +17,26 @@ def documents(name: str, content: bytes) -> list[dict[str, Any]]:
     loader = _library(name)
     try:
         found: list[object] = [document for document in loader.load_all(content.decode()) if document is not None]
-    except (loader.Error, UnicodeDecodeError) as error:
+    except (loader.Error, ValueError, RecursionError) as error:  # A date that there is not is a ValueError.
         message = f"{name}: is not YAML: {' '.join(str(error).split())[:300]}"
         raise UsageError(message) from error
     if not all(isinstance(document, dict) for document in found):
         message = f"{name}: holds something else than mappings"
         raise UsageError(message)
     return cast("list[dict[str, Any]]", found)
+
+
+def objects_in(name: str, content: bytes) -> list[dict[str, Any]]:
+    """The objects of Kubernetes in a file, those inside of a `List` as well.
+
+    Raises:
+        UsageError: If it is not YAML, or holds something else.
+    """
+    found = documents(name, content)
+    for one in found:  # It grows while it is gone through: a list may hold lists.
+        if str(one.get("kind", "")).endswith("List"):
+            found += mappings(one, "items")
+    return found
 
 
 def written(objects: list[dict[str, Any]]) -> str:

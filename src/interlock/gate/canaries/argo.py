@@ -8,6 +8,7 @@ Source: argoproj/argo-rollouts, utils/replicaset/canary.go (`CalculateReplicaCou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,15 +22,28 @@ API: Final = "argoproj.io/"
 _ALL: Final = 100
 _USUAL_SURGE: Final = "25%"
 _USUAL_REPLICAS: Final = 1
+_NO_ROUTER: Final = {"managedRoutes", "maxTrafficWeight"}  # What `trafficRouting` may hold beside routers.
+_JUDGE: Final = {"job", "kayenta", "plugin"}  # Providers that say themselves whether all is well.
 
 
-def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
+def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]], scaler: str = "") -> Exposure:
     """How a Rollout begins.
 
     Args:
         rollout: The object.
         templates: The analysis templates of the project, by kind and name.
+        scaler: What sets its replicas while it runs; empty if nothing does.
     """
+    found = _as_written(rollout, templates)
+    canary = mapping(mapping(mapping(rollout, "spec"), "strategy"), "canary")
+    if not scaler or canary.get("trafficRouting") or found.least == 1.0:
+        return found
+    how = f"{found.how}; without traffic routing it hangs on how many pods there are, which {scaler} decides"
+    unknown = tuple(stage if stage.least == 1.0 else replace(stage, least=None, most=None) for stage in found.stages)
+    return replace(found, least=None, most=None, how=how, stages=unknown)
+
+
+def _as_written(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
     name = f"Rollout {mapping(rollout, 'metadata').get('name', '?')}"
     spec = mapping(rollout, "spec")
     strategy = mapping(spec, "strategy")
@@ -80,15 +94,23 @@ def _shares(spec: dict[str, Any], canary: dict[str, Any], weight: object) -> tup
     if not isinstance(weight, int) or isinstance(weight, bool) or not 0 < weight <= _ALL:
         return None, None, f"setWeight is {weight!r}"
     if canary.get("trafficRouting"):
-        share = weight / int(mapping(canary, "trafficRouting").get("maxTrafficWeight", _ALL))
-        return share, share, f"setWeight: {weight}, split by a router"
+        return _routed(mapping(canary, "trafficRouting"), weight)
     replicas = spec.get("replicas", None if "workloadRef" in spec else _USUAL_REPLICAS)
     if not isinstance(replicas, int) or replicas < 1:
         return None, None, f"setWeight: {weight} without traffic routing, and replicas is {replicas!r}"
-    pods = max(1, round(replicas * weight / _ALL))
+    pods = max(1, (2 * replicas * weight + _ALL) // (2 * _ALL))  # A half is rounded up, which `round` would not do.
     surge = _surge(canary.get("maxSurge", _USUAL_SURGE), replicas)
     how = f"setWeight: {weight} without traffic routing: {pods} of {replicas} pods, or of {replicas + surge} while it surges"
     return min(1.0, pods / (replicas + surge)), min(1.0, pods / replicas), how
+
+
+def _routed(routing: dict[str, Any], weight: int) -> tuple[float | None, float | None, str]:
+    scale: object = routing.get("maxTrafficWeight", _ALL)
+    if not routing.keys() - _NO_ROUTER:
+        return None, None, f"setWeight: {weight}, and trafficRouting names no router"
+    if not isinstance(scale, int) or isinstance(scale, bool) or scale < weight:
+        return None, None, f"setWeight: {weight}, and maxTrafficWeight is {scale!r}"
+    return weight / scale, weight / scale, f"setWeight: {weight}, split by a router"
 
 
 def _surge(value: object, replicas: int) -> int:
@@ -138,9 +160,16 @@ def _references(analysis: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _queries(template: dict[str, Any]) -> Iterator[str]:
-    """What a template asks its providers, as one text each; a metric that only looks on (`dryRun`) watches nothing."""
+    """What a template asks its providers, as one text each.
+
+    A metric that only looks on (`dryRun`) watches nothing, and neither does one without a condition: whatever it answers is a
+    success (argo-rollouts, utils/evaluate/evaluate.go).
+    """
     spec = mapping(template, "spec")
     dry = {str(metric.get("metricName")) for metric in mappings(spec, "dryRun")}
     for metric in mappings(spec, "metrics"):
-        if str(metric.get("name")) not in dry and ".*" not in dry:
+        can_fail = (
+            metric.get("successCondition") or metric.get("failureCondition") or mapping(metric, "provider").keys() & _JUDGE
+        )
+        if can_fail and str(metric.get("name")) not in dry and ".*" not in dry:
             yield str(metric.get("provider"))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 API: Final = "flagger.app/"
 _ALL: Final = 100
 _USUAL_INTERVAL: Final = "60s"
+_NO_ROUTER: Final = "kubernetes"
 
 
 def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
@@ -31,6 +32,9 @@ def exposure(canary: dict[str, Any], templates: dict[tuple[str, str], dict[str, 
     analysis = mapping(spec, "analysis") or mapping(spec, "canaryAnalysis")
     if spec.get("skipAnalysis"):
         return Exposure(name=name, least=1.0, most=1.0, how="skipAnalysis: everybody at once", stays_s=0.0)
+    if spec.get("provider") == _NO_ROUTER:
+        how = "the provider kubernetes shifts no traffic: everybody at once"
+        return Exposure(name=name, least=1.0, most=1.0, how=how, stays_s=0.0)
     watched, unseen = _watched(analysis, templates)
     weights: list[object] = analysis.get("stepWeights") or [analysis.get("stepWeight")]
     if analysis.get("iterations") and not weights[0]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from interlock.core.settings import strict
-from interlock.core.yaml_files import documents, mapping
+from interlock.core.yaml_files import mapping, objects_in
 from interlock.gate.canaries import argo, flagger
 from interlock.gate.canaries.exposure import Exposure
 
@@ -53,11 +53,11 @@ def exposures(files: dict[str, bytes], names: Sequence[str] = ()) -> tuple[list[
     Raises:
         UsageError: If a file is not YAML.
     """
-    objects = [found for name, content in files.items() for found in documents(name, content)]
+    objects = [found for name, content in files.items() for found in objects_in(name, content)]
     templates = {(str(found["kind"]), _name(found)): found for found in objects if found.get("kind") in _TEMPLATES}
     own = [found for found in objects if not names or _name(found) in names]
     shifted = [
-        *(argo.exposure(found, templates) for found in own if _is(found, "Rollout", argo.API)),
+        *(argo.exposure(found, templates, _scaler(found, objects)) for found in own if _is(found, "Rollout", argo.API)),
         *(flagger.exposure(found, templates) for found in own if _is(found, "Canary", flagger.API)),
     ]
     targets = {_target(found) for found in objects if found.get("kind") in {"Rollout", "Canary"}}
@@ -70,6 +70,13 @@ def exposures(files: dict[str, bytes], names: Sequence[str] = ()) -> tuple[list[
         asked = "reaches everybody at once, and whether it ships this project is not known: name what does as [canary] releases"
         return shifted, [f"Deployment {name} {asked}" for name in plain]
     return [_everybody(name) for name in plain], []
+
+
+def _scaler(rollout: dict[str, Any], objects: list[dict[str, Any]]) -> str:
+    """What sets the replicas of a Rollout while it runs; empty if nothing among the manifests does."""
+    ours = {_name(rollout), _target(rollout)} - {""}
+    aimed = (one for one in objects if str(mapping(mapping(one, "spec"), "scaleTargetRef").get("name", "")) in ours)
+    return next((f"{one.get('kind')} {_name(one)}" for one in aimed), "")
 
 
 def _everybody(name: str) -> Exposure:

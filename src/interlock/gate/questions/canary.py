@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.core.errors import UsageError
 from interlock.core.globs import matches
 from interlock.core.verdict import Verdict, worst
+from interlock.gate.canaries import kustomize
 from interlock.gate.canaries.exposure import Exposure, Stage
 from interlock.gate.canaries.manifests import CanarySettings, exposures
 from interlock.gate.question import Answer, Question
@@ -30,9 +31,12 @@ def ask(change: Change) -> Answer:
 
 
 def _of_manifests(change: Change, settings: CanarySettings) -> Answer:
-    wanted = [path for path in change.repository.tree(change.head) if any(matches(path, glob) for glob in settings.manifests)]
+    there = change.repository.tree(change.head)
+    wanted = [path for path in there if any(matches(path, glob) for glob in settings.manifests)]
+    kustomizations = [path for path in there if path.rpartition("/")[2] in kustomize.NAMES]
     try:
         found, unclear = exposures(change.repository.contents(change.head, wanted), settings.releases)
+        unclear += kustomize.altered(change.repository.contents(change.head, kustomizations), set(wanted) - set(kustomizations))
     except UsageError as error:
         return Answer(verdict=Verdict.UNKNOWN, answer=str(error))
     if not found and not unclear:

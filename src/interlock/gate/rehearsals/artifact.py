@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from interlock.core.errors import UsageError
 from interlock.core.globs import matches
 from interlock.core.verdict import Verdict, worst
-from interlock.core.yaml_files import documents, mapping, mappings
+from interlock.core.yaml_files import mapping, mappings, objects_in
 from interlock.gate.canaries.manifests import CanarySettings
 from interlock.gate.question import Answer
 
@@ -62,7 +62,7 @@ def flawed(files: dict[str, bytes], names: Sequence[str] = ()) -> Iterator[tuple
     Raises:
         UsageError: If a file is not YAML.
     """
-    objects = [(path, found) for path, content in files.items() for found in documents(path, content)]
+    objects = [(path, found) for path, content in files.items() for found in objects_in(path, content)]
     own = {_name(found) for _, found in objects if not names or _name(found) in names}
     own |= {_target(found) for _, found in objects if _name(found) in own}
     for path, found in objects:
