@@ -141,6 +141,37 @@ def test_what_an_assistant_wrote_needs_one_and_its_absence_frees_nobody(
     assert asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo"))["verdict"] == "fail"  # It is stale.
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "Co-authored-by: Bo <bo@shop.example>",
+        "Co-Authored-By: B. <7+Bo@users.noreply.github.com>",
+        "co-authored-by: B. <7-bo@users.noreply.gitlab.com>",
+    ],
+)
+def test_whoever_wrote_it_beside_its_author_does_not_count(
+    interlock_in: Interlock, git: Git, tmp_path: Path, beside: str
+) -> None:
+    head = begun(git, "shop/hours.py", f"{HUMAN}\n{beside}\n")
+    found = asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo"))
+    assert (found["verdict"], found["evidence"][-1]) == ("fail", "bo's approval does not count: its own author's")
+
+
+@pytest.mark.parametrize(("more", "verdict"), [("", "pass"), ("import os\n", "fail")])
+def test_who_merges_the_base_wrote_nothing_unless_the_merge_says_more(
+    interlock_in: Interlock, git: Git, tmp_path: Path, more: str, verdict: str
+) -> None:
+    begun(git, "shop/hours.py", HUMAN)
+    git("checkout", "--quiet", "main")
+    git.commit({"other.py": "X = 1\n"})
+    git("checkout", "--quiet", "change")
+    git("-c", "user.name=Bo", "merge", "--quiet", "--no-commit", "main")
+    git.write({"shop/hours.py": f"{more}def pay():\n    return 2\n"})
+    git("commit", "--quiet", "--all", "--author=Bo <bo@shop.example>", "--message=Merge main")
+    head = git("rev-parse", "HEAD")
+    assert asked(interlock_in, git, "--approvals", approvals(tmp_path, head, "bo"))["verdict"] == verdict
+
+
 def test_without_approvals_it_is_unknown_and_says_who_must_read(interlock_in: Interlock, git: Git) -> None:
     begun(git, "shop/payments/pay.py", ASSISTED)
     found = asked(interlock_in, git)
@@ -156,7 +187,9 @@ def test_github_is_asked_page_by_page_with_the_token(interlock_in: Interlock, gi
     review = {"state": "APPROVED", "commit_id": head}
     people = [{"login": name, "type": "User"} for name in ("ada", "bo", "cy")]
     answers: dict[str, Any] = {
-        "/repos/shop/tea/pulls/7": {"user": people[0]},
+        "/repos/shop/tea/pulls/7": {"user": people[0], "commits": 1},
+        "/repos/shop/tea/collaborators/bo/permission": {"permission": "write"},
+        "/repos/shop/tea/collaborators/cy/permission": {"permission": "admin"},
         "/repos/shop/tea/pulls/7/commits?per_page=100": [{"author": people[0], "parents": [{}]}],
         "/repos/shop/tea/pulls/7/reviews?per_page=100": [{**review, "user": people[1]}],
         "/repos/shop/tea/pulls/7/reviews?per_page=100&page=2": [
@@ -168,6 +201,19 @@ def test_github_is_asked_page_by_page_with_the_token(interlock_in: Interlock, gi
         found = asked(there, git, "--pull-request", "github:shop/tea#7")
 
     assert (found["verdict"], found["answer"]) == ("pass", "no mark of an assistant; 2 of 2 approvals (bo, cy)")
+    answers["/repos/shop/tea/collaborators/cy/permission"] = {"permission": "read"}
+    with platform(answers, []) as url:
+        stranger = asked(interlock_in.under(GITHUB_API_URL=url), git, "--pull-request", "github:shop/tea#7")
+    assert stranger["verdict"] == "fail"
+    assert "cy's approval does not count: whoever gave it may not write to the repository" in stranger["evidence"]
+
+    answers["/repos/shop/tea/pulls/7"] = {"user": people[0], "commits": 2}
+    with platform(answers, []) as url:
+        there = interlock_in.under(GITHUB_API_URL=url)
+        ran = there("gate", "--base", "main", "--pull-request", "github:shop/tea#7", folder=git.root)
+    assert (ran.code, ran.out) == (3, "")
+    assert "tells of 1 of its 2 commits, so who wrote it is not known" in ran.err
+
     assert {headers["Authorization"] for headers in seen} == {"Bearer t0ken"}
     grounds = [(ground["what"], ground["trust"], ground["by"], ground["made_at"]) for ground in found["grounds"]]
     assert grounds == [

@@ -62,6 +62,7 @@ class Commit:
     committer_email: str
     message: str
     note: str  # in refs/notes/ai, where some tools keep who wrote which line
+    is_merge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class Repository:
 
     def commits(self, start: str, head: str) -> list[Commit]:
         """The commits that lead from one to another, the newest first."""
-        fields = "%H%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%B%x00%N"
+        fields = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%B%x00%N"
         told = self._git(
             "log", "--no-show-signature", "--notes=refs/notes/ai", f"--format={fields}%x00%x00", f"{start}..{head}", "--"
         )
@@ -226,6 +227,13 @@ class Repository:
         """The files that a commit changes; a merge, those that it changes against any of its parents."""
         listed = self._git("diff-tree", "-r", "-m", "--root", "--no-commit-id", "--no-renames", "--name-only", "-z", commit)
         return sorted({name for name in listed.decode(errors="surrogateescape").split("\0") if name})
+
+    def adds(self, merge: str) -> bool:
+        """Whether a merge holds lines that stand in none of its parents, as where a conflict was resolved, or more was done."""
+        combined = self._git(
+            "diff-tree", "--cc", "--patch", "--text", "--no-ext-diff", "--no-textconv", "--no-commit-id", merge
+        )
+        return any(line.startswith(b"@@@") for line in combined.splitlines())
 
     def tags(self) -> list[Tag]:
         """Every tag that stands for a commit, the newest first."""
@@ -264,7 +272,7 @@ class Repository:
 
 def _commit(entry: str) -> Commit:
     """One entry of `git log`."""
-    name, author, author_email, authored_at, committer, committer_email, message, note = entry.split("\0", 7)
+    name, parents, author, author_email, authored_at, committer, committer_email, message, note = entry.split("\0", 8)
     return Commit(
         name,
         author,
@@ -274,6 +282,7 @@ def _commit(entry: str) -> Commit:
         committer_email,
         message.strip(),
         note.strip(),
+        is_merge=" " in parents,
     )
 
 

@@ -6,6 +6,7 @@ nothing, one reads everything else as well.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
@@ -17,6 +18,7 @@ from interlock.gate.records.signers import Signer, Trust, trust_in
 from interlock.gate.reviews.load import load
 from interlock.gate.reviews.provenance import provenance
 from interlock.gate.reviews.traces import traced
+from interlock.gate.reviews.writers import writers
 
 if TYPE_CHECKING:
     from interlock.gate.change import Change
@@ -46,7 +48,8 @@ def ask(change: Change) -> Answer:
             ),
             evidence=tuple(seen),
         )
-    return _counted(change, change.reviews, needed, written, seen)
+    reviews = replace(change.reviews, authors=change.reviews.authors | writers(change))
+    return _counted(change, reviews, needed, written, seen)
 
 
 def _vouched(reviews: Reviews, change: Change) -> tuple[Trust, str]:

@@ -35,6 +35,7 @@ class Review:
     commit: str  # what was looked at; empty where that is not known
     is_person: bool = True
     at: datetime | None = None  # when it was said; None where that is not known
+    may_merge: bool = True  # whether the platform gives them a say at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class Reviews:
     def _flaw(self, review: Review, head: str) -> str:
         if not review.is_person:
             return "it is not a person"
+        if not review.may_merge:
+            return "whoever gave it may not write to the repository"
         if _same(review.by) in {_same(author) for author in self.authors}:
             return "its own author's"
         if not review.commit:
