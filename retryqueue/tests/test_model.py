@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from passing import later, let_pass
 
 from retryqueue import Lease, Payment, Policy, Receipt, RetryQueue, State, WrongState, protocol
-from retryqueue.protocol import Entry, Verdict
+from retryqueue.protocol import MOST_PER_CALL, Entry, Verdict
 from retryqueue.shards import Shard
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Model:
                 (key, attempt, self.known[key].generation) for key, attempt, came in given if self.holds(key, attempt, came)
             ]
         self.lapse(most)
-        for key in self.first("paid", most):
+        for key in self.first("paid", MOST_PER_CALL):  # However few are asked for.
             self.forget_paid(key)
         taken = [] if self.paused else self.take(most)
         self.claims[worker] = (number, self.now + POLICY.lease_ms, [(k, a, self.known[k].enqueued_at) for k, a, _ in taken])

@@ -132,11 +132,16 @@ class Server:
         except IndexError:
             return self.client.connection_pool.get_connection()
 
-    def give_back(self, connection: Any) -> None:
-        """Takes a connection back, on which no reply is outstanding."""
-        if self._make is not None:
+    def give_back(self, connection: Any, *, is_open: bool) -> None:
+        """Takes a connection back, on which no reply is outstanding.
+
+        One that has broken is redis-py's to connect again, perhaps to another server; and so are the others, which were made
+        to the same one.
+        """
+        if is_open and self._make is not None:
             self._at_hand.append(connection)
         else:
+            self._give_back_all()
             self.client.connection_pool.release(connection)
 
     def _give_back_all(self) -> None:
@@ -257,7 +262,7 @@ class _Sent:
         except BaseException:
             self.give_up()
             raise
-        self._end()
+        self._end(is_open=True)
         if refused is not None:
             raise refused
         return replies
@@ -266,14 +271,14 @@ class _Sent:
         """Ends it without a reply. One that comes later must not be taken for that of the next command."""
         if self._place is not None and self._connection is not None:
             self._connection.disconnect()
-        self._end()
+        self._end(is_open=False)
 
-    def _end(self) -> None:
+    def _end(self, *, is_open: bool) -> None:
         place, self._place = self._place, None
         if place is not None:
             try:
                 if self._connection is not None:
-                    self._server.give_back(self._connection)
+                    self._server.give_back(self._connection, is_open=is_open)
             finally:
                 place.release()
 

@@ -310,9 +310,14 @@ class TestRowJ:
     ) -> None:
         with redis.Redis.from_url(server.url) as client:
             queue = MODULES[name].PaymentRetryQueue(client, lambda _: True)
-            # An eightieth of the published waits: they would only make this slower.
-            enqueue = type(queue).enqueue.retry_with(wait=wait_fixed(0.05))
-            errors = self.refused(server, lambda key: enqueue(queue, purchase(key, user_id=key).fields), RetryError)
+
+            def enqueue(key: str) -> object:
+                # An eightieth of the published waits: they would only make this slower. Wrapped anew for each call, as the
+                # statistics that tenacity keeps for all calls of one function are not safe to share between threads.
+                again = type(queue).enqueue.retry_with(wait=wait_fixed(0.05))
+                return again(queue, purchase(key, user_id=key).fields)
+
+            errors = self.refused(server, enqueue, RetryError)
             causes = {type(error.__cause__) for error in errors}
             limit = client.connection_pool.max_connections
 
@@ -511,8 +516,8 @@ class TestRowL:
 
         told("ours", str(min(ours, key=lambda load: load.ping_s)))
         assert max(load.at_once for load in ours) <= MOST_PER_CALL
-        assert median(ours, "command_s") * 3 < median(theirs, "command_s")
         # On a busy machine any client may wait for its turn; the best of three says what the server can be blamed for.
+        assert min(load.command_s for load in ours) * 3 < min(load.command_s for load in theirs)
         assert min(load.ping_s for load in ours) < median(theirs, "ping_s")
 
 
