@@ -12,7 +12,7 @@ demo: $(VENV)/demo.done  ## Shows the gate on five changes to a small shop, on a
 
 test: $(VENV)/demo.done $(VENV)/test.done servers  ## Runs every test.
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
-	cd retryqueue && ../$(BIN)/python -m pytest
+	cd retryqueue && ../$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 servers:  ## Installs the servers that the tests run on, where it may.
 	@sh scripts/install_servers.sh
