@@ -22,6 +22,7 @@ from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, C
 from interlock.prove.search import Redundant
 from interlock.prove.sources import loaded_sources
 from interlock.prove.stowaways import stowaways_seen
+from interlock.prove.vacuity import reach_out, something_changes
 from interlock.prove.wire.postgres_protocol import PostgresError
 from interlock.prove.wire.postgres_server import Postgres
 from interlock.prove.wire.redis_server import running_redis
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from interlock.prove.programs import Program
     from interlock.prove.randomness import Chance
     from interlock.prove.scheduler import Worker
+    from interlock.prove.vacuity import Sometimes
     from interlock.prove.wire.postgres_server import PostgresServer
     from interlock.prove.wire.redis_server import RedisServer
 from interlock.prove.wire.sockets import Wire
@@ -89,6 +91,7 @@ class Bench:
     _spare: Spare = field(default_factory=dict[tuple[str, int], "Imports"])
     postgres: Postgres | None = None
     _firsts: dict[object, list[str]] = field(default_factory=dict[object, list[str]])
+    _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
 
     def moods(self) -> tuple[str, ...]:
         """The provider's moods in this contract.
@@ -171,12 +174,13 @@ class Bench:
             with self._on_stage(world, run):
                 run.go(world.setup, [SETTING_UP] * len(world.setup))
                 self._check_setup(run)
-                first = len(run.workers)
+                first, have_changed = len(run.workers), self._watched(run)
                 run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
                 run.did = did
                 is_whole = _went(run, _tasks(world, program.workers), world.ahead_s)
                 if found is not None:
-                    _take_down(found, run, first)
+                    awaited = world.must_happen or [something_changes(have_changed)]
+                    self._take_down(found, run, first, awaited if is_whole else [])
                 if not is_whole:
                     return None
                 if not program.plan:
@@ -194,6 +198,30 @@ class Bench:
         if not broken and (failed := failed or _fails_by_itself(program, found, run.workers[first:], world)):
             raise Uncontrolled(f"the task fails by itself: {failed}")
         return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None
+
+    def _watched(self, run: Run) -> Callable[[], bool]:
+        """Tells later whether anything outside of the workers has been changed from now on; if that is still the question."""
+        begun, before = len(run.steps), 0 if self._happened else self._changes()
+        return lambda: self._changes() != before or reach_out(run.steps[begun:])
+
+    def _changes(self) -> int:
+        return sum(server.changes for server in self.servers())
+
+    def _take_down(self, found: Findings, run: Run, first: int, awaited: Sequence[Sometimes]) -> None:
+        """Adds what the workers of a schedule have shown, and what of that which must happen in some has happened in it.
+
+        Workers count from `first`.
+        """
+        for (worker, place), effect in run.seen().items():
+            if worker % LANES >= first:
+                found.places.setdefault((worker - first, place), {})[effect] = None
+        found.struck += bool(run.struck)
+        found.notes |= run.notes
+        for one in awaited:
+            found.awaited[one.never] = one.advice
+            if one.never not in self._happened and one.seen():
+                self._happened.add(one.never)
+                found.happened.add(one.never)
 
     def _fill_database(self, world: World) -> None:
         """Makes the database what each schedule begins with; the first time, by laying its tables out."""
@@ -330,15 +358,6 @@ def bench(contract: Contract) -> Generator[Bench]:
         _silence_of_the_dead(),
     ):
         yield Bench(contract, redis, _network=network, postgres=postgres)
-
-
-def _take_down(found: Findings, run: Run, first: int) -> None:
-    """Adds what a schedule has shown so far. Workers count from `first`."""
-    for (worker, place), effect in run.seen().items():
-        if worker % LANES >= first:
-            found.places.setdefault((worker - first, place), {})[effect] = None
-    found.struck += bool(run.struck)
-    found.notes |= run.notes
 
 
 @contextmanager

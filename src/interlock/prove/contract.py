@@ -83,6 +83,11 @@ class Contract:
             return self.scenario.strikes is not None and self.scenario.strikes(fault, effect)
         return kind_of(fault) in self.kinds if self.kinds else is_usual(fault)
 
+    @property
+    def is_about_faults(self) -> bool:
+        """Whether it is about what follows from certain faults, so that it says nothing if none of them strikes."""
+        return self.scenario.strikes is not None if self.scenario is not None else bool(self.faults and self.kinds)
+
     def set_up(self, world: World) -> None:
         """Shows a world to the user's function, and to the scenario.
 

@@ -16,6 +16,7 @@ from interlock.prove.examine import examined
 from interlock.prove.executors import dask_cluster, process_pool, this_process
 from interlock.prove.programs import stages
 from interlock.prove.proof import Proof, Violation
+from interlock.prove.vacuity import nothing_tried
 from interlock.prove.watchdog import NoAnswer, supervised
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def _searched(  # noqa: PLR0913 - as above.
     except TimeoutError as error:
         proof.reason = str(error) or f"the budget of {budget_s:g} s is used up"
     if not proof.reason and proof.violation is None:
-        proof.verdict = Verdict.PASS
+        proof.reason = exploration.nothing_tried()
+        proof.verdict = Verdict.UNKNOWN if proof.reason else Verdict.PASS
     proof.seconds = time.monotonic() - began
     return proof
 
@@ -168,6 +170,8 @@ class _Exploration:
     told: Callable[[Progress], None]
     deep: bool
     places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    awaited: dict[str, str] = field(default_factory=dict[str, str])
+    happened: set[str] = field(default_factory=set[str])
     schedules: int = 0
     stage: str = ""
     told_at_s: float = 0.0
@@ -187,6 +191,8 @@ class _Exploration:
             except TimeoutError:
                 if stage.is_whole or not self.deep:
                     raise
+            if before == self.proof.schedules:
+                continue  # There was nothing of the kind, such as a fault of this scenario.
             if stage.is_told and stage.is_whole:
                 self.proof.bounds.append(stage.says)
             elif stage.is_told:
@@ -199,6 +205,11 @@ class _Exploration:
         if now_s - self.told_at_s > _TOLD_EVERY_S:
             self.told_at_s = now_s
             self.told(Progress(self.stage, self.schedules, max(0.0, self.ends_at_s - now_s)))
+
+    def nothing_tried(self) -> str:
+        """Why it says nothing that nothing broke; empty if it says something."""
+        missing = {never: advice for never, advice in self.awaited.items() if never not in self.happened}
+        return nothing_tried(self.proof, missing, self.places, wants_faults=self.contract.is_about_faults)
 
     def _all(self, stage: Stage, crew: Crew) -> bool:
         """Runs the programs of a stage; tells whether the next one is wanted."""
@@ -219,6 +230,8 @@ class _Exploration:
 
     def _take(self, found: Findings) -> None:
         self.proof.sources |= found.sources
+        self.awaited.update(found.awaited)
+        self.happened |= found.happened
         for place, effects in found.places.items():
             self.places.setdefault(place, {}).update(effects)
         self.proof.notes = sorted({*self.proof.notes, *found.notes})

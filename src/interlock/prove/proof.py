@@ -51,6 +51,8 @@ class Findings:
         is_cut: Whether the time was over before all was run.
         sources: The files that were loaded, of the project's and others'.
         notes: What people should know of, though it breaks nothing.
+        awaited: What must happen in some schedule: what is told if it never does, and what to do then.
+        happened: What of it has.
     """
 
     schedules: int = 0
@@ -61,6 +63,8 @@ class Findings:
     is_cut: bool = False
     sources: frozenset[str] = frozenset()
     notes: set[str] = field(default_factory=set[str])
+    awaited: dict[str, str] = field(default_factory=dict[str, str])
+    happened: set[str] = field(default_factory=set[str])
 
     @property
     def is_end(self) -> bool:

@@ -14,6 +14,7 @@ from interlock.prove.effect import Effect
 from interlock.prove.imports import Imports, Spare
 from interlock.prove.invariant import Invariant
 from interlock.prove.provider import Provider, check_mood
+from interlock.prove.vacuity import Sometimes
 from interlock.prove.wire.http_wire import HttpWire
 from interlock.prove.wire.postgres_process import USER
 from interlock.prove.wire.postgres_server import DATABASE
@@ -66,6 +67,7 @@ class World:
         looks: What is looked at in the end, for the invariants.
         called: What is called under load, with the number of the call.
         ahead_s: How far each worker's wall clock runs ahead of the true one.
+        must_happen: What must have happened in some schedule, if the contract says what.
     """
 
     def __init__(self, run: Run, redis: RedisServer | None, mood: str, postgres: Postgres | None = None) -> None:
@@ -92,6 +94,7 @@ class World:
         self.wants_postgres = False
         self.schema: str | Callable[[], object] = ""
         self.invariants: list[Invariant] = []
+        self.must_happen: list[Sometimes] = []
 
     @property
     def now_s(self) -> float:
@@ -262,6 +265,18 @@ class World:
     def check(self, *invariants: Invariant) -> None:
         """What must hold at the end."""
         self.invariants += invariants
+
+    def sometimes(self, says: str, seen: Callable[[], bool], *, advice: str = "") -> None:
+        """What must have happened when the workers are done, in one schedule at least: otherwise the answer is unknown.
+
+        Unless this is said, it is that they change something: what only reads has to say what it must have seen.
+
+        Args:
+            says: What must have happened, for people.
+            seen: Whether it has, in this schedule.
+            advice: What to do if it never has.
+        """
+        self.must_happen.append(Sometimes(f"it never happened that {says}", seen, advice))
 
     def _whole(self, task: Callable[[], object]) -> Callable[[], object]:
         """The task; and if it is a coroutine, or makes one, that too, in an event loop of its process."""

@@ -98,6 +98,7 @@ def alone(
             gave.append(await task(world.redis_url))
 
         world.run(noted)
+        world.sometimes("it gives something back", lambda: bool(gave))
         world.recover(lambda: None, times=1)
         world.check(Invariant("as expected", lambda: broken(world) if broken else None))
 

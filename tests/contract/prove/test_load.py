@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ import redis
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
+from interlock.prove.contracts import RetryQueue
 from interlock.prove.invariant import Invariant
 from interlock.prove.load.run import loaded
 from interlock.prove.load.shapes import burst, steady
@@ -129,6 +131,17 @@ class TestLeaks:
         assert (found.verdict, found.violations) == (Verdict.PASS, [])
 
 
+def sleeps_and_stores(world: World, number: int) -> None:
+    time.sleep(100)
+    redis.Redis.from_url(world.redis_url).set(f"key:{number}", 1)
+
+
+def stores_in_a_thread(world: World, number: int) -> None:
+    thread = threading.Thread(target=redis.Redis.from_url(world.redis_url).set, args=(f"key:{number}", 1))
+    thread.start()
+    thread.join()
+
+
 def calling(call: Callable[[World, int], object], invariant: Callable[[World], Invariant] | None = None) -> Contract:
     """A contract that calls something."""
 
@@ -141,7 +154,8 @@ def calling(call: Callable[[World, int], object], invariant: Callable[[World], I
     return calls
 
 
-def fails_often(_: World, number: int) -> None:
+def fails_often(world: World, number: int) -> None:
+    redis.Redis.from_url(world.redis_url).set(f"key:{number}", 1)
     if number % 10 == 0:
         raise ValueError("no")
 
@@ -195,9 +209,32 @@ class TestTheAnswer:
         assert "which the contract does not name, was refused" in found.reasons[0]
 
     def test_sleeping_takes_no_time_in_a_steady_load_and_counts(self) -> None:
-        found = under(steady(10, for_s=2), calling(lambda _, __: time.sleep(100)))
+        found = under(steady(10, for_s=2), calling(sleeps_and_stores))
         assert (found.verdict, found.calls) == (Verdict.PASS, 20)
         assert found.latency_ms.p50 >= 99_999
+
+    def test_calls_that_do_nothing_are_unknown(self) -> None:
+        found = under(burst(20), calling(lambda _, __: None))
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.reasons == ["the calls did nothing: in 20 calls nothing was sent to any server"]
+
+    def test_calls_that_leave_the_work_to_a_thread_of_theirs_do_something(self) -> None:
+        assert under(burst(20), calling(stores_in_a_thread)).verdict is Verdict.PASS
+
+    def test_a_queue_that_sets_everything_aside_is_unknown(self) -> None:
+        @contract
+        def payments(world: World) -> RetryQueue:
+            client = world.subject(redis.Redis.from_url, world.redis_url, decode_responses=True)
+            return RetryQueue(
+                world.provider("http://api.pay.example/charges"),
+                enqueue=lambda payment: client().sadd("dead", payment.key),
+                process=lambda: None,
+                dead_letters=lambda: map(str, client().smembers("dead")),
+            )
+
+        found = under(burst(20, repeats=0), payments)
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.reasons == ["nothing was charged, as all was set aside: 20 payments"]
 
     @pytest.mark.parametrize("name", ["nothing is called", "world.look"])
     def test_a_contract_that_cannot_be_put_under_load_is_a_mistake(self, name: str) -> None:
@@ -214,6 +251,7 @@ class TestTheAnswer:
 CONTRACTS = """
 import redis
 from interlock.prove.contract import contract
+from interlock.prove.contracts import RetryQueue
 from interlock.prove.load.shapes import burst
 
 

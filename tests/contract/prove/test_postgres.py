@@ -360,6 +360,20 @@ def test_a_notification_reaches_who_listens() -> None:
     assert ["p1"] in heard
 
 
+def polls(dsn: str, account: int) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_try_advisory_lock(7)")
+        connection.execute("SELECT id FROM accounts WHERE id = %s FOR UPDATE SKIP LOCKED", (account,))
+        connection.execute("UPDATE accounts SET balance = balance - 10 WHERE id = %s", (account,))
+
+
+@pytest.mark.parametrize(("account", "verdict"), [(1, Verdict.PASS), (3, Verdict.UNKNOWN)])
+def test_workers_that_find_no_row_to_change_are_unknown(account: int, verdict: Verdict) -> None:
+    proof = proof_of(lambda dsn: polls(dsn, account), expected="it ends", is_so=lambda _: True)
+
+    assert (proof.verdict, proof.reason.startswith("the workers changed nothing, in ")) == (verdict, verdict is Verdict.UNKNOWN)
+
+
 @pytest.mark.parametrize("made", [made_by_sqlalchemy])
 def test_tables_that_a_library_lays_out_are_there_in_every_schedule(made: Callable[[str], object]) -> None:
     proof = proof_of(by_sqlalchemy_with_a_lock, schema=made, expected="20 are taken", is_so=first_balance(80))

@@ -38,6 +38,7 @@ def proof_of(
         if given is not None:
             world.given(lambda: given(client()))
         world.run(*(lambda task=task: task(client()) for task in tasks))
+        world.sometimes("they do something", lambda: bool(world.history))
         world.recover(lambda: None, times=1)
         world.check(Invariant("as expected", lambda: None if is_so(world) else "it is not"))
 
@@ -121,6 +122,7 @@ def test_a_client_that_is_less_patient_than_its_command_is_timed_out() -> None:
             seen.append(round(time.monotonic() - began, 3))
 
         world.run(task)
+        world.sometimes("its patience ends", lambda: bool(seen))
         world.recover(lambda: None, times=1)
         world.check(Invariant("it ends", lambda: None))
 

@@ -195,6 +195,7 @@ def test_a_module_that_asks_the_server_for_its_time_is_unknown_only_where_that_i
     def asks(world: World) -> None:
         bank = world.provider("http://pay.example/")
         world.run(lambda: asking(world.redis_url, how))
+        world.sometimes("it asks", lambda: bool(world.history))
         world.check(bank.charged_at_most_once("p1"))
 
     proof = prove(asks, budget_s=LIMIT_S)

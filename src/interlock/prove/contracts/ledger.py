@@ -100,6 +100,7 @@ def _arrange(world: World, own: Ledger, *lines: list[Transfer]) -> None:
 
     world.given(opened)
     world.run(*(partial(client, line) for line in lines))
+    world.sometimes("a transfer is booked", lambda: bool(told.every("booked")))
     world.recover(lambda: client(every), waits_s=(60.0,))
     world.look(lambda: end.note("balances", _checked(own.balances())))
     world.check(

@@ -71,6 +71,7 @@ def _arrange(world: World, own: Lock) -> None:
             own.release(token)
 
     world.run(once)
+    _must_hold(world, seen)
     world.recover(waits_s=(own.lease_s + 1, 1.0))
     world.check(
         Invariant("one holder at a time", section.two_inside),
@@ -97,11 +98,17 @@ def _arrange_late(world: World, own: Lock) -> None:
             own.release(token)
 
     world.run(late, others, others)
+    _must_hold(world, seen)
     world.recover(others, waits_s=(own.lease_s + 1,))
     world.check(
         Invariant("only its owner releases a lock", section.two_inside),
         Invariant("each holder's token is higher than the one before", lambda: section.not_growing(seen)),
     )
+
+
+def _must_hold(world: World, seen: Facts) -> None:
+    """Demands that a worker gets the lock, and not only the one that clears up."""
+    world.sometimes("a worker gets the lock", lambda: bool(seen.every("held")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.prove.invariant import Invariant
 from interlock.prove.provider import Provider, times
+from interlock.prove.scheduler import SETTING_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -87,9 +88,18 @@ class RetryQueue:
         return of_payments()
 
     def wait_until_due(self, world: World) -> None:
-        """Lets the time pass that a payment waits for its first attempt."""
+        """Lets the time pass that a payment waits for its first attempt, so that the workers come to make it."""
         if self.due_after_s:
             world.given(lambda: world.wait(self.due_after_s + 1))
+        self.must_ask(world)
+
+    def must_ask(self, world: World) -> None:
+        """Demands that the workers come to ask the provider: else only the one that clears up has been tried."""
+        world.sometimes(
+            "a worker asks the provider",
+            lambda: any(step.effect.kind == "http" and not step.worker.startswith(SETTING_UP) for step in world.history),
+            advice=f"RetryQueue has due_after_s={self.due_after_s:g}, which is how long a payment waits for its first attempt",
+        )
 
     def up_to_the_last_attempt(self, world: World) -> None:
         """Uses up all attempts but one."""

@@ -81,6 +81,7 @@ def _arrange(world: World, own: UniqueIdentity, *queues: tuple[str, ...]) -> Non
             found.note("name", identity, name, own.find(identity))
 
     world.run(*(partial(all_of, names) for names in queues))
+    world.sometimes("somebody is signed up", lambda: bool(told.every("id")))
     world.recover(lambda: all_of((LAST,)), waits_s=(60.0,))
     world.look(look)
     world.check(

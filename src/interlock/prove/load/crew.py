@@ -76,10 +76,12 @@ class Rested:
     Attributes:
         strangers: What it wanted to connect to that the contract does not name.
         struck: How often something went wrong on its connections.
+        has_asked: Whether it has sent anything to a server while calls were made.
     """
 
     strangers: frozenset[str]
     struck: int
+    has_asked: bool
 
 
 @dataclass(slots=True)
@@ -232,7 +234,7 @@ class _Process:
     def rest(self) -> Rested:
         """Lets go of what nobody holds any more: that is no leak."""
         gc.collect()
-        return Rested(frozenset(self.wiring.strangers), self.wiring.struck)
+        return Rested(frozenset(self.wiring.strangers), self.wiring.struck, self.wiring.has_asked)
 
     def _make_calls(self) -> None:
         while True:

@@ -165,10 +165,10 @@ class _Drive:
         self._prepare()
         calls = Calls(self.shape, self.shape.repeats if self.shape.repeats is not None else self.asked.repeats).drawn()
         self.seen.began_s = time.monotonic()
-        self.timeline.are_faults_on = True
+        self.timeline.are_calls_made = True
         load_ends_s = self.seen.began_s + _LOAD_SHARE * (self.ends_at_s - self.seen.began_s)
         (self._burst if self.shape.is_real else self._steady)(calls, load_ends_s)
-        self.timeline.are_faults_on = False
+        self.timeline.are_calls_made = False
         self._clear_up()
         self._come_to_rest()
 

@@ -63,13 +63,15 @@ def _figures(name: str, shape: Shape, seen: Seen) -> LoadResult:
 
 def _add_payments(result: LoadResult, asked: Asks, seen: Seen) -> None:
     """What became of the payments, if all of them could."""
-    if (found := seen.settled) is None:
+    if (found := seen.settled) is None or asked.till is None:
         result.success = _returned(seen.accounts) if asked.till is None and seen.accounts.calls else None
         return
     result.payments = len(set(seen.accounts.accepted) | set(seen.accounts.failed_at))
     result.collisions, result.duplicates, result.lost = len(found.collisions), len(found.duplicates), len(found.lost)
     result.set_aside, result.late_s = found.set_aside, Spread.of(found.late_s)
     result.violations += _told(found)
+    if found.set_aside and not (asked.till.provider.charges or asked.till.provider.never_charges):
+        result.reasons.append(f"nothing was charged, as all was set aside: {counted(found.set_aside, 'payment')}")
     if seen.accounts.calls:
         result.success = _right(seen.accounts, found)
 
@@ -131,6 +133,8 @@ def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
             result.reasons.append(f"no {fault} has struck: the load was over too soon")
     if strangers := sorted({name for one in seen.rested for name in one.strangers}):
         result.reasons.append(f"a connection to {strangers[0]}, which the contract does not name, was refused")
+    if result.calls and seen.rested and not any(one.has_asked for one in seen.rested[: shape.processes]):
+        result.reasons.append(f"the calls did nothing: in {counted(result.calls, 'call')} nothing was sent to any server")
     if seen.failed is not None:
         result.reasons.append(f"what the contract puts behind an address fails: {type(seen.failed).__name__}: {seen.failed}")
 

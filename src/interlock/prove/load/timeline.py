@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _real_sleep = time.sleep
 _SHORTEST_S = 0.001  # Whoever waits for another thread must let it work.
-_OFFSET, _ARE_FAULTS_ON = 0, 8
+_OFFSET, _ARE_CALLS_MADE = 0, 8
 
 
 @dataclass(slots=True)
@@ -96,10 +96,10 @@ class Timeline:
         struct.pack_into("=d", self._page, _OFFSET, to_s - time.monotonic())
 
     @property
-    def are_faults_on(self) -> bool:
-        """Whether something may go wrong now."""
-        return bool(self._page[_ARE_FAULTS_ON])
+    def are_calls_made(self) -> bool:
+        """Whether the load is on: calls are made, and something may go wrong."""
+        return bool(self._page[_ARE_CALLS_MADE])
 
-    @are_faults_on.setter
-    def are_faults_on(self, value: bool) -> None:
-        self._page[_ARE_FAULTS_ON] = int(value)
+    @are_calls_made.setter
+    def are_calls_made(self, value: bool) -> None:
+        self._page[_ARE_CALLS_MADE] = int(value)

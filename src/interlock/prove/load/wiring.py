@@ -38,6 +38,7 @@ class Wiring:
         seed: Of when it does.
         strangers: What the module wanted to connect to besides.
         struck: How often something went wrong.
+        has_asked: Whether anything was sent to a server while calls were made.
     """
 
     ports: Mapping[str, int]
@@ -47,6 +48,7 @@ class Wiring:
     seed: int = 0
     strangers: set[str] = field(default_factory=set[str])
     struck: int = 0
+    has_asked: bool = False
     _redis_files: set[int] = field(default_factory=set[int])
     _losing: set[int] = field(default_factory=set[int])  # Whose next reply is lost.
     _chance: random.Random = field(default_factory=random.Random)
@@ -86,6 +88,7 @@ class Wiring:
 
     def _sending(self, send: Callable[..., Any]) -> Callable[..., Any]:
         def sent(one: socket.socket, data: Any, *args: Any) -> Any:
+            self.has_asked = self.has_asked or self.timeline.are_calls_made
             if one.fileno() not in self._redis_files:
                 return send(one, data, *args)
             own = own_time.get()
@@ -97,7 +100,7 @@ class Wiring:
         return sent
 
     def _strike(self, one: socket.socket) -> None:
-        if not self.faults or not self.timeline.are_faults_on or self._chance.randrange(_STRIKES_ONE_IN):
+        if not self.faults or not self.timeline.are_calls_made or self._chance.randrange(_STRIKES_ONE_IN):
             return
         self.struck += 1
         if self._chance.choice(self.faults) == "lost reply":

@@ -38,6 +38,7 @@ def arrange(world: World, queue: RetryQueue) -> None:
 
     world.given(begin)
     world.run(queue.process)
+    queue.must_ask(world)
     world.recover(waits_s=queue.waits_s)
     queue.check(world, payment)
 

@@ -32,7 +32,14 @@ def arrange(world: World, queue: RetryQueue) -> None:
     payment = Payment("p1")
     world.moods = ("ok", "declines once", "declines")
 
-    world.run(lambda: until_heard(lambda: queue.enqueue(payment), world.wait), queue.process)
+    def work() -> None:
+        queue.process()
+        if queue.due_after_s:
+            world.wait(queue.due_after_s + 1)
+            queue.process()
+
+    world.run(lambda: until_heard(lambda: queue.enqueue(payment), world.wait), work)
+    queue.must_ask(world)
     world.recover(queue.process, waits_s=queue.waits_s)
     queue.check(world, payment)
 

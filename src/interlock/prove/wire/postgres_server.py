@@ -88,6 +88,7 @@ class PostgresServer:
         waiting: Connections whose statement waits for a lock.
         is_altered: Whether more was done than rows can undo.
         dirty: The tables that were written since the last schedule began.
+        changes: How many changes its clients have made: a statement that finds no rows makes none.
         before_each: Called before each statement.
     """
 
@@ -106,6 +107,7 @@ class PostgresServer:
         self._written = self._widest = 0
         self.is_altered = self._was_altered = False
         self.dirty: set[str] = set()
+        self.changes = 0
         self.before_each: Callable[[], None] = lambda: None
 
     def close(self) -> None:

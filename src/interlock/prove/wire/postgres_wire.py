@@ -332,8 +332,12 @@ class PostgresWire:
         word, *rest = tag.split()
         if word in {"INSERT", "UPDATE", "DELETE", "MERGE"}:
             self._server.has_written(writes, int(rest[-1]), size)
+            self._server.changes += int(rest[-1])
         elif word == "SELECT":
             self._server.has_written(writes, 1 if writes else 0, size)
+            self._server.changes += int(rest[-1]) if writes - {LOCKS} else 0  # A function that writes, or rows that are locked.
+        elif word == "NOTIFY":
+            self._server.changes += 1
         elif word in {
             "CREATE",
             "ALTER",
@@ -349,6 +353,7 @@ class PostgresWire:
             "DO",
         }:
             self._server.is_altered = self._server.is_altered or tag != "PREPARE"
+            self._server.changes += tag != "PREPARE"
 
     def _ready(self, state: bytes) -> None:
         self._state = state

@@ -116,6 +116,7 @@ class RedisServer:
         self.lives = 0
         self._clock = clock
         self._passed_s = 0.0
+        self._own_changes = 0
         self._log: WriteLog | None = None
         self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
         self._listener: Listener | None = None
@@ -169,11 +170,29 @@ class RedisServer:
         if self._clock is not None:
             self._clock.show(EPOCH_S + self._passed_s)
         else:
-            self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
+            with self._uncounted():
+                self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
+
+    @property
+    def changes(self) -> int:
+        """How many changes its clients have made: a command that finds nothing to change makes none."""
+        return self._changes() - self._own_changes
+
+    def _changes(self) -> int:
+        told = self._own.value("INFO", "persistence").partition(b"rdb_changes_since_last_save:")[2]
+        return int(told.split(b"\r\n", 1)[0])
+
+    @contextmanager
+    def _uncounted(self) -> Generator[None]:
+        """What is changed meanwhile is our own doing."""
+        before = self._changes()
+        yield
+        self._own_changes += self._changes() - before
 
     def remember(self) -> None:
         """Lets nothing be lost of what is there now, whatever happens, and notes what is written from now on."""
-        self._log = begin_log(self._own, self.path.parent)
+        with self._uncounted():
+            self._log = begin_log(self._own, self.path.parent)
 
     def restart(self, lost_s: float) -> None:
         """Ends, and is back with what was written until `lost_s` ago. Loaded scripts are gone, functions are not."""
@@ -191,7 +210,8 @@ class RedisServer:
         self._idle.close()
         self.lives += 1
         self._own.value("SCRIPT", "FLUSH")
-        restore(self._own, log.state, writes)
+        with self._uncounted():
+            restore(self._own, log.state, writes)
         self.remember()
 
     def _remembered(self) -> WriteLog:
