@@ -16,6 +16,7 @@ import pytest
 
 from interlock.core.evidence import read, write
 from interlock.core.verdict import Verdict
+from interlock.gate.records.signers import sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,6 +241,18 @@ def test_a_person_s_key_makes_it_a_person_s_word(interlock_in: Interlock, git: G
     assert [ground["trust"] for ground in asked(interlock_in, git)["grounds"]] == ["human"]
 
 
+def test_what_no_rehearsal_can_be_bound_to_is_told_before_anything_is_run(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path
+) -> None:
+    begun(git, settings(staging, key))
+    git("update-index", "--add", "--cacheinfo", f"160000,{git('rev-parse', 'HEAD')},deploy/lib")
+    (git.root / "deploy" / "lib").mkdir()
+    ran = rehearsed(interlock_in, git, "--", *staging.deploying("v1"))
+
+    assert (ran.code, ran.out, staging.path.read_text()) == (2, "", "v2")
+    assert "deploy/lib is in covers and is no plain file" in ran.err
+
+
 class TestEvidenceThatDoesNotCount:
     """The gate says of each piece why."""
 
@@ -376,6 +389,27 @@ class TestEvidenceThatDoesNotCount:
         project("checkout", "--quiet", "change")
 
         assert "it was in 'staging', which is no [[environment]] of the base" in self.reason(interlock_in, project)
+
+    def test_from_another_one_of_the_same_name(
+        self, interlock_in: Interlock, project: Git, staging: Staging, key: Path
+    ) -> None:
+        """That of another project, or one that the change itself has put into its settings."""
+        project("checkout", "--quiet", "main")
+        elsewhere = settings(staging, key).replace(f"{staging.url}/health", "https://staging.shop.example/health")
+        project.write({"interlock.toml": elsewhere})
+        project.commit()
+        project("checkout", "--quiet", "change")
+
+        told = f"it looked at {staging.url}/health, and staging of the base is at https://staging.shop.example/health"
+        assert told in self.reason(interlock_in, project)
+
+    def test_that_does_not_tell_where_it_was(self, interlock_in: Interlock, project: Git, key: Path) -> None:
+        whole = read(kept(project))
+        kept(project).unlink()
+        found = {name: fact for name, fact in whole.found.items() if name != "version_url"}
+        sign(write(replace(whole, found=found), project.root), key)
+
+        assert "it looked at an address that it does not tell" in self.reason(interlock_in, project)
 
     def test_and_none_does_where_nothing_is_left_of_what_it_covers(self, interlock_in: Interlock, project: Git) -> None:
         (project.root / "deploy" / "run.sh").unlink()

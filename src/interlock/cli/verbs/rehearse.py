@@ -103,4 +103,8 @@ def _subjects(project: Project, rollback: Rollback) -> dict[str, str]:
         raise project.document.fail(
             "covers", f"no file is in {', '.join(rollback.covers)}: what would the rehearsal be bound to?"
         )
+    odd = [path for path in covered if (project.root / path).is_symlink() or not (project.root / path).is_file()]
+    if odd:
+        message = f"{odd[0]} is in covers and is no plain file (a link, a submodule, or gone): it has no content to be bound to"
+        raise project.document.fail("covers", message)
     return {path: git_blob((project.root / path).read_bytes()) for path in covered}

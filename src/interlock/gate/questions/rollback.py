@@ -63,9 +63,13 @@ def _flaw(one: Kept, change: Change, covered: list[str], contents: dict[str, byt
 def _beyond(one: Kept, rollback: Rollback, environments: dict[str, Environment]) -> str:
     """How it was rehearsed otherwise than the base wants it: it was made with the settings of whoever made it."""
     facts = one.evidence.found
-    where, seconds = facts.get("environment"), facts.get("seconds")
-    if where not in environments:
+    where, seconds = str(facts.get("environment")), facts.get("seconds")
+    known = environments.get(where)
+    if known is None:
         return f"it was in {where!r}, which is no [[environment]] of the base"
+    for url, ours in ((facts.get("version_url"), known.version_url), (facts.get("health_url"), known.health_url)):
+        if url != ours:
+            return f"it looked at {url or 'an address that it does not tell'}, and {where} of the base is at {ours}"
     if one.evidence.verdict is Verdict.PASS and not (isinstance(seconds, (int, float)) and seconds <= rollback.within_s):
         return f"it took {seconds} s until the old version was back, more than the {rollback.within_s:g} s that are allowed"
     return ""

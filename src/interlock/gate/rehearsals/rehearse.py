@@ -56,6 +56,8 @@ class Rehearsal:
     """All of it."""
 
     environment: str
+    version_url: str  # where it was looked: another project's environment may be called the same
+    health_url: str
     before: Seen
     after: Seen
     is_settled: bool  # whether the same answer came several times in a row
@@ -122,6 +124,8 @@ def rehearse(
     after, is_settled = _settled(environment, before, expected_version, began_s + within_s)
     return Rehearsal(
         environment=environment.name,
+        version_url=environment.version_url,
+        health_url=environment.health_url,
         before=before,
         after=after,
         is_settled=is_settled,
