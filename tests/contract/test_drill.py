@@ -26,7 +26,7 @@ route:
     - matchers: [severity="ticket"]
       receiver: tickets
       group_wait: 5m
-receivers: [{name: nobody}, {name: pagerduty-shop}, {name: tickets}]
+receivers: [{name: nobody}, {name: pagerduty-shop, pagerduty_configs: [{service_key: none}]}, {name: tickets}]
 """
 FAILED = 'http_requests_total{job="shop",code="500"}'
 FINE = 'http_requests_total{job="shop",code="200"}'
@@ -135,6 +135,95 @@ def test_an_alert_that_rings_already_says_nothing(interlock_in: Interlock, tmp_p
     told = drilled(interlock_in, project(tmp_path, text, alert("Always", "vector(1)")))
 
     assert (told["verdict"], told["fired"]) == ("fail", [])
+
+
+def test_one_whose_labels_are_others_each_time_rings_already_as_well(interlock_in: Interlock, tmp_path: Path) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good"))
+    always = alert("Always", "vector(time())")
+    always["labels"]["value"] = "{{ $value }}"
+
+    assert drilled(interlock_in, project(tmp_path, text, always))["fired"] == []
+
+
+@pytest.mark.parametrize(
+    ("routes", "verdict", "told"),
+    [
+        pytest.param(
+            ROUTES.replace(", pagerduty_configs: [{service_key: none}]", ", pagerduty_configs: []"),
+            "fail",
+            "it fires and wakes nobody: it goes to pagerduty-shop, which has no integration",
+            id="a receiver that tells nobody",
+        ),
+        pytest.param(
+            f"{ROUTES}inhibit_rules:\n  - source_match: {{alertname: Watchdog}}\n    target_matchers: ['severity=~page|sms']\n",
+            "fail",
+            "it fires and wakes nobody: HighErrorRate is held back by an inhibit rule",
+            id="held back by what always rings",
+        ),
+        pytest.param(
+            f"{ROUTES}inhibit_rules: [{{source_matchers: [alertname=Watchdog], equal: [severity]}}]",
+            "pass",
+            "HighErrorRate wakes somebody after",
+            id="not held back by what has other labels",
+        ),
+        pytest.param(
+            f"{ROUTES}inhibit_rules: [{{source_matchers: ['severity=\"page\"'], target_matchers: ['severity=\"page\"']}}]",
+            "pass",
+            "HighErrorRate wakes somebody after",
+            id="not held back by itself",
+        ),
+        pytest.param(
+            f'{ROUTES}inhibit_rules: [{{source_matchers: [\'"new.name"="x"\']}}]',
+            "unknown",
+            "of an inhibit rule cannot be read",
+            id="a rule that cannot be read",
+        ),
+        *(
+            pytest.param(
+                f"{ROUTES.replace('receiver: pagerduty-shop', f'receiver: pagerduty-shop{chr(10)}      {key}: [nights]')}"
+                "time_intervals: [{name: nights, time_intervals: [{times: [{start_time: '20:00', end_time: '24:00'}]}]}]\n",
+                "unknown",
+                "unless the route to it is muted then",
+                id=key,
+            )
+            for key in ("mute_time_intervals", "active_time_intervals")
+        ),
+    ],
+)
+def test_what_alertmanager_holds_back_wakes_nobody(
+    interlock_in: Interlock, git: Git, routes: str, verdict: str, told: str
+) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good"))
+    watchdog = alert("Watchdog", "vector(1)", severity="none")
+    project(git.root, text, alert("HighErrorRate", ERROR_RATE), watchdog, routes=routes)
+    git.commit({"shop/pay.py": ""})
+    git.branch("change")
+    git.commit({"shop/pay.py": "X = 1\n"})
+    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
+
+    (found,) = [one for one in json.loads(ran.out)["questions"] if one["name"] == "alerts"]
+    assert (found["verdict"], told in found["answer"]) == (verdict, True), found
+
+
+@pytest.mark.parametrize(
+    ("groups", "verdict"),
+    [
+        ([("6h", {"record": "errors", "expr": "1"}), ("15s", alert("HighErrorRate", ERROR_RATE))], "pass"),
+        ([("6h", alert("HighErrorRate", ERROR_RATE))], "fail"),
+        ([("6h", {"record": "errors", "expr": ERROR_RATE[:-7]}), ("15s", alert("HighErrorRate", "errors > 0.05"))], "fail"),
+        ([("4m", alert("HighErrorRate", ERROR_RATE))], "pass"),
+        ([("4m", alert("HighErrorRate", ERROR_RATE, lasting="2m"))], "fail"),
+    ],
+)
+def test_a_group_that_is_seldom_evaluated_is_late(
+    interlock_in: Interlock, tmp_path: Path, groups: list[tuple[str, dict[str, Any]]], verdict: str
+) -> None:
+    """Promtool evaluates all groups as often as it is asked to, whatever they say."""
+    folder = project(tmp_path, settings((FAILED, "bad"), (FINE, "good")))
+    rules = [{"name": f"g{number}", "interval": every, "rules": [rule]} for number, (every, rule) in enumerate(groups)]
+    (folder / "rules" / "shop.yml").write_text(json.dumps({"groups": rules}))
+
+    assert drilled(interlock_in, folder)["verdict"] == verdict
 
 
 def test_sign_ups_that_stop_are_not_seen_by_an_error_rate_and_the_missing_rule_is_written(

@@ -42,7 +42,7 @@ what = "cause found"
 TEST = "from key import key\n\ndef test_two_in_one_second_are_two():\n    assert key('u', 'p1') != key('u', 'p2')\n"
 ERRORS = 'sum(rate(http_requests_total{code="500"}[5m])) / sum(rate(http_requests_total[5m])) > 0.05'
 RULES = {"groups": [{"name": "shop", "rules": [{"alert": "Errors", "expr": ERRORS, "labels": {"severity": "page"}}]}]}
-ROUTES = "route: {receiver: pager}\nreceivers: [{name: pager}]\n"
+ROUTES = "route: {receiver: pager}\nreceivers: [{name: pager, pagerduty_configs: [{service_key: none}]}]\n"
 SETTINGS = f"""
 [tests]
 command = {json.dumps([sys.executable, "-m", "pytest", "-q", "-p", "no:randomly"])}

@@ -49,7 +49,7 @@ course = [
     { at_s = 30, success = 0.98 }, { at_s = 1800, success = 0.98 },
 ]
 """
-ROUTES = "route: {receiver: pager, group_wait: 10s}\nreceivers: [{name: pager}]\n"
+ROUTES = "route: {receiver: pager, group_wait: 10s}\nreceivers: [{name: pager, pagerduty_configs: [{service_key: none}]}]\n"
 # The counter is not there before its first event, and the increase of a series that was born at 1 and stays there is 0.
 RULES = """
 groups:

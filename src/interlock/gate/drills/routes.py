@@ -1,6 +1,6 @@
 """Whether an alert reaches a pager: asked of Alertmanager's own `amtool config routes test`.
 
-That is routing only. Silences, inhibition, mute times and the delivery itself are not tried.
+That is routing only. Silences and the delivery itself are not tried.
 """
 
 from __future__ import annotations
