@@ -105,6 +105,20 @@ def test_a_signed_proof_of_this_very_code_is_a_pass_until_the_code_or_the_contra
     assert (found["verdict"], "the change alters the contract itself" in found["answer"]) == ("unknown", True)
 
 
+def test_a_helper_of_the_contract_is_a_part_of_it(interlock_in: Interlock, git: Git, key: Path) -> None:
+    begun(git, key)
+    git("checkout", "--quiet", "main")
+    git.commit({"contracts.py": f"{CONTRACTS.replace('workers=2', 'workers=WORKERS')}", "how.py": "WORKERS = 2\n"})
+    git.commit({"contracts.py": f"from how import WORKERS\n{(git.root / 'contracts.py').read_text()}"})
+    git("checkout", "--quiet", "change")
+    git("rebase", "--quiet", "main")
+    git.commit({"how.py": "WORKERS = 1\n"})
+
+    assert proved(interlock_in, git, "--sign", str(key)) == 0
+    found = asked(interlock_in, git)
+    assert (found["verdict"], "the change alters how.py, of which the contract is made" in found["answer"]) == ("unknown", True)
+
+
 def test_a_broken_contract_closes_the_gate_with_what_broke_it(interlock_in: Interlock, git: Git, key: Path) -> None:
     begun(git, key, "WithoutLease")
     assert proved(interlock_in, git, "--sign", str(key)) == 1

@@ -48,11 +48,12 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if settings is None:
         raise change.settings.fail("migrations", "no [migrations] at the base: it says how they are run (alembic or django)")
     found = trial.tried(change, settings, console.note)
-    if not found.names and not found.gone:
+    names = (*found.names, *found.gone, *found.unlisted)
+    if not names:
         console.result(f"{found.verdict(is_tier_1=False)}: the change adds, edits and removes no migration")
         return found.verdict(is_tier_1=False).exit_code
     verdict = found.verdict(is_tier_1=change.touches_tier_1)
-    told = trial.in_short(found.names or found.gone, found.round_trip, found.previous.verdict)
+    told = trial.in_short(found.names or names, found.round_trip, found.previous.verdict)
     path = write(as_evidence(found, change, ("interlock", "rehearse", "migrations", "--base", arguments.base)), repository.root)
     if arguments.sign is not None:
         sign(path, arguments.sign)

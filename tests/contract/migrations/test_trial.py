@@ -17,11 +17,12 @@ from interlock.core.verdict import Verdict
 from interlock.gate.change import Change
 from interlock.gate.migrations import answer, trial
 from interlock.gate.migrations.declared import Migrations
+from interlock.gate.migrations.process import Migration
 from interlock.gate.migrations.round_trip import Trip
 from interlock.gate.migrations.server import server
-from interlock.gate.migrations.trial import Trial
+from interlock.gate.migrations.trial import Trial, heads_of
 
-from .conftest import alembic_files
+from .conftest import alembic_files, revision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +152,59 @@ def test_one_that_is_edited_is_tried_again_and_told(project: Project) -> None:
         "a2 is edited: a database that has it does not run it again",
         "downgrade of a2 loses column users.legacy: 3 rows",
     ]
+
+
+def test_a_second_head_is_no_pass(project: Project) -> None:
+    """Each of the two goes up and down here; `alembic upgrade head` refuses both."""
+    change = project.begun(settings(tests=""), GOOD)
+    project.git.commit({"migrations/versions/b2.py": revision("b2", "a1", 'op.execute("CREATE TABLE b ()")', 'op.drop_table("b")')})
+    declared = Migrations.of(change.settings)
+    assert declared is not None
+    found = trial.tried(project.change, declared, lambda _: None)
+
+    assert (found.round_trip, found.verdict(is_tier_1=False)) == (Verdict.PASS, Verdict.UNKNOWN)
+    assert found.lines()[0].endswith("are heads beside each other: an upgrade to the head is refused")
+    assert set(found.heads) == {"a2", "b2"}
+
+
+def test_a_head_of_each_app_is_none_too_many() -> None:
+    def made(*names: str) -> list[Migration]:
+        return [Migration(name, (f"{name.split('.')[0]}.0001",) if "2" in name else (), "x.py") for name in names]
+
+    one = made("shop.0001", "shop.0002a", "users.0001")
+    assert heads_of(one) == {"shop": ["shop.0002a"], "users": ["users.0001"]}
+    assert heads_of([*one, *made("shop.0002b")])["shop"] == ["shop.0002a", "shop.0002b"]
+
+
+def test_a_migration_that_the_settings_of_the_change_do_not_lead_to_leaves_it_open(project: Project) -> None:
+    change = project.begun(settings(tests=""), LOSES)
+    harmless = alembic_files({"a1": A1})
+    others = {name.replace("migrations/", "harmless/"): text for name, text in harmless.items() if "/" in name}
+    project.git.commit({"alembic.ini": "[alembic]\nscript_location = harmless\n", **others})
+    found = answer.answer(project.change)
+
+    assert change is not None
+    assert found is not None
+    assert found.verdict is Verdict.UNKNOWN
+    assert "migrations/versions/a2.py looks like a migration, and is none of those that are run here" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("shop/migrations/0002.py", "from django.db.migrations import Migration as Base\n\n\nclass Migration(m.Migration): ...\n"),
+        ("db/migrate/2.sql", "DROP TABLE users;"),
+        ("sql/V2__drop_users.sql", "DROP TABLE users;"),
+    ],
+)
+def test_what_looks_like_a_migration_is_asked_about_where_none_are_declared(git: Git, path: str, text: str) -> None:
+    git.commit({"interlock.toml": ""})
+    git.branch("change")
+    git.commit({path: text})
+    found = answer.answer(Change.between(git.repository, "main", "HEAD"))
+
+    assert found is not None
+    assert (found.verdict, path in found.answer) == (Verdict.UNKNOWN, True)
 
 
 def test_a_rehearsal_is_kept(project: Project, interlock_in: Interlock) -> None:

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from interlock.gate.migrations.trial import Trial
 
 KIND: Final = "migrations"
-_LOOKS_LIKE_ONE: Final = re.compile(
-    rb"^revision\b.*^def upgrade\(|^class Migration\(migrations\.Migration\)", re.MULTILINE | re.DOTALL
-)
+_SQL: Final = re.compile(r"(^|/)(migrations?|flyway|db/migrate)/.*\.sql|(^|.*/)V\d[\w.]*__\w+\.sql")
 
 
 def answer(change: Change) -> Answer | None:
@@ -61,8 +59,8 @@ def as_evidence(found: Trial, change: Change, command: tuple[str, ...]) -> Evide
 
 
 def _undeclared(change: Change) -> Answer | None:
-    _, after = change.sources
-    paths = [path for path, content in sorted(after.items()) if _LOOKS_LIKE_ONE.search(content)]
+    there = [one.path for one in change.differences if one.status != "D"]
+    paths = sorted({*trial.looking_like_one(change), *(path for path in there if _SQL.search(path))})
     if not paths:
         return None
     told = f"it brings migrations ({', '.join(paths[:3])}), and no [migrations] at the base says how they are run"
@@ -89,11 +87,12 @@ def _records(change: Change) -> tuple[list[Kept], list[str]]:
 
 
 def _of_trial(found: Trial, change: Change) -> Answer | None:
-    if not found.names and not found.gone:
+    names = (*found.names, *found.gone, *found.unlisted)
+    if not names:
         return None
     return Answer(
         verdict=found.verdict(is_tier_1=change.touches_tier_1),
-        answer=trial.in_short(found.names or found.gone, found.round_trip, found.previous.verdict),
+        answer=trial.in_short(found.names or names, found.round_trip, found.previous.verdict),
         evidence=tuple(found.lines()),
         grounds=(Ground.recomputed("the migrations, on a Postgres of its own", change.moment),),
     )
@@ -101,13 +100,14 @@ def _of_trial(found: Trial, change: Change) -> Answer | None:
 
 def _of_record(one: Kept, change: Change, policy: Policy) -> Answer | None:
     facts = one.evidence.found
-    names = [*facts.get("migrations", []), *facts.get("gone", [])]
+    doubted = [*facts.get("gone", []), *facts.get("unlisted", []), *facts.get("heads", [])]
+    names = facts.get("migrations", []) or doubted
     if not names:
         return None
     round_trip, code_only = Verdict(facts["round_trip"]), Verdict(facts["code_only"])
     verdict = trial.came_to(round_trip, code_only, is_tier_1=change.touches_tier_1)
     return Answer(
-        verdict=Verdict.UNKNOWN if facts.get("gone") and verdict is Verdict.PASS else verdict,
+        verdict=Verdict.UNKNOWN if doubted and verdict is Verdict.PASS else verdict,
         answer=trial.in_short(names, round_trip, code_only),
         evidence=tuple(facts.get("lines", ())),
         grounds=(one.ground("trial of the migrations", change.repository.root, policy),),

@@ -6,6 +6,7 @@ never fail it has to be the second: nobody runs a downgrade at night, under load
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from interlock.gate.migrations.previous import Previous, TestRun, not_tried, tri
 from interlock.gate.migrations.process import steps
 from interlock.gate.migrations.round_trip import RoundTrips, Trip
 from interlock.gate.migrations.server import server
+from interlock.source.module import is_test_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from interlock.gate.migrations.server import Database, Server
 
 _NO_TESTS: Final = "no [migrations] tests: what runs the previous release's tests on the new schema is not known"
+_LOOKS_LIKE_ONE: Final = re.compile(
+    rb"^revision\b.*^def upgrade\(|^class Migration\((?:\w+\.)*Migration\)", re.MULTILINE | re.DOTALL
+)
 COMMAND: Final = "interlock rehearse migrations --base REF"
 
 
@@ -40,6 +45,8 @@ class Trial:
         names: The migrations that were tried.
         gone: Migrations of the previous release that the change has removed.
         edited: Those among the names that the previous release has in another form.
+        unlisted: Files of the change that look like migrations, and are none of those that are run.
+        heads: The migrations on which no other is built, where the change makes more of them than there were.
         trips: Proof 1, of each migration.
         previous: Proof 2.
         lossy: Columns that may be lost, and why.
@@ -50,6 +57,8 @@ class Trial:
     names: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
     trips: tuple[Trip, ...] = ()
     previous: Previous = field(default_factory=lambda: not_tried(_NO_TESTS))
     lossy: tuple[Lossy, ...] = ()
@@ -63,7 +72,7 @@ class Trial:
     def verdict(self, *, is_tier_1: bool) -> Verdict:
         """What both proofs come to."""
         proven = came_to(self.round_trip, self.previous.verdict, is_tier_1=is_tier_1) if self.names else Verdict.PASS
-        return worst([proven, Verdict.UNKNOWN if self.gone else Verdict.PASS])
+        return worst([proven, Verdict.UNKNOWN if self.gone or self.unlisted or self.heads else Verdict.PASS])
 
     def as_facts(self) -> dict[str, Any]:
         """For the evidence."""
@@ -74,6 +83,8 @@ class Trial:
             "code_only": self.previous.verdict,
             "gone": list(self.gone),
             "edited": list(self.edited),
+            "unlisted": list(self.unlisted),
+            "heads": list(self.heads),
             "trips": [asdict(trip) for trip in self.trips],
             "previous": asdict(self.previous),
             "lines": self.lines(),
@@ -82,6 +93,9 @@ class Trial:
     def lines(self) -> list[str]:
         """What was seen, a line each, the worst first."""
         told = [f"{name} is removed: a database that has it cannot be migrated any more" for name in self.gone]
+        told += [f"{path} looks like a migration, and is none of those that are run here" for path in self.unlisted]
+        if self.heads:
+            told.append(f"{' and '.join(self.heads)} are heads beside each other: an upgrade to the head is refused")
         told += [f"{name} is edited: a database that has it does not run it again" for name in self.edited]
         told += [flaw for trip in self.trips for flaw in trip.flaws]
         if self.names:
@@ -149,6 +163,8 @@ def tried(change: Change, settings: Migrations, say: Callable[[str], None]) -> T
             names=tuple(one.name for one in ahead.migrations if one.name in new),
             gone=gone,
             edited=tuple(sorted(new & {one.name for one in behind.migrations})),
+            unlisted=_unlisted(change, ahead),
+            heads=_more_heads(ahead, behind),
             lossy=settings.losses(change.settings),
             paths=tuple(sorted({one.path for one in (*ahead.migrations, *behind.migrations) if one.path})),
         )
@@ -191,6 +207,37 @@ def _differing(change: Change, ahead: _Side, behind: _Side) -> tuple[set[str], t
     new = {one.name for one in ahead.migrations if one.path and (one.name not in known or one.path in edited)}
     there = {one.name for one in ahead.migrations}
     return new, tuple(name for name, one in known.items() if one.path and name not in there)
+
+
+def looking_like_one(change: Change) -> list[str]:
+    """The changed Python files that look like migrations."""
+    return [path for path, content in sorted(change.sources[1].items()) if _LOOKS_LIKE_ONE.search(content)]
+
+
+def _unlisted(change: Change, ahead: _Side) -> tuple[str, ...]:
+    """Settings of Alembic, or of Django, are the change's own: they may lead to a folder that holds less than is shipped."""
+    listed = {one.path for one in ahead.migrations}
+    return tuple(path for path in looking_like_one(change) if path not in listed and not is_test_path(path))
+
+
+def _more_heads(ahead: _Side, behind: _Side) -> tuple[str, ...]:
+    heads, were = heads_of(ahead.migrations), heads_of(behind.migrations)
+    grown = [app for app, names in heads.items() if len(names) > max(1, len(were.get(app, ())))]
+    return tuple(name for app in grown for name in heads[app])
+
+
+def heads_of(migrations: Sequence[Migration]) -> dict[str, list[str]]:
+    """The migrations on which no other is built, of each app of Django's; Alembic's are of one."""
+    built_on = {(_app(one.name), parent) for one in migrations for parent in one.parents}
+    found: dict[str, list[str]] = {}
+    for one in migrations:
+        if one.path and (_app(one.name), one.name) not in built_on:
+            found.setdefault(_app(one.name), []).append(one.name)
+    return found
+
+
+def _app(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _previous(running: Server, ahead: _Side, behind: _Side, tests: TestRun, trips: Sequence[Trip]) -> Previous:

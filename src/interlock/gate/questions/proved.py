@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from interlock.core.globs import matches
 from interlock.core.verdict import Verdict, worst
 from interlock.gate.question import Answer, Question
 from interlock.gate.records.kept import Kept, Policy, kept
@@ -44,8 +46,9 @@ def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
     def content(path: str) -> bytes | None:
         return contents.get(path)
 
-    if name.removesuffix(_UNDER_LOAD).partition("::")[0] in change.paths:
-        told = f"{name}: the change alters the contract itself: a person has to agree, on the base branch"
+    altered = _altered(change, name.removesuffix(_UNDER_LOAD).partition("::")[0], paths)
+    if altered:
+        told = f"{name}: the change alters {altered}: a person has to agree, on the base branch"
         return Answer(verdict=Verdict.UNKNOWN, answer=told)
     flaws: list[str] = []
     for one in about:
@@ -57,6 +60,19 @@ def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
         flaws.append(f"{one.path.name[:16]}: {flaw}")
     told = f"{name}: no proof that counts is on record"
     return Answer(verdict=Verdict.UNKNOWN, answer=told, evidence=tuple(flaws[:_MOST_FLAWS]))
+
+
+def _altered(change: Change, contract: str, seen: set[str]) -> str:
+    """What the change alters of a contract: its file, or one beside it that it was proved with and that no feature claims."""
+    if contract in change.paths:
+        return "the contract itself"
+    folder = PurePosixPath(contract).parent
+    for path in sorted(seen.intersection(change.paths)):
+        around = PurePosixPath(path).parents
+        is_beside = around[0] == folder or (folder.name and folder in around)
+        if is_beside and not any(matches(path, glob) for feature in change.features for glob in feature.paths):
+            return f"{path}, of which the contract is made"
+    return ""
 
 
 def _facts(one: Kept) -> list[str]:
