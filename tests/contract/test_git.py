@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -172,6 +173,17 @@ def test_content_that_git_has_lost_is_unknown(git: Git) -> None:
 )
 def test_new_lines_are_counted_in_the_file_as_it_is(before: str | None, after: str | None, lines: set[int]) -> None:
     assert changed_lines((before or "").encode(), (after or "").encode())[1] == lines
+
+
+def test_a_text_of_which_every_line_is_alike_is_compared_in_no_time() -> None:
+    """Line by line it took minutes. What is not known to be the same is new."""
+    old = b"X = [\n" + b"    0,\n" * 12_000 + b"]\n"
+    began_s = time.monotonic()
+    gone, fresh = changed_lines(old, old.replace(b"    0,\n", b"    1,\n    0,\n", 5_000))
+    assert time.monotonic() - began_s < 10
+    assert gone >= set()
+    assert fresh >= set(range(2, 10_002, 2))
+    assert {1, 12_002 + 5_000} & fresh == set[int]()
 
 
 def test_the_user_s_own_settings_change_no_answer(git: Git) -> None:
