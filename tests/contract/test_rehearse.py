@@ -234,6 +234,19 @@ def test_what_nobody_whom_the_base_knows_has_signed_is_its_author_s_own_word(
     assert f"rehearsal in staging, 0 min old, good for 29 days more, vouched for by {ground['by']} (self)" in page
 
 
+def test_a_key_vouches_for_no_other_signer_whatever_its_name_matches(
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path
+) -> None:
+    """To ssh-keygen a name is a pattern: `*` would lend the trust of the first to the key of the second."""
+    stranger = git.root.parent / "ci"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", str(stranger)], check=True)
+    more = f'[[signer]]\nname = "*"\ntrust = "ci"\nkey = "{stranger.with_suffix(".pub").read_text().strip()}"\n'
+    begun(git, settings(staging, key).replace('trust = "ci"', 'trust = "human"') + more)
+    rehearsed(interlock_in, git, "--sign", str(stranger), "--", *staging.deploying("v1"))
+
+    assert [(ground["trust"], ground["by"]) for ground in asked(interlock_in, git)["grounds"]] == [("ci", "*")]
+
+
 def test_a_person_s_key_makes_it_a_person_s_word(interlock_in: Interlock, git: Git, staging: Staging, key: Path) -> None:
     begun(git, settings(staging, key).replace('trust = "ci"', 'trust = "human"'))
     rehearsed(interlock_in, git, "--sign", str(key), "--", *staging.deploying("v1"))

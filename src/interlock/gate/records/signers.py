@@ -64,6 +64,8 @@ class Signer:
                 raise document.fail("trust", message)
             if len(signer.key.split()) < 2 or "\n" in signer.key or any(character.isspace() for character in signer.name):  # noqa: PLR2004 - a kind and a key.
                 raise document.fail("key", f"signer {signer.name!r} needs a name without spaces and a key as in a .pub file")
+            if sum(other.name == signer.name for other in signers) > 1:
+                raise document.fail("name", f"signer {signer.name!r} is declared more than once: whose word is it?")
         return signers
 
 
@@ -92,9 +94,10 @@ def trust_in(path: Path, signers: Sequence[Signer]) -> tuple[Trust, str]:
         return Trust.SELF, "nobody"
     with TemporaryDirectory(prefix="interlock-signers-") as folder:
         allowed = Path(folder, "allowed")
-        lines = (f'{signer.name} namespaces="{NAMESPACE}" {" ".join(signer.key.split()[:2])}\n' for signer in signers)
-        allowed.write_text("".join(lines))
-        for signer in signers:
+        for (
+            signer
+        ) in signers:  # One at a time: a name is a pattern to ssh-keygen, and `*` would take another one's key for its own.
+            allowed.write_text(f'{signer.name} namespaces="{NAMESPACE}" {" ".join(signer.key.split()[:2])}\n')
             given = ["-f", str(allowed), "-I", signer.name, "-n", NAMESPACE, "-s", str(signature)]
             if _run(["-Y", "verify", *given], path.read_bytes()).returncode == 0:
                 return Trust(signer.trust), signer.name
