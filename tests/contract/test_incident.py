@@ -143,12 +143,15 @@ def test_trends_count_what_escaped(interlock_in: Interlock, project: Git) -> Non
         (("T14:42:00Z", "T14:42:00"), "expected a time with its zone"),
         (("amount = 182_000", 'amount = "much"'), "expected a whole number"),
         (('test = "tests', 'tests = "tests'), "did you mean 'test'?"),
+        (("title =", 'timeline = ["cause found"]\ntitle ='), "timeline holds 'cause found'; expected [[timeline]]"),
+        (("title =", "money = 3\ntitle ="), "expected [[money]], one table for each"),
     ],
 )
 def test_a_record_that_is_not_right_is_told_with_its_place(
     interlock_in: Interlock, git: Git, change: tuple[str, str], message: str
 ) -> None:
-    git.write({"incidents/one.toml": RECORD.replace(*change)})
+    kept = RECORD if "title =" not in change else RECORD.partition("[regression]")[0]
+    git.write({"incidents/one.toml": kept.replace(*change)})
     ran: Any = interlock_in("incident", "list", folder=git.root)
 
     assert (ran.code, message in ran.err, "incidents/one.toml" in ran.err) == (2, True, True), ran.err

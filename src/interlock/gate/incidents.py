@@ -38,11 +38,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock.check.promises import broken_promises
 from interlock.core.errors import UsageError, WorldError, nearest
-from interlock.core.settings import Document, strict
+from interlock.core.settings import Document, strict, tables
 from interlock.core.verdict import Verdict
 from interlock.gate.drills.drill import Drill, Monitoring, is_needed, replay
 from interlock.gate.test_audit.audit import run_one
@@ -158,14 +158,17 @@ def record(path: str, content: bytes) -> Record:
         hazard=plain.hazard,
         drill=plain.drill,
         regression=regression,
-        money=tuple(strict(document, Money, one, "money") for one in table.get("money", [])),
-        timeline=tuple(_event(document, one) for one in table.get("timeline", [])),
+        money=tuple(strict(document, Money, one, "money") for one in tables(document, "money")),
+        timeline=tuple(_event(document, one) for one in tables(document, "timeline")),
     )
 
 
-def _event(document: Document, table: dict[str, Any]) -> tuple[datetime, str]:
-    event = strict(document, _Event, {key: value for key, value in table.items() if key != "at"}, "timeline")
-    return _moment(document, "at", table.get("at")), event.what
+def _event(document: Document, table: object) -> tuple[datetime, str]:
+    if not isinstance(table, dict):
+        raise document.fail("timeline", f"timeline holds {table!r}; expected [[timeline]], a table with at and what for each")
+    values = cast("dict[str, Any]", table)
+    event = strict(document, _Event, {key: value for key, value in values.items() if key != "at"}, "timeline")
+    return _moment(document, "at", values.get("at")), event.what
 
 
 def _moment(document: Document, key: str, value: object) -> datetime:

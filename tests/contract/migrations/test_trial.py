@@ -157,7 +157,9 @@ def test_one_that_is_edited_is_tried_again_and_told(project: Project) -> None:
 def test_a_second_head_is_no_pass(project: Project) -> None:
     """Each of the two goes up and down here; `alembic upgrade head` refuses both."""
     change = project.begun(settings(tests=""), GOOD)
-    project.git.commit({"migrations/versions/b2.py": revision("b2", "a1", 'op.execute("CREATE TABLE b ()")', 'op.drop_table("b")')})
+    project.git.commit(
+        {"migrations/versions/b2.py": revision("b2", "a1", 'op.execute("CREATE TABLE b ()")', 'op.drop_table("b")')}
+    )
     declared = Migrations.of(change.settings)
     assert declared is not None
     found = trial.tried(project.change, declared, lambda _: None)
@@ -192,7 +194,10 @@ def test_a_migration_that_the_settings_of_the_change_do_not_lead_to_leaves_it_op
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("shop/migrations/0002.py", "from django.db.migrations import Migration as Base\n\n\nclass Migration(m.Migration): ...\n"),
+        (
+            "shop/migrations/0002.py",
+            "from django.db.migrations import Migration as Base\n\n\nclass Migration(m.Migration): ...\n",
+        ),
         ("db/migrate/2.sql", "DROP TABLE users;"),
         ("sql/V2__drop_users.sql", "DROP TABLE users;"),
     ],
