@@ -374,7 +374,9 @@ class TestAChangeCannotLoosenItsOwnGate:
         git.commit({"interlock.toml": settings + FEATURES.format(tier=1, declared='paths = ["docs/**"]'), "docs/x": ""})
         git.branch("change")
         git.commit({"vendor/bad.py": BAD})
-        assert judge(interlock_in, git.root).verdict is Verdict.PASS
+        judged = judge(interlock_in, git.root)
+        assert judged.verdict is Verdict.PASS
+        assert str(judged.answer(PLANTED)["answer"]).endswith("; the base leaves 1 out")
 
     @pytest.mark.parametrize("settings", ["", "no toml [", '[check]\nexclude = [{ path = "**", reason = "trust me" }]\n'])
     def test_a_change_of_the_settings_needs_a_person(self, interlock_in: Interlock, git: Git, settings: str) -> None:
@@ -537,6 +539,13 @@ def test_outside_a_repository_it_is_a_mistake(interlock_in: Interlock) -> None:
     ran = interlock_in("gate", "--base", "main")
     assert (ran.code, ran.out) == (2, "")
     assert "gate needs a git repository" in ran.err
+
+
+def test_without_git_nothing_is_known(interlock_in: Interlock, git: Git) -> None:
+    git.commit({"a.py": CLEAN})
+    ran = interlock_in.under(PATH="/nowhere")("gate", "--base", "main", folder=git.root)
+    assert (ran.code, ran.out) == (3, "")
+    assert "git is not installed, and gate needs it" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,23 @@ class Repository:
             raise WorldError(message)
         return cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n")))) if done.returncode == 0 else None
 
+    @classmethod
+    def needed(cls, place: Path, what: str) -> Repository:
+        """The repository that a folder is in, for what cannot do without one.
+
+        Raises UsageError if it is in none, and WorldError if there is no git to ask.
+        """
+        found = cls.around(place)
+        if found is not None:
+            return found
+        from shutil import which  # noqa: PLC0415 - where there is a repository, nobody pays for it.
+
+        if which("git") is None:
+            message = f"git is not installed, and {what} needs it"
+            raise WorldError(message)
+        message = f"{what} needs a git repository, and {place} is in none"
+        raise UsageError(message)
+
     def _git(self, *arguments: str, given: bytes = b"", allowed: tuple[int, ...] = (0,), index: Path | None = None) -> bytes:
         try:
             done = subprocess.run(  # noqa: S603 - git, and arguments that are ours.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.check.repository import Repository
-from interlock.core.errors import UsageError
 from interlock.core.evidence import write
 from interlock.gate.change import Change
 from interlock.gate.migrations import trial
@@ -37,10 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Tries, keeps the evidence, and answers with an exit code."""
-    repository = Repository.around(Path.cwd())
-    if repository is None:
-        message = f"rehearse needs a git repository, and {Path.cwd()} is in none"
-        raise UsageError(message)
+    repository = Repository.needed(Path.cwd(), "rehearse")
     if arguments.head == "HEAD" and repository.is_dirty():
         console.note("work that is not committed is not tried")
     change = Change.between(repository, arguments.base, arguments.head)

@@ -49,10 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Audits, prints, and answers with an exit code."""
-    repository = Repository.around(Path.cwd())
-    if repository is None:
-        message = f"audit needs a git repository, and {Path.cwd()} is in none"
-        raise UsageError(message)
+    repository = Repository.needed(Path.cwd(), "audit")
     if arguments.last is not None:
         return _past(arguments, repository, console)
     return _tests(arguments, repository, console)

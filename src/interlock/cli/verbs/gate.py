@@ -61,10 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Asks, prints, and answers with an exit code."""
-    repository = Repository.around(Path.cwd())
-    if repository is None:
-        message = f"gate needs a git repository, and {Path.cwd()} is in none"
-        raise UsageError(message)
+    repository = Repository.needed(Path.cwd(), "gate")
     if arguments.head == "HEAD" and repository.is_dirty():
         console.note("work that is not committed is no part of this verdict")
     change = Change.between(repository, arguments.base, arguments.head, _reviews(arguments))

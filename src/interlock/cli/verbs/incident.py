@@ -39,10 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Reads the records, and answers with an exit code."""
-    repository = Repository.around(Path.cwd())
-    if repository is None:
-        message = f"incident needs a git repository, and {Path.cwd()} is in none"
-        raise UsageError(message)
+    repository = Repository.needed(Path.cwd(), "incident")
     found = records(repository)
     if not found:
         message = f"no record in {repository.root / 'incidents'}; expected a TOML file for each incident (docs/incidents.md)"

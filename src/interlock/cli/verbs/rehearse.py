@@ -94,11 +94,7 @@ def _steps(words: list[str]) -> list[list[str]]:
 
 def _subjects(project: Project, rollback: Rollback) -> dict[str, str]:
     """The files that the rollback depends on, as they are now."""
-    repository = Repository.around(project.root)
-    if repository is None:
-        message = f"rehearse needs a git repository, and {project.root} is in none"
-        raise UsageError(message)
-    covered = rollback.covered(repository.files(project.root))
+    covered = rollback.covered(Repository.needed(project.root, "rehearse").files(project.root))
     if not covered:
         raise project.document.fail(
             "covers", f"no file is in {', '.join(rollback.covers)}: what would the rehearsal be bound to?"

@@ -24,6 +24,7 @@ def ask(change: Change) -> Answer:
     excluded = change.check_settings.excludes
     before, after = ({path: content for path, content in contents.items() if not excluded(path)} for contents in change.sources)
     report = check_change(before, after, change.hazards, code=passed_off(change))
+    report.excluded = len(change.sources[1]) - len(after)
     links = unread(change.repository, change.start, change.head)
     report.problems += [problem for problem in links if not excluded(problem.path)]
     verdict = worst([report.verdict, Verdict.UNKNOWN if report.suppressed else Verdict.PASS])
@@ -42,7 +43,8 @@ def _in_words(report: Report) -> str:
         case Verdict.PASS:
             tests = f" ({report.tests} of them test code, not looked at)" if report.tests else ""
             looked_for = counted(len(report.hazards), "hazard")
-            return f"no: {counted(report.files, 'changed Python file')}{tests}, {looked_for} looked for"
+            left_out = f"; the base leaves {report.excluded} out" if report.excluded else ""
+            return f"no: {counted(report.files, 'changed Python file')}{tests}, {looked_for} looked for{left_out}"
 
 
 def _seen(report: Report) -> list[str]:
