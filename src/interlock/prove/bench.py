@@ -164,6 +164,7 @@ class Bench:
         if world.wants_postgres:
             self._fill_database(world)
         choices: list[int] = []
+        before_recovery: int | None = None
 
         def chosen(ready: list[Worker]) -> Worker:
             worker = choose(ready)
@@ -190,7 +191,7 @@ class Bench:
         except Stuck as stuck:
             if not world.must_end:
                 raise
-            return Violation((str(stuck),), program, tuple(choices), tuple(run.steps), len(run.steps))
+            return _endless(stuck, program, choices, run, before_recovery)
         if run.lost:
             raise Uncontrolled(run.lost)
         self._check_again(program, found, run)
@@ -385,6 +386,19 @@ def _versions_kept() -> Generator[None]:
         yield
     finally:
         metadata.version = real
+
+
+def _endless(stuck: Stuck, program: Program, choices: Sequence[int], run: Run, before_recovery: int | None) -> Violation:
+    """What breaks a contract that demands an end: the workers never come to theirs, or the one that clears up does not.
+
+    Raises:
+        Uncontrolled: If control was lost meanwhile.
+    """
+    if run.lost:
+        raise Uncontrolled(run.lost) from stuck
+    steps = tuple(run.steps)
+    at = len(steps) if before_recovery is None else before_recovery
+    return Violation((str(stuck),), program, tuple(choices), steps, at, is_cleared_up=before_recovery is not None)
 
 
 def _fails_by_itself(program: Program, found: Findings | None, workers: list[Worker], world: World) -> str:

@@ -24,6 +24,7 @@ class Violation:
         choices: Who went on at each choice, by number.
         steps: What happened, in order.
         recovery_at: How many of the steps came before the worker that clears up.
+        is_cleared_up: Whether that worker came at all: not if the others never came to their end.
     """
 
     broken: tuple[str, ...]
@@ -31,6 +32,7 @@ class Violation:
     choices: tuple[int, ...]
     steps: tuple[Step, ...]
     recovery_at: int
+    is_cleared_up: bool = True
 
     @property
     def mood(self) -> str:

@@ -52,6 +52,9 @@ class _Beat:
     touches: bool = False
 
 
+_NOT_CLEARED_UP = _Beat("-- it goes no further, and nobody comes to clear up", _HAS_TO_BE, "", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Broken:
     """What was broken.
@@ -75,7 +78,8 @@ def story(violation: Violation) -> list[str]:
     """The lines of the story, 15 at most, unless there is more that has to be told."""
     before, workers, afterwards = _parts(violation)
     broken = _broken(violation)
-    acts = [_set_up(before, broken), _done(workers, broken), _cleared_up(afterwards, broken)]
+    cleared_up = _cleared_up(afterwards, broken) if violation.is_cleared_up else [_NOT_CLEARED_UP]
+    acts = [_set_up(before, broken), _done(workers, broken), cleared_up]
     end = [f"BROKEN: {told}" for told in violation.broken[:_BROKEN_MAX]]
     if more := len(violation.broken) - _BROKEN_MAX:
         end += [f"BROKEN: and {counted(more, 'more promise')}"] * (more > 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from interlock.core.verdict import Verdict
 from interlock.prove.bench import bench
@@ -103,3 +104,43 @@ def test_what_is_kept_outside_is_seen_from_every_process() -> None:
     proof = prove(one_of_them_at_most, budget_s=60)
 
     assert (proof.verdict, proof.violation and proof.violation.broken) == (Verdict.FAIL, ("two of them",)), proof.reason
+
+
+def looks_for_ever(world: World) -> None:
+    client = redis.Redis.from_url(world.redis_url)
+    while not client.get("never"):
+        pass
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_where_workers_never_end_nobody_is_told_to_have_cleared_up() -> None:
+    @contract(workers=1, faults=0)
+    def it_ends(world: World) -> None:
+        world.run(lambda: looks_for_ever(world))
+        world.check_end()
+        world.check(Invariant("it ends", lambda: None))
+
+    violation = prove(it_ends, budget_s=60).violation
+
+    assert violation is not None
+    assert story(violation)[-2:] == ["-- it goes no further, and nobody comes to clear up", "BROKEN: no end within 400 effects"]
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_worker_that_clears_up_and_never_ends_is_told_as_such() -> None:
+    @contract(workers=1, faults=0)
+    def it_ends(world: World) -> None:
+        world.run(lambda: redis.Redis.from_url(world.redis_url).set("done", 1))
+        world.recover(lambda: looks_for_ever(world), times=1)
+        world.check_end()
+        world.check(Invariant("it ends", lambda: None))
+
+    violation = prove(it_ends, budget_s=60).violation
+
+    assert violation is not None
+    assert [line.partition("(")[0].strip() for line in story(violation)] == [
+        "0.0 s  A  SET done 1 -> OK",
+        "-- afterwards, a worker that nothing happens to clears up",
+        "... 1 poll that changes nothing",
+        "BROKEN: no end within 401 effects",
+    ]

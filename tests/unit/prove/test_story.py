@@ -33,6 +33,17 @@ def test_a_short_history_is_told_whole() -> None:
     ]
 
 
+def test_after_workers_that_never_end_nobody_is_said_to_have_cleared_up() -> None:
+    steps = (step("A", "INCR p1", "2"),)
+    stuck = Violation(("every worker waits for another",), Program("ok", 2, None), (), steps, 1, is_cleared_up=False)
+
+    assert story(stuck) == [
+        "     0.0 s  A  INCR p1 -> 2",
+        "-- it goes no further, and nobody comes to clear up",
+        "BROKEN: every worker waits for another",
+    ]
+
+
 def test_what_does_not_touch_what_was_broken_is_folded_and_counted() -> None:
     others = [step("A", f"SET other:{number} 1") for number in range(20)]
     lines = told([step("A", "SET p1 1"), *others, step("B", "SET p1 2")])
