@@ -37,6 +37,7 @@ class Ear:
     silent_s: float
     names: tuple[str, ...] = ()  # the metrics that this source alone tells of
     at_most: dict[str, float] = field(default_factory=dict[str, float])  # of readings, by their name
+    beyond_s: dict[str, float] = field(default_factory=dict[str, float])  # since when they are more
     heard_at_s: float = 0.0
     trouble: str = ""
 
@@ -86,7 +87,6 @@ class Listening:
         self.ears = ears
         self.totals = Totals()
         self.exceeded = ""  # what is beyond an absolute limit on the canary, and has been for a while
-        self._beyond_s: dict[str, float] = {}  # since when, by name
         self.served_at_s = 0.0
         self.unknown: set[str] = set()  # names of events that no metric has
 
@@ -177,13 +177,13 @@ class Listening:
             self.unknown.add(count.name)
 
     def _reading(self, reading: Reading, ear: Ear, now_s: float) -> None:
-        """A gauge of the canary. One high reading is no harm: a pool may well be full for a moment."""
+        """A gauge of one instance of the canary. One high reading is no harm: a pool may well be full for a moment."""
         at_most = ear.at_most.get(reading.name)
         if reading.arm is not Arm.CANARY or at_most is None:
             return
         if reading.value <= at_most:
-            self._beyond_s.pop(reading.name, None)
-        elif now_s - self._beyond_s.setdefault(reading.name, now_s) >= _BEYOND_S:
+            ear.beyond_s.pop(reading.name, None)
+        elif now_s - ear.beyond_s.setdefault(reading.name, now_s) >= _BEYOND_S:
             self.exceeded = f"{reading.name} is {reading.value:g} on the canary, at most {at_most:g} was allowed"
 
     def close(self) -> None:
