@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock.core.verdict import Verdict
-from interlock.roll.plan import OnUnknown
+from interlock.roll.plan import Kind, OnUnknown
 
 if TYPE_CHECKING:
     from interlock.roll.judge import Judgement
     from interlock.roll.plan import Plan
+
+_SPOTLESS_USERS: Final = 300
 
 
 class Action(StrEnum):
@@ -47,3 +49,15 @@ def decide(plan: Plan, step: int, baked_s: float, judgement: Judgement) -> Decis
         return Decision(Action.HOLD, f"not known to be good: {', '.join(metric.name for metric in unsure)}")
     unseen = [metric.name for metric in judgement.metrics if not metric.visible and metric.verdict is not Verdict.PASS]
     return Decision(Action.PROMOTE, f"too little to see of {', '.join(unseen)}" if unseen else judgement.reason)
+
+
+def unseen(plan: Plan, judgement: Judgement) -> list[str]:
+    """The metrics that nobody can call good. No failure among 300 users is good: below 1 % at 95 % (the rule of three)."""
+    enough = judgement.exposed_users >= _SPOTLESS_USERS
+    kinds = {Kind.FAILURES, Kind.LATENCY} if enough else set[Kind]()
+    spotless = {metric.name for metric in plan.metrics if metric.kind in kinds}
+    return [
+        metric.name
+        for metric in judgement.metrics
+        if metric.verdict is not Verdict.PASS and (metric.canary or metric.name not in spotless)
+    ]

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import WorldError
 from interlock.core.verdict import Verdict
 from interlock.roll.fetching import fetched
+from interlock.roll.judge import Arm
+from interlock.roll.listening import Totals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from interlock.roll.listening import Listening
 
 _ASKED: Final = 5  # Times, each on a connection of its own: more than one process may answer.
 _TRIED: Final = 3 * _ASKED  # A service that fails now and then is still the old one.
 _DEADLINE_S: Final = 5.0
 _TAIL: Final = 400  # Characters of what a command said.
+_RECOVERED_REQUESTS: Final = 20
+_BACKGROUND: Final = 0.01  # Failures that are no news: as many again as before, and one in a hundred.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +95,32 @@ def serves(rollback: Rollback) -> Done:
             what=what, verdict=Verdict.FAIL, found=f"{rollback.version_url} answered {answered} of {_TRIED} times: {trouble}"
         )
     return Done(what=what, verdict=Verdict.PASS, found=f"{_ASKED} answers say {rollback.version!r}")
+
+
+def recovered(listening: Listening, within_s: float, tick_s: float, clock: Callable[[], float]) -> Done:
+    """Whether failures are as rare as the baseline's were, and nobody is served by the canary."""
+    what, found, verdict = "the metric has recovered", "no requests were heard of", Verdict.UNKNOWN
+    before = listening.totals
+    served = before.requests[Arm.BASELINE]
+    usual = before.failed[Arm.BASELINE] / served if served else 0.0
+    listening.hear(clock())  # What was under way when the canary was closed.
+    deadline_s = clock() + within_s
+    while clock() < deadline_s:
+        totals = _heard_anew(listening, deadline_s, tick_s, clock)
+        rate = totals.failure_rate()
+        if rate is None:
+            continue
+        found, verdict = f"{rate:.2%} of {sum(totals.requests.values())} requests failed, {usual:.2%} is usual", Verdict.FAIL
+        if rate <= 2 * usual + _BACKGROUND and not totals.requests[Arm.CANARY]:
+            return Done(what=what, verdict=Verdict.PASS, found=found)
+    return Done(what=what, verdict=verdict, found=found)
+
+
+def _heard_anew(listening: Listening, deadline_s: float, tick_s: float, clock: Callable[[], float]) -> Totals:
+    """What is served from now on, for a second and until it is enough to tell of."""
+    totals = listening.totals = Totals()
+    until_s = min(deadline_s, clock() + max(1.0, 4 * tick_s))
+    while (now_s := clock()) < until_s or (sum(totals.requests.values()) < _RECOVERED_REQUESTS and now_s < deadline_s):
+        time.sleep(tick_s)
+        listening.hear(clock())
+    return totals

@@ -12,18 +12,17 @@ carried out twice. What the router does ends by itself if nobody renews it: nobo
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from interlock.core.errors import WorldError
 from interlock.core.verdict import Verdict, worst
 from interlock.roll.buckets import BUCKETS, limit_for
-from interlock.roll.decision import Action, decide
+from interlock.roll.decision import Action, decide, unseen
 from interlock.roll.judge import Arm, Judge
-from interlock.roll.listening import Listening, Totals
-from interlock.roll.plan import Kind
-from interlock.roll.rollback import Done, Rollback, run, serves
-from interlock.roll.routers import FOREVER_S, Router, Setting
+from interlock.roll.lease import Lease
+from interlock.roll.listening import Listening
+from interlock.roll.rollback import Done, Rollback, recovered, run, serves
 from interlock.roll.shares import UNCERTAIN, Shares
 from interlock.roll.state import Phase, State, StateFile
 
@@ -34,11 +33,9 @@ if TYPE_CHECKING:
     from interlock.roll.judge import Judgement
     from interlock.roll.listening import Ear
     from interlock.roll.plan import Plan
+    from interlock.roll.routers import Router
 
 _SAVED_EVERY_S: Final = 1.0
-_RECOVERED_REQUESTS: Final = 20
-_SPOTLESS_USERS: Final = 300
-_BACKGROUND: Final = 0.01  # Failures that are no news: as many again as before, and one in a hundred.
 
 
 class Watcher(Protocol):
@@ -95,8 +92,8 @@ class Rollout:
     done: list[Done] = field(default_factory=list[Done], init=False)
     judge: Judge = field(init=False)
     listening: Listening = field(init=False)
+    _lease: Lease = field(init=False)
     _judgement: Judgement | None = field(default=None, init=False)  # the last look at the canary
-    _renewed_s: float = field(default=0.0, init=False)
     _saved_s: float = field(default=0.0, init=False)
     _last_s: float = field(default=0.0, init=False)
     _ticked_s: float = field(default_factory=time.monotonic, init=False)
@@ -106,6 +103,9 @@ class Rollout:
         self.judge = Judge.from_json(self.plan, self.state.judge) if self.state.judge else Judge(self.plan)
         self.state.shares = self.shares.since
         self.listening = Listening(self.plan, self.judge, self.shares, self.ears)
+        self._lease = Lease(
+            router=self.router, shares=self.shares, clock=self._now_s, salt=self.state.salt, lease_s=self.pace.lease_s
+        )
 
     def _now_s(self) -> float:
         """The time, which neither goes back here nor stands still, though the machine's clock may be set back."""
@@ -141,7 +141,7 @@ class Rollout:
                 raise
             self._aborting(str(error), Verdict.UNKNOWN)
         except Exception:
-            self._close_canary()
+            self._lease.close()
             raise
 
     def stop(self, reason: str) -> Outcome:
@@ -170,8 +170,7 @@ class Rollout:
 
     def _learn(self) -> None:
         """What is normal, with nobody on the canary; and whether anything can be heard at all."""
-        self.router.write(self._setting(0))
-        self.shares.note(self._now_s(), 0)
+        self._lease.take(0)
         begun_s, heard = self._now_s(), False
         while self._now_s() - begun_s < self.pace.learn_s or not heard:
             heard |= self.listening.hear(self._now_s())
@@ -188,19 +187,10 @@ class Rollout:
         self.judge.tick(now_s)
         if self.state.phase is not Phase.BAKE:
             return
-        found = self._found()
-        if found is None or (found.limit, found.salt) != (self._limit, self.state.salt):
-            self._aborting(f"the router was changed while nobody watched: {_told(found)}", Verdict.UNKNOWN)
+        if trouble := self._lease.resume(self._limit):
+            self._aborting(trouble, Verdict.UNKNOWN)
         else:
-            self._renew(now_s)
-            self.shares.note(now_s, self._limit)
             self.watcher.entered(self.state)
-
-    def _found(self) -> Setting | None:
-        try:
-            return self.router.read()
-        except WorldError:
-            return None
 
     # -- the phases
 
@@ -208,19 +198,9 @@ class Rollout:
     def _limit(self) -> int:
         return limit_for(self.plan.steps[self.state.step].share)
 
-    def _setting(self, limit: int) -> Setting:
-        return Setting(limit=limit, salt=self.state.salt, until_s=int(time.time() + self.pace.lease_s) + 1 if limit else 0)
-
     def _step(self) -> None:
         """Sets the share of the step."""
-        try:
-            self.router.write(self._setting(self._limit))
-        except WorldError as error:
-            self._aborting(str(error), Verdict.UNKNOWN)
-            return
-        now_s = self._renewed_s = self._now_s()
-        self.shares.note(now_s, self._limit)
-        self.judge.begin_step(self.state.step, now_s)
+        self.judge.begin_step(self.state.step, self._lease.take(self._limit))
         self.state.baked_s = self.state.held_s = 0.0
         self._enter(Phase.BAKE)
 
@@ -255,7 +235,7 @@ class Rollout:
         if not held:
             self.state.baked_s += seen_s
         decision = decide(self.plan, self.state.step, self.state.baked_s, judgement)
-        router = self._router_trouble(now_s)
+        router = self._lease.keep(self._limit)
         if decision.action is Action.ABORT:
             verdict = Verdict.FAIL if heard or not judgement.hold else Verdict.UNKNOWN
             self._aborting(decision.reason, verdict)
@@ -271,28 +251,6 @@ class Rollout:
             self._passed(decision.reason)
         return judgement, held or decision.reason
 
-    def _router_trouble(self, now_s: float) -> str:
-        """Whether somebody else has changed the router; renews what we told it. A router that does not answer is silent."""
-        found = self._found()
-        if found is None:
-            return ""
-        if (found.limit, found.salt) != (self._limit, self.state.salt):
-            return f"the router was changed by somebody else: {_told(found)}, asked were {self._limit / BUCKETS:.2%}"
-        lapsed_s = time.time() - found.until_s  # By the router's clock, which may have been set back meanwhile.
-        if lapsed_s >= 0:
-            self.shares.note(now_s - lapsed_s, UNCERTAIN)
-            self.shares.note(now_s, self._limit)
-        if now_s - self._renewed_s > self.pace.lease_s / 3:
-            self._renew(now_s)
-        return ""
-
-    def _renew(self, now_s: float) -> None:
-        try:
-            self.router.write(self._setting(self._limit))
-        except WorldError:
-            return
-        self._renewed_s = now_s
-
     def _passed(self, reason: str) -> None:
         self.state.reason = reason
         if self.state.step + 1 < len(self.plan.steps):
@@ -307,45 +265,25 @@ class Rollout:
             if not self._did(run(command, self.folder, self.rollback.command_timeout_s)):
                 self._aborting(f"the promotion failed: {command}", Verdict.UNKNOWN)
                 return
-            self._renew(self._now_s())
-        final = self._setting(0) if self.promote else replace(self._setting(BUCKETS), until_s=FOREVER_S)
-        self.router.write(final)
-        unseen = self._unseen()
-        self.state.judged = Verdict.UNKNOWN if unseen else Verdict.PASS
-        if unseen:
-            self.state.reason = f"nothing was seen to be wrong, but too little was seen of {', '.join(unseen)}"
+            self._lease.renew(self._limit)
+        self._lease.settle(0 if self.promote else BUCKETS)
+        unknown = unseen(self.plan, self.judge.judgement(self._now_s()))
+        self.state.judged = Verdict.UNKNOWN if unknown else Verdict.PASS
+        if unknown:
+            self.state.reason = f"nothing was seen to be wrong, but too little was seen of {', '.join(unknown)}"
         self._enter(Phase.DONE)
-
-    def _unseen(self) -> list[str]:
-        """The metrics that nobody can call good. No failure among 300 users is good: below 1 % at 95 % (the rule of three)."""
-        judgement = self.judge.judgement(self._now_s())
-        enough = judgement.exposed_users >= _SPOTLESS_USERS
-        kinds = {Kind.FAILURES, Kind.LATENCY} if enough else set[Kind]()
-        spotless = {metric.name for metric in self.plan.metrics if metric.kind in kinds}
-        return [
-            metric.name
-            for metric in judgement.metrics
-            if metric.verdict is not Verdict.PASS and (metric.canary or metric.name not in spotless)
-        ]
 
     # -- the way back
 
     def _aborting(self, reason: str, verdict: Verdict) -> None:
         self.state.reason, self.state.judged = reason, verdict
-        self._close_canary()  # Before anything is written: this is what stops the harm.
+        self._lease.close()  # Before anything is written: this is what stops the harm.
         self._enter(Phase.ABORT)
-
-    def _close_canary(self) -> bool:
-        try:
-            self.router.write(self._setting(0))
-        except WorldError:
-            return False
-        return True
 
     def _abort(self) -> None:
         """Nobody on the canary, then the team's own rollback, then a look whether all is well again."""
-        ended_s = (self._renewed_s or self._now_s()) + self.pace.lease_s + 1  # By then the router does it without us.
-        while not (closed := self._close_canary()) and self._now_s() < ended_s:
+        ended_by_s = self._lease.ended_by_s
+        while not (closed := self._lease.close()) and self._now_s() < ended_by_s:
             time.sleep(self.pace.tick_s)
         self._did(
             Done(
@@ -358,7 +296,7 @@ class Rollout:
         for command in self.rollback.commands:
             self._did(run(command, self.folder, self.rollback.command_timeout_s))
         self._did(serves(self.rollback))
-        self._did(self._recovered())
+        self._did(recovered(self.listening, self.rollback.recover_s, self.pace.tick_s, self._now_s))
         self.state.judged = worst([Verdict(self.state.judged), Verdict.UNKNOWN])
         self._enter(Phase.ROLLED_BACK)
 
@@ -366,32 +304,3 @@ class Rollout:
         self.done.append(done)
         self.watcher.did(done)
         return done.verdict is Verdict.PASS
-
-    def _recovered(self) -> Done:
-        """Whether failures are as rare as the baseline's were, and nobody is served by the canary."""
-        baseline = self.listening.totals
-        served = baseline.requests[Arm.BASELINE]
-        usual = baseline.failed[Arm.BASELINE] / served if served else 0.0
-        self.listening.hear(self._now_s())  # What was under way when the canary was closed.
-        deadline_s = self._now_s() + self.rollback.recover_s
-        found = "no requests were heard of"
-        while (now_s := self._now_s()) < deadline_s:
-            totals = self.listening.totals = Totals()
-            until_s = min(deadline_s, now_s + max(1.0, 4 * self.pace.tick_s))
-            while (now_s := self._now_s()) < until_s or (
-                sum(totals.requests.values()) < _RECOVERED_REQUESTS and now_s < deadline_s
-            ):
-                time.sleep(self.pace.tick_s)
-                self.listening.hear(self._now_s())
-            rate = totals.failure_rate()
-            if rate is None:
-                continue
-            found = f"{rate:.2%} of {sum(totals.requests.values())} requests failed, {usual:.2%} is usual"
-            if rate <= 2 * usual + _BACKGROUND and not totals.requests[Arm.CANARY]:
-                return Done(what="the metric has recovered", verdict=Verdict.PASS, found=found)
-        verdict = Verdict.UNKNOWN if found.startswith("no") else Verdict.FAIL
-        return Done(what="the metric has recovered", verdict=verdict, found=found)
-
-
-def _told(found: Setting | None) -> str:
-    return "it does not answer" if found is None else f"it sends {found.share:.2%} to the canary"
