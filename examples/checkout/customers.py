@@ -40,9 +40,10 @@ class Customers:
     broken: int = 0
 
     async def until_told(self, rate: float, seconds: float) -> None:
-        """They come, until the time is over or SIGTERM sends them home."""
+        """They come, until the time is over or a signal sends them home."""
         coming = asyncio.ensure_future(self.come(rate, seconds))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, coming.cancel)
+        for sent in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sent, coming.cancel)
         with suppress(asyncio.CancelledError):
             await coming
 

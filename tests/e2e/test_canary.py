@@ -40,6 +40,14 @@ def test_a_checkout_that_fails_for_most_is_stopped_at_one_percent() -> None:
     assert counted("canary 503", said) <= 10
 
 
+def test_a_good_release_reaches_everyone_though_interlock_is_killed_in_every_step() -> None:
+    said = rolled("opening-hours", "--rate", "80", "--bake", "4", "--kill")
+
+    assert said.startswith("done at step 4"), said
+    assert set(re.findall(r"\d+ x (\w+ \w+)", said)) == {"baseline 200", "canary 200"}
+    assert "0 broken connections" in said
+
+
 def test_a_leak_is_stopped_before_the_pool_is_gone() -> None:
     said = rolled("leaks-connections", "--rate", "80", "--bake", "120", "--shares", "0.03")
 
