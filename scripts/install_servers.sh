@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests run on and pip cannot bring: Debian's Redis, Postgres, HAProxy, and Prometheus with promtool. As root, or through sudo without a password.
+# Installs what the tests run on and pip cannot bring: Debian's Redis, Postgres, HAProxy, Prometheus with promtool,
+# and wrk, which is the one that they can do without. As root, or through sudo without a password.
 # Where it may not, it says so; the tests then say for themselves what they could not run.
 set -eu
 
@@ -8,6 +9,7 @@ command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v promtool >/dev/null || missing="$missing prometheus"
 command -v amtool >/dev/null || missing="$missing prometheus-alertmanager"
 command -v haproxy >/dev/null || missing="$missing haproxy"
+command -v wrk >/dev/null || missing="$missing wrk"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 
