@@ -59,7 +59,7 @@ class TestRowE:
 
         told("ours", f"{ledger.doubled()} of 20: the provider recognised {ledger.replays()} calls")
         assert ledger.charges() == {f"order-{number}": 1 for number in range(20)}
-        assert ledger.replays() == 20
+        assert ledger.replays() >= 20, "One for each kill; on a busy machine a lease may end during the second call as well."
 
     def test_no_queue_alone_can_do_it_without_the_key_ours_charges_twice_as_well(
         self, server: RedisServer, ledger: Ledger, running_ledger: str
