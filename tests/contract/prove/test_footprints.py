@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
@@ -12,6 +13,8 @@ from interlock.prove.wire.listener import command
 from interlock.prove.wire.redis_server import running_redis
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interlock.prove.explore import Proof
     from interlock.prove.world import World
 
@@ -76,3 +79,60 @@ def test_the_server_tells_what_scripts_and_functions_call() -> None:
 
 def test_a_line_of_monitor_is_read_as_it_was_meant() -> None:
     assert command(rb'+1729175837.250000 [0 lua] "SET" "a\\b \"c\"" "\x00\n"') == [b"SET", rb'a\b "c"', b"\x00\n"]
+
+
+def orders_of(put: Callable[[Any], object], *tasks: Callable[[Any], object], seen: str) -> list[object]:
+    """What a key holds in the end, in the schedules of workers that are given a client."""
+    found: list[object] = []
+
+    @contract(workers=len(tasks), faults=0)
+    def in_every_order(world: World) -> None:
+        def client() -> Any:
+            return redis.Redis.from_url(world.redis_url, decode_responses=True)
+
+        world.given(lambda: put(client()))
+        world.run(*(lambda task=task: task(client()) for task in tasks))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("noted", lambda: found.append(world.redis("GET", seen))))
+
+    assert prove(in_every_order, budget_s=60).verdict is Verdict.PASS
+    return found
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_who_of_a_group_reads_first_gets_the_first_entry() -> None:
+    def put(client: Any) -> None:
+        client.xgroup_create("stream", "group", mkstream=True)
+        for number in ("1-1", "1-2"):
+            client.xadd("stream", {"payment": "p"}, id=number)
+
+    def read(client: Any, name: str) -> None:
+        [(_, [(number, _)])] = client.xreadgroup("group", name, {"stream": ">"}, count=1)
+        client.set(name, number)
+
+    def says_so_and_reads(client: Any) -> None:
+        client.set("go", "1")
+        read(client, "A")
+
+    def reads_when_told(client: Any) -> None:
+        if client.get("go"):
+            read(client, "B")
+
+    assert set(orders_of(put, says_so_and_reads, reads_when_told, seen="B")) == {None, b"1-1", b"1-2"}
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_what_a_sort_looks_at_by_a_pattern_is_read_by_it() -> None:
+    def put(client: Any) -> None:
+        client.rpush("items", "1", "2")
+        client.mset({"weight_1": "1", "weight_2": "2"})
+
+    def says_so_and_sorts(client: Any) -> None:
+        client.set("go", "1")
+        client.set("order", ",".join(client.sort("items", by="weight_*")))
+
+    def changes_when_told(client: Any) -> None:
+        if client.get("go"):
+            client.set("weight_1", "9")
+
+    assert set(orders_of(put, says_so_and_sorts, changes_when_told, seen="order")) == {b"1,2", b"2,1"}

@@ -121,6 +121,7 @@ class RedisServer:
         self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
         self._listener: Listener | None = None
         self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
+        self._about = lru_cache(maxsize=None)(self._asked_about)
 
     def in_new_process(self) -> None:
         """The connection that was open when this process was forked is the other one's."""
@@ -264,11 +265,22 @@ class RedisServer:
             known = "no key" in str(answer)
             everything = frozenset({EVERYTHING})
             return (frozenset(), frozenset()) if known and command[0].upper() in _HARMLESS else (everything, everything)
+        is_write, names_all = self._about(command[0].upper())
+        if not names_all:  # SORT with BY and GET, whose keys depend on what it sorts.
+            return frozenset({EVERYTHING}), frozenset({EVERYTHING})
         reads: set[str] = set()
         writes: set[str] = set()
         for key, flags in answer:
             (reads if set(flags) & {b"RO"} else writes).add(f"redis:{key.decode(errors='replace')}")
+        if is_write and not writes:  # XREADGROUP, whose stream counts as read only, though its groups are in it.
+            writes = reads
         return frozenset(reads), frozenset(writes)
+
+    def _asked_about(self, name: bytes) -> tuple[bool, bool]:
+        """Whether a command may write, and whether all of its keys can be found among its arguments."""
+        told = self._own.value("COMMAND", "INFO", name)[0]
+        specifications = [dict(zip(one[::2], one[1::2], strict=True)) for one in told[8]]
+        return b"write" in told[2], all(b"unknown" not in one[b"begin_search"] for one in specifications)
 
 
 _HARMLESS = frozenset({b"PING", b"TIME", b"SCRIPT", b"HELLO", b"CLIENT", b"SELECT", b"INFO", b"CONFIG", b"COMMAND", b"UNWATCH"})
