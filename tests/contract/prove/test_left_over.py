@@ -124,3 +124,86 @@ def test_a_subject_can_be_a_partial_function() -> None:
     proof = prove(one_of_two_takes_it, budget_s=60)
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+
+
+class Counts:
+    """Raises two numbers in one transaction, and tries again if it is not told of its end."""
+
+    def __init__(self, url: str) -> None:
+        self.redis: Any = redis.Redis.from_url(url, retry=None)
+
+    def both(self) -> None:
+        for _ in range(3):
+            try:
+                self.redis.pipeline(transaction=True).incr("n").incr("m").execute()
+            except redis.ConnectionError:
+                continue
+            else:
+                return
+
+
+class CountsIfUnchanged(Counts):
+    """The same, watching one of them."""
+
+    def both(self) -> None:
+        for _ in range(3):
+            try:
+                with self.redis.pipeline() as pipe:
+                    pipe.watch("n")
+                    pipe.multi()
+                    pipe.incr("n").incr("m").execute()
+            except redis.ConnectionError:
+                continue
+            else:
+                return
+
+
+@pytest.mark.parametrize("kind", [Counts, CountsIfUnchanged])
+@pytest.mark.parametrize("fault", ["reset", "lost reply", "crash before", "crash after"])
+def test_a_transaction_that_is_cut_off_ends_with_its_connection(kind: type[Counts], fault: str) -> None:
+    at_most = 3 if fault == "lost reply" else 2  # One that was carried out is tried once more.
+
+    @contract(workers=1, faults=1, kinds=(fault,))
+    def both_are_raised(world: World) -> None:
+        counts = world.subject(kind, world.redis_url)
+        world.run(lambda: counts().both())
+        world.recover(lambda: counts().both(), waits_s=(1.0,))
+
+        def broken() -> str | None:
+            numbers = [int(world.redis("GET", name) or 0) for name in ("n", "m")]
+            return None if numbers[0] == numbers[1] and 1 <= numbers[0] <= at_most else f"they are {numbers}"
+
+        world.check(Invariant("both are the same", broken))
+
+    proof = prove(both_are_raised, budget_s=60)
+
+    assert (proof.verdict, proof.reason, proof.violation) == (Verdict.PASS, "", None)
+    assert proof.placements >= 1
+
+
+def test_nobody_publishes_to_who_was_killed() -> None:
+    told: list[object] = []
+
+    @contract(workers=2, faults=1, kinds=("crash after",))
+    def somebody_listens(world: World) -> None:
+        def listens() -> None:
+            channel = redis.Redis.from_url(world.redis_url).pubsub()
+            channel.subscribe("news")
+            channel.get_message(timeout=5)
+            channel.get_message(timeout=5)
+
+        def publishes() -> None:
+            client = redis.Redis.from_url(world.redis_url)
+            client.set("told", client.publish("news", "x"))
+
+        world.run(listens, publishes)
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("noted", lambda: note(world)))
+
+    def note(world: World) -> None:
+        crashed = [step.worker for step in world.history if step.fault]
+        if crashed == ["A"] and world.history[-1].worker != "A":
+            told.append(world.redis("GET", "told"))
+
+    assert prove(somebody_listens, budget_s=60).verdict is Verdict.PASS
+    assert set(told) == {b"0"}

@@ -191,12 +191,14 @@ class RedisWire:
         return self._server.footprint(command)
 
     def _effect(self, command: list[bytes], raw: bytes) -> bytes:
-        queued, self._queued = self._queued or [], None
+        queued = self._queued or []
         commands = queued or [command]
         reads, writes = self._footprint(commands)
         name = command[0].upper()
         if name == b"EXEC":
             reads |= self._watched  # Whether anything is done depends on them.
+        if name == b"WATCH":
+            self._watched |= reads | writes  # Also if the client is not told.
         effect = Effect("redis", "; ".join(map(_said, commands)), reads, writes)
         has_programs = any(one[0].upper() in _CALLS for one in commands)
         is_done = False
@@ -209,12 +211,11 @@ class RedisWire:
         answer: bytes = self._run.effect(effect, perform, _told)
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
             self._asked(resp.encoded("DISCARD"))
+        self._queued = None  # Until now, so that a connection whose client dies here is not kept.
         if not self._run.plan:
             self._note_lengths([*queued, command], writes)
         if name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
             self._watched = frozenset[str]()
-        elif name == b"WATCH":
-            self._watched |= reads | writes
         return answer
 
     def _note_lengths(self, commands: list[list[bytes]], writes: frozenset[str]) -> None:
