@@ -187,7 +187,8 @@ def test_nobody_publishes_to_who_was_killed() -> None:
     @contract(workers=2, faults=1, kinds=("crash after",))
     def somebody_listens(world: World) -> None:
         def listens() -> None:
-            channel = redis.Redis.from_url(world.redis_url).pubsub()
+            client: Any = redis.Redis.from_url(world.redis_url)
+            channel = client.pubsub()
             channel.subscribe("news")
             channel.get_message(timeout=5)
             channel.get_message(timeout=5)

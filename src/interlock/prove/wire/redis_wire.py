@@ -115,6 +115,13 @@ class RedisWire:
         else:
             real.close()
 
+    def left(self) -> None:
+        """The process ends: whoever publishes is not told of it any more."""
+        self.close()
+        self._server.value("PING")  # By the time it answers, it has seen the connection's end.
+
+    lost = left
+
     def _carried_out(self, command: list[bytes], raw: bytes) -> bytes:
         name = command[0].upper()
         if not self._server.tells_virtual_time and _asks_for_the_time(name, command):
@@ -127,7 +134,7 @@ class RedisWire:
         if name == b"HELLO":
             self._is_resp3 = command[1:2] == [b"3"]
         if name in _LISTENING:
-            self._listens, self.expects = True, "a message"
+            self._listen()
         if name == b"MULTI":
             self._queued = []
         elif self._queued is not None and name not in {b"EXEC", b"DISCARD"}:
@@ -137,6 +144,11 @@ class RedisWire:
         elif is_greeting(command):
             return self._greeted(raw)
         return self._asked(raw)
+
+    def _listen(self) -> None:
+        if not self._listens:
+            self._run.keep(self)
+        self._listens, self.expects = True, "a message"
 
     def _greeted(self, raw: bytes) -> bytes:
         if self._real is None and (idle := self._server.idle) is not None:
