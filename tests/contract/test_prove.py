@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
+import requests
 
 from interlock.cli.main import main
 from interlock.core.errors import UsageError
@@ -20,6 +24,7 @@ from interlock.prove.effect import Effect
 from interlock.prove.explore import Proof, prove
 from interlock.prove.faults.crash_after import CrashAfter
 from interlock.prove.faults.lost_reply import LostReply
+from interlock.prove.invariant import Invariant
 from interlock.prove.scheduler import Run, Stuck, Worker
 from interlock.prove.story import story
 from tests.documented import disagreements
@@ -320,3 +325,86 @@ def test_whoever_never_ends_is_stuck() -> None:
 
     with pytest.raises(Stuck, match="no end within 50 effects"):
         run.go([spin])
+
+
+def plain(world: World) -> Any:
+    """A client of the proof's Redis, in a worker."""
+    return redis.Redis.from_url(world.redis_url)
+
+
+@pytest.mark.usefixtures("queues")
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda: False, "the invariant 'all is well' answers False, expected a text that tells how it does not hold, or None"),
+        (lambda: True, "the invariant 'all is well' answers True"),
+        (lambda: str(1 / 0), "all_is_well: the invariant 'all is well' raises ZeroDivisionError"),
+    ],
+)
+def test_an_invariant_that_does_not_say_how_it_is_broken_is_a_mistake_and_no_pass(broken: Any, message: str) -> None:
+    @contract(workers=1, faults=0)
+    def all_is_well(world: World) -> None:
+        world.run(lambda: plain(world).set("n", 1))
+        world.check(Invariant("all is well", broken))
+
+    with pytest.raises(UsageError, match=message):
+        prove(all_is_well)
+
+
+@pytest.mark.usefixtures("queues")
+@pytest.mark.parametrize("given", [380, 500])
+def test_however_much_was_given_the_workers_may_do_as_much_as_ever(given: int) -> None:
+    @contract(workers=1, faults=0)
+    def much_is_there(world: World) -> None:
+        world.given(lambda: [plain(world).set(f"k{number}", 1) for number in range(given)])
+        world.run(lambda: [plain(world).get(f"k{number}") for number in range(30)])
+        world.check_end()
+        world.check(Invariant("it is there", lambda: None if world.redis("GET", "k0") else "nothing is there"))
+
+    proof = prove(much_is_there, budget_s=60)
+
+    assert (proof.verdict, proof.violation) == (Verdict.PASS, None)
+
+
+def no_answer(_: object) -> Any:
+    raise KeyError("flag")
+
+
+@pytest.mark.usefixtures("queues")
+@pytest.mark.parametrize(
+    ("arrange", "message"),
+    [
+        (lambda world: world.http("http://shop.example/", no_answer), "what is behind an address raises KeyError: 'flag'"),
+        (lambda world: world.http("http://shop.example/", lambda _: "on"), "found 'on' for GET /, expected an Answer"),
+        (lambda world: world.provider("http://shop.example/"), "no payment in the request b''; say where it is"),
+    ],
+)
+def test_a_mistake_behind_an_address_is_told_though_the_module_takes_it_for_the_networks(arrange: Any, message: str) -> None:
+    def careless() -> None:
+        with contextlib.suppress(Exception):
+            requests.get("http://shop.example/", timeout=5)
+
+    @contract(workers=1, faults=0)
+    def nothing_happens(world: World) -> None:
+        arrange(world)
+        world.run(careless)
+        world.check(Invariant("nothing", lambda: None))
+
+    with pytest.raises(UsageError, match=re.escape(message)):
+        prove(nothing_happens)
+
+
+@pytest.mark.usefixtures("queues")
+def test_what_a_module_prints_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "contracts.py").write_text(
+        "from interlock.prove.contract import contract\n\n\n"
+        "@contract(workers=1, faults=0)\ndef talks(world):\n"
+        "    bank = world.provider('http://pay.example/')\n"
+        "    world.run(lambda: print('as loud as it is'))\n"
+        "    world.check(bank.charged_at_most_once('p1'))\n"
+    )
+    command = [sys.executable, "-m", "interlock", "prove", "contracts.py", "--format", "json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert json.loads(done.stdout)["proofs"][0]["contract"] == "talks"
+    assert "as loud as it is" in done.stderr

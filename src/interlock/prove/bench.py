@@ -195,7 +195,7 @@ class Bench:
         if run.lost:
             raise Uncontrolled(run.lost)
         self._check_again(program, found, run)
-        broken = tuple(told for invariant in world.invariants if (told := invariant.broken()))
+        broken = tuple(told for invariant in world.invariants if (told := self.contract.asked(invariant)))
         if not broken and (failed := failed or _fails_by_itself(program, found, run.workers[first:], world)):
             raise Uncontrolled(f"the task fails by itself: {failed}")
         return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None

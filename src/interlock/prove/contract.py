@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from interlock.core.errors import InterlockError, UsageError, nearest
+from interlock.prove.effect import Uncontrolled
 from interlock.prove.faults import every_kind, is_usual, kind_of
 from interlock.prove.load.shapes import Shape
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from interlock.prove.effect import Effect
+    from interlock.prove.invariant import Invariant
     from interlock.prove.scheduler import Fault
     from interlock.prove.world import World
 
@@ -136,6 +138,31 @@ class Contract:
         frames = traceback.extract_tb(error.__traceback__)
         if code is not None and frames and isinstance(error, SLIPS) and frames[-1].filename in {code.co_filename, __file__}:
             raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
+
+    def slipped(self, error: Exception) -> UsageError:
+        """What whoever wrote the contract is told of an error in something that it has put behind an address."""
+        what = (
+            str(error) if isinstance(error, UsageError) else f"what is behind an address raises {type(error).__name__}: {error}"
+        )
+        return UsageError(f"{self._line(error)}: {self.name}: {what}")
+
+    def asked(self, invariant: Invariant) -> str | None:
+        """How an invariant does not hold, or nothing.
+
+        Raises:
+            UsageError: If it raises, or answers with anything else: `False` means that it is broken to some, and to others not.
+        """
+        try:
+            broken: object = invariant.broken()
+        except (InterlockError, Uncontrolled):
+            raise
+        except Exception as error:
+            what = f"the invariant {invariant.says!r} raises {type(error).__name__}: {error}"
+            raise UsageError(f"{self._line(error)}: {self.name}: {what}") from error
+        if broken is not None and not isinstance(broken, str):
+            expected = "expected a text that tells how it does not hold, or None"
+            raise UsageError(f"{self.where}: {self.name}: the invariant {invariant.says!r} answers {broken!r}, {expected}")
+        return broken
 
     def shown(self, world: World) -> Promise | None:
         """Shows a world to the user's function; gives the promise that it makes, if it makes one.

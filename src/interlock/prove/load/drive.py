@@ -116,7 +116,7 @@ def driven(contract: Contract, shape: Shape, ends_at_s: float, told: Callable[[L
             drive.go()
             drive.seen.failed = services.failed
             drive.settle()
-            drive.seen.broken = [broken for one in world.invariants if (broken := one.broken())]
+            drive.seen.broken = [broken for one in world.invariants if (broken := contract.asked(one))]
             return asked, drive.seen
 
 
