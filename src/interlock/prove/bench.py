@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 from interlock.prove.wire.sockets import Wire
 
 EFFECTS_MAX = 400
-SCHEMA_EFFECTS_MAX = 100_000  # The migrations of a large project.
+GIVEN_EFFECTS_MAX = 100_000  # The migrations of a large project, or rows for a long list.
 
 
 def _untold(_: Effect) -> None:
@@ -173,8 +173,7 @@ class Bench:
 
         try:
             with self._on_stage(world, run):
-                run.go(world.setup, [SETTING_UP] * len(world.setup))
-                self._check_setup(run)
+                self._go_up_to_the_workers(run, world)
                 first, have_changed = len(run.workers), self._watched(run)
                 run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
                 run.did = did
@@ -189,11 +188,11 @@ class Bench:
                 before_recovery, run.did = len(run.steps), _untold
                 failed = self._recover(run, world)
         except Stuck as stuck:
+            _check_control(run)
             if not world.must_end:
                 raise
             return _endless(stuck, program, choices, run, before_recovery)
-        if run.lost:
-            raise Uncontrolled(run.lost)
+        _check_control(run)
         self._check_again(program, found, run)
         broken = tuple(told for invariant in world.invariants if (told := self.contract.asked(invariant)))
         if not broken and (failed := failed or _fails_by_itself(program, found, run.workers[first:], world)):
@@ -238,7 +237,7 @@ class Bench:
             except PostgresError as error:
                 raise UsageError(f"world.given_schema fails: {error}") from error
             return
-        run = Run(_first, limit=SCHEMA_EFFECTS_MAX)
+        run = Run(_first, limit=GIVEN_EFFECTS_MAX)
         world = self._arranged(run, "ok")
         with self._on_stage(world, run):
             run.go([schema])
@@ -301,6 +300,16 @@ class Bench:
         for worker in run.workers:
             if worker.error is not None:
                 self.contract.check_own(worker.error)
+
+    def _go_up_to_the_workers(self, run: Run, world: World) -> None:
+        """Does what was before, however much it is: how much the workers may do does not depend on it."""
+        run.limit = GIVEN_EFFECTS_MAX
+        try:
+            run.go(world.setup, [SETTING_UP] * len(world.setup))
+        except Stuck as stuck:
+            raise run.uncontrolled(f"world.given does not end: {stuck}") from stuck
+        self._check_setup(run)
+        run.limit = len(run.steps) + EFFECTS_MAX
 
     def _check_setup(self, run: Run) -> None:
         for worker in run.workers:
@@ -428,6 +437,16 @@ def _went(run: Run, tasks: list[Callable[[], object]], ahead_s: Sequence[float])
             raise
         return False
     return True
+
+
+def _check_control(run: Run) -> None:
+    """Holds that control was never lost, whatever came of it.
+
+    Raises:
+        Uncontrolled: If it was.
+    """
+    if run.lost:
+        raise Uncontrolled(run.lost)
 
 
 def _tasks(world: World, workers: int) -> list[Callable[[], object]]:
