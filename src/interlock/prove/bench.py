@@ -333,6 +333,8 @@ class Bench:
             self._network.world, self._network.schedule = None, None
             world.close()
             gc.enable()
+            if world.slips:
+                raise self.contract.slipped(world.slips[0])
 
 
 @dataclass(slots=True)

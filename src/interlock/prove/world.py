@@ -15,7 +15,7 @@ from interlock.prove.imports import Imports, Spare
 from interlock.prove.invariant import Invariant
 from interlock.prove.provider import Provider, check_mood
 from interlock.prove.vacuity import Sometimes
-from interlock.prove.wire.http_wire import HttpWire
+from interlock.prove.wire.http_wire import Answer, HttpWire
 from interlock.prove.wire.postgres_process import USER
 from interlock.prove.wire.postgres_server import DATABASE
 from interlock.prove.wire.postgres_wire import PostgresWire
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interlock.prove.scheduler import Run, Step, Worker
-    from interlock.prove.wire.http_wire import Answer, Request
+    from interlock.prove.wire.http_wire import Request
     from interlock.prove.wire.postgres_server import Postgres
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
@@ -37,9 +37,26 @@ REDIS_HOST = "redis.interlock"
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """What is behind an address."""
+    """What is behind an address, and what it has raised: a module may take that for an error of the network's, and live on."""
 
-    answer: Callable[[Request], Answer]
+    answers: Callable[[Request], Answer | tuple[int, dict[str, Any]]]
+    slips: list[Exception]
+
+    def answer(self, request: Request) -> Answer | tuple[int, dict[str, Any]]:
+        """Answers a request."""
+        try:
+            return _checked(self.answers(request), request)
+        except OSError:  # As good as an answer: so a contract breaks a connection.
+            raise
+        except Exception as error:
+            self.slips.append(error)
+            raise
+
+
+def _checked(found: object, request: Request) -> Answer | tuple[int, dict[str, Any]]:
+    if not isinstance(found, Answer | tuple):
+        raise UsageError(f"found {found!r} for {request.method} {request.path}, expected an Answer(...)")
+    return cast("Answer | tuple[int, dict[str, Any]]", found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,7 @@ class World:
         called: What is called under load, with the number of the call.
         ahead_s: How far each worker's wall clock runs ahead of the true one.
         must_happen: What must have happened in some schedule, if the contract says what.
+        slips: What was raised by what the contract has put behind an address.
     """
 
     def __init__(self, run: Run, redis: RedisServer | None, mood: str, postgres: Postgres | None = None) -> None:
@@ -91,6 +109,7 @@ class World:
         self.looks: list[Callable[[], object]] = []
         self.called: Callable[[int], object] | None = None
         self.ahead_s: tuple[float, ...] = ()
+        self.slips: list[Exception] = []
         self.wants_postgres = False
         self.schema: str | Callable[[], object] = ""
         self.invariants: list[Invariant] = []
@@ -146,7 +165,7 @@ class World:
             check_mood(mood)
         self.moods = moods
         provider = Provider(self._mood, lambda: self.now_s, payment_of)
-        service = self.outside(provider)
+        service = self.outside(_Service(provider.answer, self.slips))
         self.serve(host, lambda: HttpWire(self._run, host, service.answer))
         return provider
 
@@ -160,7 +179,7 @@ class World:
         host = urlsplit(url).hostname
         if host is None:
             raise UsageError(f"no address: {url!r}")
-        service = self.outside(_Service(answer))
+        service = self.outside(_Service(answer, self.slips))
         self.serve(host, lambda: HttpWire(self._run, host, service.answer))
 
     def awaited(self, made: object) -> object:
