@@ -14,7 +14,7 @@ from sqlalchemy import orm
 
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
-from interlock.prove.explore import Proof, prove
+from interlock.prove.explore import Proof, prove, watched
 from interlock.prove.invariant import Invariant
 from interlock.prove.story import story
 
@@ -456,3 +456,103 @@ def test_tasks_of_one_event_loop_deadlock_as_processes_do() -> None:
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
     assert seen == {"deadlock"}
+
+
+JOBS = "CREATE TABLE jobs (id int, done bool DEFAULT false, until timestamptz); CREATE TABLE seen (v int)"
+
+
+ONE_JOB = "CREATE TABLE jobs (id int, done bool DEFAULT false, until timestamptz); INSERT INTO jobs VALUES (1)"
+
+
+def test_who_looks_before_it_listens_may_wait_in_vain() -> None:
+    def works(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            if number(connection.execute("SELECT count(*) FROM jobs")) == 0:
+                connection.execute("LISTEN jobs")
+                if not list(connection.notifies(timeout=30, stop_after=1)):
+                    return
+            connection.execute("UPDATE jobs SET done = true")
+
+    def puts(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO jobs (id) VALUES (1)")
+            connection.execute("NOTIFY jobs")
+
+    proof = proof_of(
+        works,
+        puts,
+        schema=JOBS,
+        expected="the job is done",
+        is_so=lambda world: world.sql("SELECT done FROM jobs") == [(True,)],
+    )
+
+    assert proof.violation is not None, proof.reason
+    assert proof.violation.broken == ("not so: the job is done",)
+
+
+def test_what_a_snapshot_holds_was_settled_when_it_began() -> None:
+    def reads(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO audit (said) VALUES ('go')")
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            connection.execute("SELECT * FROM users")
+            found = number(connection.execute("SELECT balance FROM accounts WHERE id = 1"))
+            connection.execute("COMMIT")
+            connection.execute("INSERT INTO seen VALUES (%s)", (found,))
+
+    def writes_if_told(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            if number(connection.execute("SELECT count(*) FROM audit")):
+                connection.execute("UPDATE accounts SET balance = 90 WHERE id = 1")
+
+    found: list[object] = []
+
+    def note(world: World) -> bool:
+        found.extend(world.sql("SELECT v FROM seen"))
+        return True
+
+    proof = proof_of(reads, writes_if_told, schema=ACCOUNTS + JOBS, expected="noted", is_so=note)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert set(found) == {(90,), (100,)}
+
+
+@pytest.mark.parametrize(("lease_s", "verdict"), [(30, Verdict.PASS), (7200, Verdict.FAIL)])
+def test_a_lease_by_the_clock_of_the_database_ends_in_virtual_time(lease_s: int, verdict: Verdict) -> None:
+    taken = """
+    UPDATE jobs SET until = now() + make_interval(secs => %s) WHERE NOT done AND (until IS NULL OR until < now()) RETURNING id
+    """
+
+    @contract(workers=2, faults=1)
+    def the_job_is_done(world: World) -> None:
+        dsn = world.postgres_dsn
+        world.given_schema(ONE_JOB)
+
+        def works() -> None:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                if connection.execute(taken, (lease_s,)).fetchone() is not None:
+                    connection.execute("UPDATE jobs SET done = true")
+
+        world.run(works)
+        done = [(True,)]
+        world.check(Invariant("done", lambda: None if world.sql("SELECT done FROM jobs") == done else "the job is not done"))
+
+    proof = prove(the_job_is_done, budget_s=120)
+
+    assert (proof.verdict, proof.reason) == (verdict, "")
+
+
+def test_a_watched_proof_has_a_database_too() -> None:
+    """Also where the server runs as somebody else than the proof, in a folder of its own within the proof's."""
+
+    @contract(workers=1, faults=0)
+    def it_is_there(world: World) -> None:
+        dsn = world.postgres_dsn
+        world.given_schema(ONE_JOB)
+        world.run(lambda: psycopg.connect(dsn).execute("SELECT 1"))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("there", lambda: None if world.sql("SELECT id FROM jobs") == [(1,)] else "it is not there"))
+
+    proof = watched(it_is_there, budget_s=60)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.prove.effect import LOCKS, Effect
+from interlock.prove.effect import EVERYTHING, LOCKS, Effect
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -38,14 +38,19 @@ _SILENT_S = 2.0  # So long may a statement take before we ask whether it waits f
 
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 # What concerns nobody else.
-_OWN = frozenset(
-    {"SET", "SHOW", "RESET", "DISCARD", "DEALLOCATE", "SAVEPOINT", "RELEASE", "BEGIN", "START", "LISTEN", "UNLISTEN", "CLOSE"}
-)
+_OWN = frozenset({"SET", "SHOW", "RESET", "DISCARD", "DEALLOCATE", "SAVEPOINT", "RELEASE", "BEGIN", "START", "CLOSE"})
+_LISTENING = frozenset({"LISTEN", "UNLISTEN"})
 _ENDS = frozenset({"COMMIT", "END", "ROLLBACK", "ABORT"})
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "TABLE", "MERGE"})
 _TIMEOUTS = re.compile(r"\b(lock_timeout|statement_timeout|idle_in_transaction_session_timeout)\b", re.IGNORECASE)
 _NO_TIMEOUT = re.compile(r"(=|\bto\b)\s*'?(0|default)\b", re.IGNORECASE)
 _CALLS = re.compile(r"\bpg_(try_)?advisory|\bpg_notify\b|\bnextval\b|\bsetval\b|\bdblink", re.IGNORECASE)
+_SNAPSHOTS = re.compile(r"\b(repeatable\s+read|serializable)\b", re.IGNORECASE)
+_CLOCKS = re.compile(
+    r"\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(current|local)_?(timestamp|time|date)\b",
+    re.IGNORECASE,
+)
+_REAL_CLOCK = "Postgres is asked for its time, which is real: there is no C compiler here to put it on virtual time (cc)"
 _BATCH_ENDS = frozenset({b"Q", b"S", b"F", b"c", b"f"})
 
 
@@ -86,6 +91,7 @@ class PostgresWire:
         self._reply = b""
         self._lock = ""
         self._listens = False
+        self._sees_snapshots = self._has_snapshot = False
         self._is_orphan = self._is_closed = self._is_stuck = False
         self.patience_s: float | None = None
         self.expects = "a notification"
@@ -158,6 +164,7 @@ class PostgresWire:
             raise self._run.uncontrolled("a statement is cancelled from outside while it runs")
         if _TIMEOUTS.search(first.raw.decode(errors="replace")):
             raise self._run.uncontrolled("a timeout of Postgres's own, whose clock is the real one, is set for a connection")
+        self._sees_snapshots = bool(_SNAPSHOTS.search(first.raw.decode(errors="replace")))
         self._opening, self._real = first.raw, self._server.connect(first.raw)
         self._run.keep(self)
         return self._real.greeting
@@ -211,6 +218,7 @@ class PostgresWire:
             if _first_word(text) in {"SET", "ALTER"} and _TIMEOUTS.search(text) and not _NO_TIMEOUT.search(text):
                 raise self._run.uncontrolled(f"{text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
         self._listens = self._listens or "LISTEN" in words
+        self._sees_snapshots = self._sees_snapshots or any(_SNAPSHOTS.search(text) for text, _, _ in batch.statements)
         if all(word in _OWN for word in words) and not any(self._rolls_back_to(text) for text, _, _ in batch.statements):
             told, _ = self._asked(batch.raw)
             return told
@@ -240,6 +248,8 @@ class PostgresWire:
         for text, types, _ in batch.statements:
             some_reads, some_writes = self._touched(text, types)
             reads, writes = reads | some_reads, writes | some_writes
+        if self._sees_snapshots and not self._has_snapshot:  # What later statements find was settled by the first one.
+            reads, self._has_snapshot = reads | {EVERYTHING}, True
         return reads, writes
 
     def _touched(self, text: str, types: tuple[int, ...]) -> Touched:
@@ -248,6 +258,9 @@ class PostgresWire:
             return frozenset(), frozenset()
         if word in _ENDS:
             return self._footprint(), self._footprint()
+        if word in _LISTENING:  # From then on, or from the end of the transaction on, notifications come.
+            self._wrote.add(LOCKS)
+            return frozenset(), frozenset({LOCKS})
         if word not in _QUERIES:
             return ANYTHING
         reads, writes = self._server.touched(text, types)
@@ -257,8 +270,8 @@ class PostgresWire:
         return reads, writes
 
     def _footprint(self) -> frozenset[str]:
-        """What the end of the transaction shows to others, and whom it lets go on."""
-        return frozenset({*self._wrote, LOCKS}) if self._wrote else frozenset()
+        """What the end of the transaction shows to others, and whom it lets go on, or fails: a reader may be one too many."""
+        return frozenset({*self._wrote, LOCKS}) if self._wrote or self._sees_snapshots else frozenset()
 
     # How it is carried out.
 
@@ -358,7 +371,7 @@ class PostgresWire:
     def _ready(self, state: bytes) -> None:
         self._state = state
         if state == b"I":
-            self._wrote = set()
+            self._wrote, self._has_snapshot = set(), False
 
 
 def _is_about_locks(one: Message) -> bool:
