@@ -158,7 +158,7 @@ class Bench:
             where: Tells which of the user's lines led to an effect.
         """
         self.redis.clear()
-        run = make(_first, time_passes=self.redis.pass_time, where=where)
+        run = make(_first, time_passes=self._pass_time, where=where)
         world = self._arranged(run, program.mood)
         world.spare = self._spare if make is Run else {}  # Real processes import everything themselves.
         if world.wants_postgres:
@@ -222,6 +222,12 @@ class Bench:
             if one.never not in self._happened and one.seen():
                 self._happened.add(one.never)
                 found.happened.add(one.never)
+
+    def _pass_time(self, seconds: float) -> None:
+        """Virtual time has gone on, for the servers too."""
+        self.redis.pass_time(seconds)
+        if self.postgres is not None and self.postgres.address is not None:
+            self.postgres.server.pass_time(seconds)
 
     def _fill_database(self, world: World) -> None:
         """Makes the database what each schedule begins with; the first time, by laying its tables out."""

@@ -37,7 +37,8 @@ T = TypeVar("T")
 _real_monotonic = time.monotonic
 # Counted from the end of the time. Whoever is well ends by itself before the first; the parent waits for the last.
 _DUMP_S, LATE_S, _KILL_S = 0.4, 0.6, 0.8
-_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2).
+_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2), which Linux alone has.
+_prctl: Callable[..., object] = getattr(ctypes.CDLL(None), "prctl", lambda *_: None)
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 _GUARD = str(Path(__file__).parent)
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -59,6 +60,11 @@ class _Watch:
         left_s = max(0.05, self.ends_at_s + _DUMP_S - _real_monotonic())
         log = os.open(self.folder / f"stands-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)  # It stays open.
         faulthandler.dump_traceback_later(left_s, file=log)
+
+
+def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """Lets this process end as soon as the one that has started it does, however that ends."""
+    _prctl(_DIES_WITH_PARENT, by)
 
 
 _watches: list[_Watch] = []
@@ -143,7 +149,7 @@ def _be_child(function: Callable[[Callable[[object], None]], T], theirs: Connect
     """Answers, and never returns to the code that was forked."""
     try:
         os.setsid()  # One group to end; and Ctrl-C is the parent's business.
-        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
+        end_with_parent()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         tempfile.tempdir = str(watch.folder)

@@ -143,7 +143,7 @@ def server() -> Generator[Server]:
     Raises:
         WorldError: If there is no Postgres on this machine, or it does not start.
     """
-    with postgres_process() as socket:
+    with postgres_process() as (socket, _):
         found = Server(socket)
         try:
             yield found

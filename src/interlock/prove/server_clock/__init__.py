@@ -1,4 +1,4 @@
-"""Puts a real redis-server on virtual time: a few lines of C that it is started with, and a file that says what time it is.
+"""Puts a real server on virtual time: a few lines of C that it is started with, and a file that says what time it is.
 
 The C is compiled when it is first needed, by whatever compiler the machine has, and kept under the hash of its text in the
 user's cache. What lies there is loaded into a process, so a folder that somebody else could write to is not used.
@@ -18,6 +18,7 @@ import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic_ns  # By name: it stays real, though a worker waits here.
 
 COMPILERS = ("cc", "gcc", "clang")
 COMPILE_TIMEOUT_S = 60.0
@@ -31,10 +32,12 @@ class ServerClock:
         folder: Where its file may be kept; nobody else's.
         library: The compiled C.
         epoch_s: What it shows first, in seconds since 1970.
+        ticks: Whether it goes on by itself from what it shows, for a server that waits by its wall clock.
     """
 
-    def __init__(self, folder: Path, library: Path, epoch_s: float) -> None:
+    def __init__(self, folder: Path, library: Path, epoch_s: float, *, ticks: bool = False) -> None:
         self._library = library
+        self._ticks = ticks
         self._path = folder / "clock"
         self._path.write_bytes(bytes(mmap.PAGESIZE))
         with self._path.open("r+b") as file:
@@ -49,12 +52,18 @@ class ServerClock:
 
     @property
     def shown_us(self) -> int:
-        """What it shows, in microseconds since 1970."""
+        """What it was set to, in microseconds since 1970."""
         return int(struct.unpack_from("=q", self._page)[0])
 
     def show(self, seconds: float) -> None:
-        """Sets it, in seconds since 1970. One aligned word: nobody sees half of it."""
+        """Sets it, in seconds since 1970. Aligned words: nobody sees half of one."""
+        if self._ticks:
+            struct.pack_into("=q", self._page, 8, monotonic_ns() // 1000)
         struct.pack_into("=q", self._page, 0, round(seconds * _US))
+
+    def go_on(self, seconds: float) -> None:
+        """Sets it so much later than it shows."""
+        struct.pack_into("=q", self._page, 0, self.shown_us + round(seconds * _US))
 
     def close(self) -> None:
         """Ends it. The file goes with its folder."""

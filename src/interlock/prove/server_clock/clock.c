@@ -1,4 +1,5 @@
-/* The wall clock of a server under proof: what a file in memory says, in microseconds since 1970, and nothing else.
+/* The wall clock of a server under proof: what a file in memory says, in microseconds since 1970, and nothing else; or, if a
+ * second number is there, what has passed since then on the steady clock as well.
  *
  * Loaded into a real redis-server or valkey-server by LD_PRELOAD. Only the wall clock is changed. The monotonic one, by which the
  * server's event loop times itself, goes on telling real time: frozen, the server would hang, and libfaketime, which changes
@@ -24,14 +25,19 @@ __attribute__((constructor)) static void open_clock(void) {
     const char *path = getenv("INTERLOCK_CLOCK");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return;
-    void *page = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, file, 0);
+    void *page = mmap(NULL, 2 * sizeof(int64_t), PROT_READ, MAP_SHARED, file, 0);
     close(file);
     if (page != MAP_FAILED) shown_us = page;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *told) {
     if (!shown_us || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)) return (int)syscall(SYS_clock_gettime, clock, told);
-    int64_t us = *shown_us;
+    int64_t us = shown_us[0], since_us = shown_us[1];
+    if (since_us) {
+        struct timespec steady;
+        syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &steady);
+        us += (int64_t)steady.tv_sec * 1000000 + steady.tv_nsec / 1000 - since_us;
+    }
     told->tv_sec = us / 1000000;
     told->tv_nsec = us % 1000000 * 1000;
     return 0;

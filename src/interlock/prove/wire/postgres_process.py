@@ -15,10 +15,14 @@ import subprocess
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import WorldError
+from interlock.prove.clock import EPOCH_S
+from interlock.prove.server_clock import ServerClock, compiled_clock
+from interlock.prove.watchdog import end_with_parent
 from interlock.prove.wire.postgres_protocol import Connection, startup
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ _SETTINGS = {
     "max_wal_size": "64MB",
     "min_wal_size": "2MB",
     "autovacuum": "off",
+    "checkpoint_timeout": "1d",  # Virtual time may make great steps.
     "jit": "off",
     "shared_buffers": "16MB",
     "max_connections": "100",
@@ -52,8 +57,13 @@ _SETTINGS = {
 
 
 @contextmanager
-def postgres_process() -> Generator[Path]:
-    """A server for as long as the block lasts; gives the path of its socket.
+def postgres_process(*, is_virtual: bool = False) -> Generator[tuple[Path, ServerClock | None]]:
+    """A server for as long as the block lasts; gives the path of its socket, and its clock if that can be set.
+
+    It waits for locks by its wall clock, which therefore goes on by itself from what is shown.
+
+    Args:
+        is_virtual: Whether it is to be on virtual time, if this machine can make it so.
 
     Raises:
         WorldError: If there is none on this machine, or it does not start.
@@ -62,7 +72,9 @@ def postgres_process() -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="interlock-") as name:
         folder = Path(name)
         shutil.copytree(_template(programs), folder / "data", symlinks=True)
+        clock = _clock(folder) if is_virtual else None
         _give_away(folder)
+        environment = {**os.environ, **(clock.environment if clock else {})}
         log, owner = folder / "log", _as_somebody()
         options = [part for setting, value in _SETTINGS.items() for part in ("-c", f"{setting}={value}")]
         with log.open("wb") as told:
@@ -73,13 +85,25 @@ def postgres_process() -> Generator[Path]:
                 user=owner.get("user"),
                 group=owner.get("group"),
                 extra_groups=owner.get("extra_groups"),
+                env=environment,
+                preexec_fn=partial(end_with_parent, signal.SIGQUIT),  # noqa: PLW1509 - it makes one system call.
             )
         try:
             _wait(process, folder / SOCKET, log)
-            yield folder / SOCKET
+            yield folder / SOCKET, clock
         finally:
+            if clock is not None:
+                clock.close()
             process.send_signal(signal.SIGQUIT)  # At once, its children with it.
             process.wait()
+
+
+def _clock(folder: Path) -> ServerClock | None:
+    """The server's clock, with a copy of the library that the server's user can read."""
+    library = compiled_clock()
+    if library is None:
+        return None
+    return ServerClock(folder, Path(shutil.copy(library, folder)), EPOCH_S, ticks=True)
 
 
 def _programs() -> Path:

@@ -6,6 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
 from interlock.prove.wire.django_connections import django_connections_apart
 from interlock.prove.wire.libpq import Port, controlled_libpq
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from interlock.prove.server_clock import ServerClock
     from interlock.prove.wire.postgres_wire import PostgresWire
     from interlock.prove.wire.sockets import Network
 
@@ -92,8 +94,9 @@ class PostgresServer:
         before_each: Called before each statement.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
+        self._clock = clock
         self.waiting: list[PostgresWire] = []
         self._admin = self._connected_as_admin()
         self._own: Connection | None = None
@@ -109,6 +112,16 @@ class PostgresServer:
         self.dirty: set[str] = set()
         self.changes = 0
         self.before_each: Callable[[], None] = lambda: None
+
+    @property
+    def tells_virtual_time(self) -> bool:
+        """Whether the server itself is on virtual time."""
+        return self._clock is not None
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets virtual time pass for the server."""
+        if self._clock is not None:
+            self._clock.go_on(seconds)
 
     def close(self) -> None:
         """Ends all connections."""
@@ -191,7 +204,9 @@ class PostgresServer:
         self._schema = schema
 
     def clear(self) -> None:
-        """Makes the database what it was when the tables were laid out."""
+        """Makes the database what it was when the tables were laid out, and the time what it was."""
+        if self._clock is not None:
+            self._clock.show(EPOCH_S)
         if self.is_altered:
             self._fresh(_SEED)
             self._look_around()
@@ -320,7 +335,7 @@ class Postgres:
             WorldError: If there is none on this machine, or it does not start.
         """
         if self._server is None:
-            server = PostgresServer(self._open.enter_context(postgres_process()))
+            server = PostgresServer(*self._open.enter_context(postgres_process(is_virtual=True)))
             self._open.callback(server.close)
             self._port = Port(self._network)
             self._open.callback(self._port.close)
