@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict
 from interlock.prove.clock import virtual_time
 from interlock.prove.contract import contract
 from interlock.prove.explore import Progress, prove, watched
 from interlock.prove.scheduler import Run
 from interlock.prove.watchdog import supervised
+from interlock.prove.wire.redis_server import running_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,3 +171,22 @@ def test_the_watch_goes_by_real_time_whatever_a_worker_is_shown(monkeypatch: pyt
     supervised(in_virtual_time, time.monotonic() + 60, told.append)
 
     assert [round(left_s) for left_s in told[0]] == [60, 60]  # At its beginning, and after the fork.
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_no_server_is_left_of_a_proof_that_is_killed(folder: Path) -> None:
+    command = [sys.executable, "-m", "interlock", "prove", f"{RESTLESS}::never_comes_back", "--budget", "10m"]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(folder)}, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: any("redis-server" in said for said in running_below(folder)), "the proof does not begin")
+        process.kill()
+
+    wait_until(lambda: not running_below(folder), "the server of the proof still runs")
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_folder_whose_name_is_too_long_for_a_socket_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (long := tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+
+    with pytest.raises(WorldError, match="too long for the name of a socket"), running_redis():
+        pass

@@ -21,6 +21,7 @@ from interlock.core.errors import WorldError
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
 from interlock.prove.server_clock import ServerClock, compiled_clock
+from interlock.prove.watchdog import end_with_parent
 from interlock.prove.wire import resp
 from interlock.prove.wire.idle import IdleConnections
 from interlock.prove.wire.listener import Listener
@@ -329,7 +330,13 @@ def _running(binary: str, library: Path | None) -> Generator[RedisServer]:
         environment = {**os.environ, **(clock.environment if clock else {})}
         command = [binary, "--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no"]
         command += ["--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"]  # For when it is asked to remember.
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - it makes one system call.
+        )
         try:
             _wait(process, path)
             with closing(RedisServer(path, clock)) as server:
