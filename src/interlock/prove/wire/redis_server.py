@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from interlock.prove.wire.redis_log import WriteLog
 
 START_TIMEOUT_S = 10.0
+LONGEST_SOCKET = 107 if sys.platform == "linux" else 103  # unix(7).
 _process_number = os.getpid  # While a schedule runs, workers are told other ones.
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
 
@@ -326,6 +328,8 @@ def running_redis(binary: str | None = None) -> Generator[RedisServer]:
 def _running(binary: str, library: Path | None) -> Generator[RedisServer]:
     with tempfile.TemporaryDirectory(prefix="interlock-") as folder, ExitStack() as stack:
         path = Path(folder, "redis")
+        if len(os.fsencode(path)) > LONGEST_SOCKET:
+            raise WorldError(f"{path} is too long for the name of a socket; set TMPDIR to a shorter folder")
         clock = stack.enter_context(closing(ServerClock(Path(folder), library, EPOCH_S))) if library else None
         environment = {**os.environ, **(clock.environment if clock else {})}
         command = [binary, "--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no"]
