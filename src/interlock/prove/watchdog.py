@@ -58,7 +58,7 @@ class _Watch:
     def arm(self) -> None:
         """Has it written down soon after the time is over."""
         left_s = max(0.05, self.ends_at_s + _DUMP_S - _real_monotonic())
-        log = os.open(self.folder / f"stands-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)  # It stays open.
+        log = os.open(self.folder / f"stands-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)  # It stays open.
         faulthandler.dump_traceback_later(left_s, file=log)
 
 
@@ -187,6 +187,8 @@ def _end(child: int) -> None:
 @contextmanager
 def _folder() -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="interlock-"))
+    if not os.geteuid():  # A server that refuses to run as root has its own folder in it, and must get there.
+        folder.chmod(0o711)
     try:
         yield folder
     finally:
