@@ -33,6 +33,7 @@ _KNOWN = (
     ("pycurl", "Curl", "pycurl"),
 )
 _OPEN = "/proc/self/fd"
+_STANDARD_ERROR = 2
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
 
 
@@ -61,6 +62,29 @@ def _refusing(current: Callable[[], Run | None], real: Any, client: str) -> Call
         return real(*args, **options)
 
     return instead
+
+
+def cut_off() -> None:
+    """Takes from this process, a copy of another one, the connections that the other one has open.
+
+    A module that has connected when it was imported would go on using its connection, past this guard and on a server that is
+    in use. Here it finds the connection broken; in the other process it is what it was.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        for number in _open_sockets():
+            if number > _STANDARD_ERROR and number != ours.fileno() and _leads_somewhere(number):
+                os.dup2(ours.fileno(), number, inheritable=False)
+
+
+def _leads_somewhere(number: int) -> bool:
+    """Whether a descriptor is a connection to something with an address, as the ends of a pair have none."""
+    try:
+        with _RealSocket(fileno=os.dup(number)) as one:
+            return one.type == socket.SOCK_STREAM and bool(one.getpeername())
+    except OSError:
+        return False
 
 
 class Passers:

@@ -1,4 +1,4 @@
-"""Sees at once when a module starts something that nobody controls: a thread, a process, another program.
+"""Sees at once when a module starts something that nobody controls: a thread, a process, another program, a database in a file.
 
 Python tells an audit hook of each process before it is started (PEP 578), however the module came by the function. Threads it
 does not tell of, before 3.13; their two functions are replaced. What is seen is not started, and the answer says where it was.
@@ -28,6 +28,7 @@ _STARTS = {
     "os.system": "starts a program",
     "subprocess.Popen": "starts a program",
 }
+_IN_MEMORY = (":memory:", "")  # Of SQLite's databases, those that end with their connection.
 _GUARD = str(Path(__file__).parent)
 _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
@@ -62,9 +63,11 @@ def stowaways_seen(run: Callable[[], Run | None]) -> Generator[None]:
         _runs.remove(run)
 
 
-def _look(event: str, _: tuple[object, ...]) -> None:
+def _look(event: str, what: tuple[object, ...]) -> None:
     if event in _STARTS:
         _stop(_STARTS[event])
+    elif event == "sqlite3.connect" and what[0] not in _IN_MEMORY:
+        _stop("opens a database in a file")
 
 
 def _stop(does: str) -> None:

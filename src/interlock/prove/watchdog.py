@@ -26,6 +26,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from interlock.core.errors import InterlockError
+from interlock.prove.passers_by import cut_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -152,6 +153,8 @@ def _be_child(function: Callable[[Callable[[object], None]], T], theirs: Connect
         end_with_parent()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        os.dup2(2, 1)  # What the module prints is no result of ours.
+        cut_off()
         tempfile.tempdir = str(watch.folder)
         _watches.append(watch)
         watch.arm()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import _socket
 import socket
+import sqlite3
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ import pytest
 
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
-from interlock.prove.explore import Proof, prove
+from interlock.prove.explore import Proof, prove, watched
 from interlock.prove.invariant import Invariant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from interlock.prove.world import World
 
@@ -60,3 +62,32 @@ def test_a_connection_that_passes_by_is_unknown() -> None:
 
 def test_who_passes_nobody_by_is_not_told_so() -> None:
     assert "connection" not in proof_of(lambda: None).reason
+
+
+def test_a_connection_that_was_open_before_is_broken_in_the_proof_and_nothing_is_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        theirs, _ = listener.accept()
+        with theirs:
+            theirs.settimeout(0.1)
+
+            @contract(workers=1, faults=0)
+            def alone(world: World) -> None:
+                world.run(lambda: client.sendall(b"SET n 1"))
+                world.recover(lambda: None, times=1)
+                world.check(Invariant("it ends", lambda: None))
+
+            proof = watched(alone, budget_s=30)
+
+            assert proof.verdict is Verdict.UNKNOWN
+            assert "BrokenPipeError" in proof.reason
+            with pytest.raises(TimeoutError):
+                theirs.recv(1)
+            client.sendall(b"PING")  # Here it is what it was.
+            assert theirs.recv(4) == b"PING"
+
+
+@pytest.mark.parametrize("database", ["shop.db", ":memory:"])
+def test_a_database_in_a_file_is_told(tmp_path: Path, database: str) -> None:
+    proof = proof_of(lambda: sqlite3.connect(database if database == ":memory:" else tmp_path / database).close())
+
+    assert ("opens a database in a file" in proof.reason) == (database == "shop.db")
