@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from interlock.prove.proof import Findings, Violation
 from interlock.prove.schedule import Schedule, digest
 from interlock.prove.scheduler import Stuck
 from interlock.prove.steering import Steering, called, number_of
+from interlock.prove.watchdog import NoAnswer, supervised
 from interlock.prove.whereabouts import users_line
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 FOLDER = Path(".interlock", "replays")
+REPLAYED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,18 @@ def replayed(path: Path) -> Replayed:
     except UsageError as error:
         return Replayed(Verdict.UNKNOWN, f"it no longer fits: {error}")
     return again(contract, replay)
+
+
+def replayed_in_time(path: Path) -> Replayed:
+    """The same in a child process, so that there is an answer whatever the module does by now.
+
+    Raises:
+        UsageError: As `replayed`.
+    """
+    try:
+        return supervised(lambda _: replayed(path), time.monotonic() + REPLAYED_WITHIN_S, lambda _: None)
+    except NoAnswer as error:
+        return Replayed(Verdict.UNKNOWN, f"nobody can tell: {error}")
 
 
 def again(contract: Contract, replay: Replay) -> Replayed:

@@ -11,7 +11,7 @@ import pytest
 from interlock.cli.main import main
 from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
-from interlock.prove.replay import Place, Replay, read, replayed, write
+from interlock.prove.replay import Place, Replay, read, replayed, replayed_in_time, write
 from tests.documented import disagreements
 
 if TYPE_CHECKING:
@@ -215,3 +215,16 @@ def test_a_field_of_another_kind_is_a_usage_error(tmp_path: Path, field: str, va
 def test_either_contracts_or_a_replay_are_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prove", *arguments]) == 2
     assert "expected a PATH with contracts, or --replay FILE" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_replay_of_a_module_that_does_not_come_back_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "contracts.py").write_text(CONTRACT)
+    (tmp_path / "shop.py").write_text(SHOP.replace("for order", "any(iter(int, 1))\n        for order", 1))
+    replay = Replay(f"{tmp_path}/contracts.py::charged_once", "ok", 2, 0, (), (), ("p1 was charged twice",), "0")
+    monkeypatch.setattr("interlock.prove.replay.REPLAYED_WITHIN_S", 2.0)
+
+    found = replayed_in_time(write(replay, tmp_path))
+
+    assert found.verdict is Verdict.UNKNOWN
+    assert f"{tmp_path}/shop.py" in found.said

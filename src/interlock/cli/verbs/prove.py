@@ -70,7 +70,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     try:
         from interlock.prove.explore import watched  # noqa: PLC0415
         from interlock.prove.loading import contracts_in  # noqa: PLC0415
-        from interlock.prove.replay import kept, replayed, write  # noqa: PLC0415
+        from interlock.prove.replay import kept, replayed_in_time, write  # noqa: PLC0415
     except ModuleNotFoundError as error:
         message = f"{error.name} is not installed; prove needs it: pip install 'interlock[prove]'"
         raise UsageError(message) from error
@@ -83,7 +83,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if (arguments.path is None) == (arguments.replay is None):
         raise UsageError("expected a PATH with contracts, or --replay FILE")
     if arguments.replay is not None:
-        again = replayed(Path(arguments.replay))
+        again = replayed_in_time(Path(arguments.replay))
         console.result(replay_told(arguments.format, arguments.replay, again))
         return again.verdict.exit_code
     if arguments.load:
