@@ -160,3 +160,14 @@ def test_a_load_is_a_proof_of_its_own_and_stands_for_no_other(interlock_in: Inte
 
     git.commit({"contracts.py": f"{LOADED}\n# altered"})
     assert "contracts.py --load: the change alters the contract itself" in asked(interlock_in, git)["answer"]
+
+
+def test_what_was_changed_while_it_was_proved_is_evidence_of_nothing(interlock_in: Interlock, git: Git, key: Path) -> None:
+    begun(git, key)
+    changes = "import pathlib\n\npathlib.Path(__file__).with_name('queues.py').touch()\n"
+    git.write({"shop/__init__.py": changes})
+    ran = interlock_in("prove", "contracts.py", "--budget", "60s", folder=git.root)
+
+    assert ran.code == 0
+    assert "no evidence: shop/queues.py was changed meanwhile" in ran.err
+    assert not (git.root / ".interlock" / "evidence").exists()

@@ -9,6 +9,8 @@ With --load it puts the contracts under the loads that they declare, with real t
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -88,7 +90,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return again.verdict.exit_code
     if arguments.load:
         budget_s = seconds("--budget", arguments.budget or "60s")
-        return put_under_load(arguments, console, budget_s, partial(_keep, arguments, console))
+        return put_under_load(arguments, console, budget_s, _Records(arguments, console).keep)
+    records = _Records(arguments, console)
     budget_s = seconds("--budget", arguments.budget or "10s")
     path, _, name = arguments.path.partition("::")
     proofs: list[Proof] = []
@@ -101,47 +104,57 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             proofs[-1].replay = str(write(kept(contract, finding.schedule, finding.violation)))
     console.result(proved(arguments.format, proofs))
     sources = {name for proof in proofs for name in proof.sources}
-    _keep(
-        arguments,
-        console,
-        "",
-        worst(proof.verdict for proof in proofs),
-        sources,
-        {"proofs": [_fact(proof) for proof in proofs]},
-    )
+    records.keep("", worst(proof.verdict for proof in proofs), sources, {"proofs": [_fact(proof) for proof in proofs]})
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code
 
 
-def _keep(  # noqa: PLR0913, PLR0917 - all that a claim consists of.
-    arguments: argparse.Namespace,
-    console: Console,
-    suffix: str,
-    verdict: Verdict,
-    sources: set[str],
-    facts: dict[str, object],
-) -> None:
-    """Leaves evidence of what was proved, and of which files; only where there is a project to leave it in."""
-    path = Path(arguments.path.partition("::")[0])
-    project = project_around(path.resolve().parent)
-    if not project.is_certain:
-        return
-    files = {name for name in sources if Path(name).is_relative_to(project.root)} | {str(path.resolve())}
-    contracts = project.inside(path) + "".join(arguments.path.partition("::")[1:])
-    claim = Evidence(
-        kind="prove",
-        verdict=verdict,
-        subjects={project.inside(name): git_blob(Path(name).read_bytes()) for name in sorted(files)},
-        made_at=datetime.now(UTC),
-        command=("interlock", "prove", contracts, *suffix.split()),
-        found={"contracts": contracts + suffix, **facts},
-    )
-    kept = evidence.write(claim, project.root)
-    if arguments.sign is not None:
-        from interlock.gate.records.signers import sign  # noqa: PLC0415 - only who signs needs it.
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Leaves evidence of what was proved, and of which files.
 
-        sign(kept, arguments.sign)
-    console.note(f"evidence: {kept.relative_to(project.root)}")
+    Args:
+        arguments: What was asked for.
+        console: Where it is told.
+        began_s: When, in seconds since 1970: what was written since may be something else than what was run.
+    """
+
+    arguments: argparse.Namespace
+    console: Console
+    began_s: float = field(default_factory=time.time)
+
+    def keep(self, suffix: str, verdict: Verdict, sources: set[str], facts: dict[str, object]) -> None:
+        """Leaves it, where there is a project to leave it in."""
+        path = Path(self.arguments.path.partition("::")[0])
+        project = project_around(path.resolve().parent)
+        if not project.is_certain:
+            return
+        files = {name for name in sources if Path(name).is_relative_to(project.root)} | {str(path.resolve())}
+        changed = sorted(name for name in files if not self._is_as_it_was(Path(name)))
+        if changed:
+            self.console.note(f"no evidence: {project.inside(changed[0])} was changed meanwhile")
+            return
+        contracts = project.inside(path) + "".join(self.arguments.path.partition("::")[1:])
+        claim = Evidence(
+            kind="prove",
+            verdict=verdict,
+            subjects={project.inside(name): git_blob(Path(name).read_bytes()) for name in sorted(files)},
+            made_at=datetime.now(UTC),
+            command=("interlock", "prove", contracts, *suffix.split()),
+            found={"contracts": contracts + suffix, **facts},
+        )
+        kept = evidence.write(claim, project.root)
+        if self.arguments.sign is not None:
+            from interlock.gate.records.signers import sign  # noqa: PLC0415 - only who signs needs it.
+
+            sign(kept, self.arguments.sign)
+        self.console.note(f"evidence: {kept.relative_to(project.root)}")
+
+    def _is_as_it_was(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime <= self.began_s
+        except OSError:
+            return False
 
 
 def _fact(proof: Proof) -> dict[str, object]:
