@@ -145,6 +145,19 @@ def test_what_somebody_else_could_have_put_there_is_not_loaded(
         compiled_clock.cache_clear()
 
 
+def test_whoever_has_no_home_has_no_clock_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    compiled_clock.cache_clear()
+    try:
+        assert compiled_clock() is None
+    finally:
+        compiled_clock.cache_clear()
+
+
 @pytest.mark.usefixtures("without_compiler")
 def test_without_a_compiler_what_expires_does_so_and_whoever_asks_for_the_time_gets_no_answer() -> None:
     binary_of("redis-server")

@@ -101,11 +101,10 @@ def _compile(compiler: str, source: bytes, library: Path) -> None:
 
 def _own_folder() -> Path | None:
     """The folder for what is compiled; none if somebody else could write there."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base, "interlock")
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "interlock")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # The user has no home, as in some containers.
         return None
     return folder if _is_ours(folder) else None
 
