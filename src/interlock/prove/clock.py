@@ -62,7 +62,7 @@ class Shown(Protocol):
         """Who asks, if it matters."""
         ...
 
-    def grant(self, seconds: float) -> None:
+    def grant(self, seconds: float, *, sleeps: bool = False) -> None:
         """Notes for how long somebody is going to sleep."""
         ...
 
@@ -131,7 +131,7 @@ class _StandIn:
 def _slept(run: Shown, seconds: float) -> None:
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    run.grant(seconds)
+    run.grant(seconds, sleeps=True)
     run.wait(seconds, Effect("wait", f"sleep {seconds:g} s"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 EVERYTHING = "*"
 
@@ -25,7 +25,7 @@ class Effect:
         writes: The names of what it changes.
         process: The worker whose memory its outcome goes to, if that worker does several things at once.
         lengths_s: How long what ends by itself lasts in this run: leases, expiries, pauses.
-        is_late: Whether its worker had been granted something before that ends by itself, or had slept.
+        is_late: Whether its worker had been granted something before that ends by itself, or had slept; or another one sleeps.
     """
 
     kind: str
@@ -33,8 +33,8 @@ class Effect:
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     process: int | None = None
-    lengths_s: tuple[float, ...] = field(default=(), compare=False)
-    is_late: bool = field(default=False, compare=False)
+    lengths_s: tuple[float, ...] = ()
+    is_late: bool = False
 
     def is_on_server_of(self, other: Effect) -> bool:
         """Whether both go to the same server: there is one of a kind, but of those that speak HTTP."""

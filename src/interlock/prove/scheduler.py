@@ -214,6 +214,7 @@ class Run:
     outage: Outage | None = None
     lengths_s: dict[float, None] = field(default_factory=dict[float, None])
     _late: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    _asleep: set[int] = field(default_factory=set[int])  # Who goes on later, by itself: what if others are later still?
     acting: Worker | None = None
     _last: Worker | None = None
     turns: int = 0
@@ -234,6 +235,7 @@ class Run:
             Stuck: If they are never done.
         """
         self._hub, self._thread = greenlet.getcurrent(), get_ident()
+        self._asleep.clear()  # Those before were never at work at the same time.
         first = len(self.workers)
         for number, task in enumerate(tasks):
             name = names[number] if names else letter(first + number)
@@ -246,9 +248,10 @@ class Run:
         """What was done at each place, with what a fault there may need to know of the run."""
         if not self.lengths_s or self.plan:
             return self.places
-        lengths_s = tuple(self.lengths_s)
+        lengths_s = tuple(sorted(self.lengths_s))
         return {
-            place: replace(effect, lengths_s=lengths_s, is_late=place in self._late) for place, effect in self.places.items()
+            place: replace(effect, lengths_s=lengths_s, is_late=place in self._late or bool(self._asleep - {place[0] % LANES}))
+            for place, effect in self.places.items()
         }
 
     def effect(
@@ -346,12 +349,14 @@ class Run:
         worker.wakes_at_s = self.now_s + seconds
         self._park(worker, worker.doing[0])
 
-    def grant(self, seconds: float) -> None:
-        """Notes that something lasts so long for the worker that is running: it was granted a lease, or has slept."""
+    def grant(self, seconds: float, *, sleeps: bool = False) -> None:
+        """Notes that something lasts so long for the worker that is running: it was granted a lease, or sleeps."""
         worker = self.here()
         if worker is not None:
             self.main(worker).holds = True
             self.lengths_s[seconds] = None
+            if sleeps:
+                self._asleep.add(worker.process)
 
     def _note(self, worker: Worker, effect: Effect, fault: Fault | None, answer: str) -> None:
         name = fault.name if fault else None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import shutil
@@ -518,3 +519,64 @@ def test_a_server_that_is_gone_refuses_connections() -> None:
 
     assert told == [True, False]
     assert [step.answer for step in run.steps][-1] == "connection refused"
+
+
+def counts_up(client: Any) -> None:
+    seen = int(client.get("n") or 0)
+    client.set("n", seen + 1)
+
+
+def counts_up_later(client: Any) -> None:
+    sleep(5)
+    counts_up(client)
+
+
+def counts_up_after_an_empty_queue(client: Any) -> None:
+    client.blpop("queue", 5)
+    counts_up(client)
+
+
+async def counts_up_later_beside(client: Any) -> None:
+    await asyncio.sleep(5)
+    counts_up(client)
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize("later", [counts_up_later, counts_up_after_an_empty_queue, counts_up_later_beside])
+def test_a_worker_that_never_waits_may_be_held_up_for_longer_than_another_one_does(later: Callable[[Any], object]) -> None:
+    @contract(workers=2, kinds=("delay",))
+    def no_count_is_lost(world: World) -> None:
+        def client() -> Any:
+            return redis.Redis.from_url(world.redis_url)
+
+        world.run(lambda: counts_up(client()), lambda: later(client()))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("both count", lambda: None if world.redis("GET", "n") == b"2" else "a count is lost"))
+
+    proof = prove(no_count_is_lost, budget_s=BUDGET_S)
+
+    assert proof.violation is not None, proof.reason
+    assert [(step.worker, step.fault) for step in proof.violation.steps if step.fault] == [("A", "delay 6 s")]
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_worker_is_held_up_for_as_long_as_any_of_its_schedules_asks_for() -> None:
+    """In the first schedule nothing lasts: only when B comes first does A see the flag."""
+
+    @contract(workers=2, kinds=("delay",))
+    def nobody_is_late(world: World) -> None:
+        def client() -> Any:
+            return redis.Redis.from_url(world.redis_url)
+
+        def takes_a_lease() -> None:
+            client().set("lease", "A", ex=30 if client().get("flag") else None)
+            client().set("done", "1")
+
+        world.run(takes_a_lease, lambda: client().set("flag", "1"))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("in time", lambda: "31 s late" if late(world) else None))
+
+    def late(world: World) -> bool:
+        return any(step.fault == "delay 31 s" and step.effect.said.startswith("SET done") for step in world.history)
+
+    assert prove(nobody_is_late, budget_s=BUDGET_S).violation is not None

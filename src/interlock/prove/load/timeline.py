@@ -69,7 +69,7 @@ class Timeline:
     def here(self) -> None:
         """Nobody's clock is ahead of the others'."""
 
-    def grant(self, seconds: float) -> None:
+    def grant(self, seconds: float, *, sleeps: bool = False) -> None:
         """No fault of a load is as long as what was granted."""
 
     def wait(self, seconds: float, effect: Effect) -> None:  # noqa: ARG002 - as a schedule is asked.

@@ -66,6 +66,8 @@ class VirtualSelector(selectors.SelectSelector):
                     is_prompt=True,
                 )
                 happened = self._happened()
+                if timeout is not None and not happened and not (loop is not None and loop._ready):  # noqa: SLF001 - as above.
+                    run.grant(round(timeout, 3), sleeps=True)
         except Crashed:
             if loop is not None:
                 _bury(loop)

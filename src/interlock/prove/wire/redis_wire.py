@@ -166,6 +166,7 @@ class RedisWire:
     def _waited(self, command: list[bytes], wait: Waiting) -> bytes:
         """A command that is carried out as soon as it need not wait, or given up when the time is over."""
         limits = [limit for limit in (wait.seconds, self.patience_s) if limit is not None]
+        seconds = min(limits) if limits else None
         is_impatient = self.patience_s is not None and min(limits) != wait.seconds
 
         def perform() -> bytes:
@@ -173,13 +174,13 @@ class RedisWire:
                 return b""
             if not wait.is_vain(self._value):
                 return self._asked(resp.encoded(*wait.command))
+            self._run.grant(seconds or 0.0, sleeps=True)
             if is_impatient:
                 raise TimeoutError("timed out")
             return wait.given_up(is_resp3=self._is_resp3)
 
         reads, writes = self._server.footprint(command)
         effect = Effect("redis", _said(command), reads, writes)
-        seconds = min(limits) if limits else None
         answer: bytes = self._run.effect(effect, perform, _told, until=lambda: self._can_go_on(wait), seconds=seconds)
         return answer
 
