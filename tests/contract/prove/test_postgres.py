@@ -556,3 +556,63 @@ def test_a_watched_proof_has_a_database_too() -> None:
     proof = watched(it_is_there, budget_s=60)
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+
+
+PARTED = """
+CREATE TABLE paid (id int PRIMARY KEY, amount int) PARTITION BY RANGE (id);
+CREATE TABLE paid_first PARTITION OF paid FOR VALUES FROM (1) TO (100);
+CREATE TABLE paid_later PARTITION OF paid FOR VALUES FROM (100) TO (200);
+INSERT INTO paid VALUES (1, 10), (100, 20);
+CREATE TABLE shops (id int PRIMARY KEY);
+CREATE TABLE orders (shop int REFERENCES shops ON UPDATE CASCADE);
+INSERT INTO shops VALUES (1);
+INSERT INTO orders VALUES (1);
+CREATE TABLE told (said text);
+CREATE TABLE seen (v int)
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "change", "found"),
+    [
+        ("SELECT sum(amount) FROM paid", "UPDATE paid_first SET amount = 11", {(30,), (31,)}),
+        ("SELECT sum(amount) FROM paid_first", "UPDATE paid SET amount = amount + 1", {(10,), (11,)}),
+        ("SELECT shop FROM orders", "UPDATE shops SET id = 2", {(1,), (2,)}),
+    ],
+)
+def test_what_hangs_together_is_changed_together(question: str, change: str, found: set[object]) -> None:
+    def reads(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO told VALUES ('go')")
+            connection.execute("INSERT INTO seen VALUES (%s)", (number(connection.execute(question)),))
+
+    def changes_if_told(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            if number(connection.execute("SELECT count(*) FROM told")):
+                connection.execute(change)
+
+    seen: list[object] = []
+
+    def note(world: World) -> bool:
+        seen.extend(world.sql("SELECT v FROM seen"))
+        return True
+
+    proof = proof_of(reads, changes_if_told, schema=PARTED, expected="noted", is_so=note)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert set(seen) == found
+
+
+def test_partitions_hold_again_what_they_held() -> None:
+    def changes(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("UPDATE paid_first SET amount = amount + 1")
+            connection.execute("UPDATE paid SET amount = amount + 1")
+
+    def is_so(world: World) -> bool:
+        return world.sql("SELECT amount FROM paid ORDER BY id") == [(14,), (22,)]
+
+    proof = proof_of(changes, schema=PARTED, expected="otherwise", is_so=lambda world: not is_so(world))
+
+    assert proof.finding is not None, proof.reason
+    assert proof.finding.confirmation.is_sure

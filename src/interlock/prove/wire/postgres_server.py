@@ -39,7 +39,10 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', '{_SEED}')
   AND n.nspname NOT LIKE 'pg_temp%'
 """
-_KEYS = "SELECT conrelid::int, confrelid::int FROM pg_constraint WHERE contype = 'f'"
+_KEYS = "SELECT conrelid::int, confrelid::int, confupdtype IN ('c', 'n', 'd') FROM pg_constraint WHERE contype = 'f'"
+_FAMILIES = (
+    "SELECT inhrelid::int, inhparent::int FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE c.relkind IN ('r', 'p')"
+)
 _FUNCTIONS = """
 SELECT DISTINCT proname FROM pg_proc p
 WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
@@ -71,6 +74,8 @@ class _Table:
         fill: What puts in it what a schedule begins with.
         refers: The tables that its foreign keys name.
         referred: The tables whose foreign keys name it.
+        followed: Those of them whose rows change with its own.
+        family: Its partitions, and what it is a partition of.
         rows: How many rows a schedule begins with.
     """
 
@@ -79,6 +84,8 @@ class _Table:
     fill: str = ""
     refers: set[int] = field(default_factory=set[int])
     referred: set[int] = field(default_factory=set[int])
+    followed: set[int] = field(default_factory=set[int])
+    family: set[int] = field(default_factory=set[int])
     rows: int = 0
 
 
@@ -231,10 +238,10 @@ class PostgresServer:
         self.rows(f"CREATE SCHEMA {_SEED}")
         self._look_around()
         for number, table in self._tables.items():
-            table.rows = self.rows(f"SELECT count(*) FROM {table.name}")[0][0]
+            table.rows = self.rows(f"SELECT count(*) FROM ONLY {table.name}")[0][0]
             if table.rows:
                 columns = self.rows(_COLUMNS % number)[0][0]
-                self.rows(f"CREATE TABLE {_SEED}.t{number} AS TABLE {table.name}")
+                self.rows(f"CREATE TABLE {_SEED}.t{number} AS SELECT * FROM ONLY {table.name}")
                 kept = f"SELECT {columns} FROM {_SEED}.t{number}"
                 table.fill = f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE {kept}"
         self._seeds = {table.name: (table.fill, table.rows) for table in self._tables.values()}
@@ -251,9 +258,14 @@ class PostgresServer:
         """Learns which tables there are."""
         self._touched = {}
         self._tables = {number: _Table(name, triggered) for number, name, triggered in self.rows(_TABLES)}
-        for referring, referred in self.rows(_KEYS):
+        for referring, referred, follows in self.rows(_KEYS):
             self._tables[referring].refers.add(referred)
             self._tables[referred].referred.add(referring)
+            if follows:
+                self._tables[referred].followed.add(referring)
+        for part, whole in self.rows(_FAMILIES):
+            self._tables[part].family.add(whole)
+            self._tables[whole].family.add(part)
         for table in self._tables.values():
             table.fill, table.rows = self._seeds.get(table.name, ("", 0))
         self._functions = tuple(name for (name,) in self.rows(_FUNCTIONS))
@@ -262,22 +274,25 @@ class PostgresServer:
         """The statements that undo what was written."""
         named = {number for number, table in self._tables.items() if {EVERYTHING, f"postgres:{table.name}"} & self.dirty}
         cut_off = self._written > _WRITTEN_MOST
-        tables = [self._tables[number] for number in sorted(self._and_referring(named) if cut_off else named)]
+        if cut_off:
+            named = self._with(named, lambda table: table.referred | table.family)
+        tables = [self._tables[number] for number in sorted(named)]
         names = [table.name for table in tables]
-        empty = [f"TRUNCATE {', '.join(names)}"] if cut_off and names else [f"DELETE FROM {name}" for name in names]
+        empty = [f"TRUNCATE {', '.join(names)}"] if cut_off and names else [f"DELETE FROM ONLY {name}" for name in names]
         for name in names:
             self._widest = max(self._widest, self.rows(f"SELECT coalesce(max(pg_column_size(t)), 0) FROM {name} t")[0][0])
         self._written = (0 if cut_off else self._written) + sum(table.rows for table in tables) * (self._widest + _ROW_HEAD)
         fill = [table.fill for table in tables if table.fill]
         return "; ".join(["BEGIN", "SET LOCAL session_replication_role = replica", *empty, *fill, *self._counters, "COMMIT"])
 
-    def _and_referring(self, tables: set[int]) -> set[int]:
+    def _with(self, tables: set[int], others: Callable[[_Table], set[int]]) -> set[int]:
+        """The tables, with others that hang together with them, and so on."""
         found: set[int] = set()
         left = set(tables)
         while left:
             one = left.pop()
             found.add(one)
-            left |= self._tables[one].referred - found
+            left |= others(self._tables[one]) - found
         return found
 
     def _forget_connections(self) -> None:
@@ -306,9 +321,13 @@ class PostgresServer:
             locked = self.rows(_LOCKED)
         finally:
             self.rows("ROLLBACK")
-        reads = {table for table, _ in locked if table in self._tables}
+        reads = self._with({table for table, _ in locked if table in self._tables}, lambda table: table.family)
         writes = {table for table, mode in locked if table in self._tables and mode in _WRITING_MODES}
-        writes = self._and_referring(writes) if "delete" in statement.lower() else writes
+        if "delete" in statement.lower():
+            writes = self._with(writes, lambda table: table.referred)
+        if "update" in statement.lower():
+            writes = self._with(writes, lambda table: table.followed)
+        writes = self._with(writes, lambda table: table.family)
         reads = reads.union(*(self._tables[table].refers for table in writes))
         if any(self._tables[table].is_triggered for table in writes) or any(name in statement for name in self._functions):
             return ANYTHING
