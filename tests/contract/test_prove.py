@@ -395,6 +395,17 @@ def test_a_mistake_behind_an_address_is_told_though_the_module_takes_it_for_the_
 
 
 @pytest.mark.usefixtures("queues")
+def test_a_proof_says_how_many_worked_and_not_how_many_were_asked_for() -> None:
+    @contract(workers=1, faults=0)
+    def each_has_a_key(world: World) -> None:
+        world.run(*(lambda name=name: plain(world).set(name, "1") for name in "abc"))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("all three", lambda: None if world.redis("DBSIZE") == 3 else "one is missing"))
+
+    assert prove(each_has_a_key, budget_s=60).bounds == ["all interleavings of 3 workers"]
+
+
+@pytest.mark.usefixtures("queues")
 def test_what_a_module_prints_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "contracts.py").write_text(
         "from interlock.prove.contract import contract\n\n\n"

@@ -16,8 +16,10 @@ from interlock.prove.examine import examined
 from interlock.prove.executors import dask_cluster, process_pool, this_process
 from interlock.prove.programs import stages
 from interlock.prove.proof import Proof, Violation
+from interlock.prove.scheduler import Run
 from interlock.prove.vacuity import nothing_tried
 from interlock.prove.watchdog import NoAnswer, supervised
+from interlock.prove.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,6 +158,12 @@ def _judged(contract: Contract, proof: Proof) -> Proof:
     return proof
 
 
+def _tasks(contract: Contract) -> int:
+    nowhere = World(Run(lambda ready: ready[0]), None, "ok")
+    contract.set_up(nowhere)
+    return len(nowhere.tasks)
+
+
 def _crew(contract: Contract, jobs: int, dask: str, after_each: Callable[[], None]) -> AbstractContextManager[Crew]:
     if dask:
         return dask_cluster(contract, dask)
@@ -183,7 +191,7 @@ class _Exploration:
             TimeoutError: If the time is over.
         """
         moods = crew.asked_for_moods(self.ends_at_s)
-        for stage in stages(self.contract, moods, self.places, deep=self.deep):
+        for stage in stages(self.contract, moods, self.places, tasks=_tasks(self.contract), deep=self.deep):
             self.stage, before = stage.says, self.proof.schedules
             try:
                 if not self._all(stage, crew):

@@ -92,7 +92,12 @@ class Stage:
 
 
 def stages(
-    contract: Contract, moods: tuple[str, ...], seen: Mapping[tuple[int, int], Mapping[Effect, None]], *, deep: bool = False
+    contract: Contract,
+    moods: tuple[str, ...],
+    seen: Mapping[tuple[int, int], Mapping[Effect, None]],
+    *,
+    tasks: int = 0,
+    deep: bool = False,
 ) -> Iterator[Stage]:
     """The stages of a contract's proof.
 
@@ -100,10 +105,11 @@ def stages(
         contract: Whose.
         moods: The provider's.
         seen: What was seen at each place, when a stage begins; faults may strike there.
+        tasks: How many the contract has: each has a worker, however few it says.
         deep: Whether to go on as long as there is time.
     """
     workers = contract.workers
-    all_orders = f"all interleavings of {counted(workers, 'worker')}"
+    all_orders = f"all interleavings of {counted(max(workers, tasks), 'worker')}"
     is_small = workers <= WORKERS_IN_ALL_ORDERS
     for bound in (0, 1):  # The fewer switches a story has, the sooner it is found.
         programs = [Program(mood, workers, bound) for mood in moods]
