@@ -10,6 +10,9 @@ EVERYTHING = "*"
 LOCKS = "locks"
 
 
+REMOTE = frozenset({"redis", "postgres", "http"})
+
+
 class Uncontrolled(Exception):  # noqa: N818 - a limit of this guard, not a mistake of a program.
     """The module did something whose order this guard does not control, so that it cannot answer."""
 
@@ -19,7 +22,7 @@ class Effect:
     """A command, a query, a request or a wait.
 
     Attributes:
-        kind: `redis`, `http` or `wait`.
+        kind: `redis`, `postgres`, `http` or `wait`; another one for what a contract does itself.
         said: What people read, such as `ZREM queue p1`.
         reads: The names of what it looks at. `*` stands for everything.
         writes: The names of what it changes.
@@ -35,6 +38,11 @@ class Effect:
     process: int | None = None
     lengths_s: tuple[float, ...] = ()
     is_late: bool = False
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it goes over a connection, which may end; and is nothing that the contract itself does."""
+        return self.kind in REMOTE
 
     def is_on_server_of(self, other: Effect) -> bool:
         """Whether both go to the same server: there is one of a kind, but of those that speak HTTP."""

@@ -580,3 +580,15 @@ def test_a_worker_is_held_up_for_as_long_as_any_of_its_schedules_asks_for() -> N
         return any(step.fault == "delay 31 s" and step.effect.said.startswith("SET done") for step in world.history)
 
     assert prove(nobody_is_late, budget_s=BUDGET_S).violation is not None
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_no_connection_ends_where_there_is_none() -> None:
+    @contract(workers=1)
+    def it_is_done(world: World) -> None:
+        done = world.outside([0])
+        world.run(lambda: world.effect(Effect("section", "goes in"), lambda: done.append(1)))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("no error", lambda: next((s.effect.said for s in world.history if s.effect.kind == "end"), None)))
+
+    assert prove(it_is_done, budget_s=BUDGET_S).verdict is Verdict.PASS

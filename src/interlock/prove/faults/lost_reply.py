@@ -25,6 +25,6 @@ class LostReply:
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
-def faults_at(_: Effect) -> tuple[Fault, ...]:
-    """It may strike any effect."""
-    return (LostReply(),)
+def faults_at(effect: Effect) -> tuple[Fault, ...]:
+    """It may strike whatever goes over a connection."""
+    return (LostReply(),) if effect.is_remote else ()

@@ -30,6 +30,6 @@ class Refused:
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
-def faults_at(_: Effect) -> tuple[Fault, ...]:
-    """It may strike any effect."""
-    return (Refused(),)
+def faults_at(effect: Effect) -> tuple[Fault, ...]:
+    """It may strike whatever goes over a connection."""
+    return (Refused(),) if effect.is_remote else ()

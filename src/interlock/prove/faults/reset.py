@@ -24,6 +24,6 @@ class Reset:
         raise ConnectionResetError(104, "Connection reset by peer")
 
 
-def faults_at(_: Effect) -> tuple[Fault, ...]:
-    """It may strike any effect."""
-    return (Reset(),)
+def faults_at(effect: Effect) -> tuple[Fault, ...]:
+    """It may strike whatever goes over a connection."""
+    return (Reset(),) if effect.is_remote else ()
