@@ -357,7 +357,7 @@ def test_however_much_was_given_the_workers_may_do_as_much_as_ever(given: int) -
     @contract(workers=1, faults=0)
     def much_is_there(world: World) -> None:
         world.given(lambda: [plain(world).set(f"k{number}", 1) for number in range(given)])
-        world.run(lambda: [plain(world).get(f"k{number}") for number in range(30)])
+        world.run(lambda: [plain(world).append(f"k{number}", "1") for number in range(30)])
         world.check_end()
         world.check(Invariant("it is there", lambda: None if world.redis("GET", "k0") else "nothing is there"))
 

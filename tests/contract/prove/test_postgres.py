@@ -549,7 +549,7 @@ def test_a_watched_proof_has_a_database_too() -> None:
     def it_is_there(world: World) -> None:
         dsn = world.postgres_dsn
         world.given_schema(ONE_JOB)
-        world.run(lambda: psycopg.connect(dsn).execute("SELECT 1"))
+        world.run(lambda: psycopg.connect(dsn, autocommit=True).execute("UPDATE jobs SET done = true"))
         world.recover(lambda: None, times=1)
         world.check(Invariant("there", lambda: None if world.sql("SELECT id FROM jobs") == [(1,)] else "it is not there"))
 
