@@ -159,7 +159,7 @@ class Contract:
         except Exception as error:
             what = f"the invariant {invariant.says!r} raises {type(error).__name__}: {error}"
             raise UsageError(f"{self._line(error)}: {self.name}: {what}") from error
-        if broken is not None and not isinstance(broken, str):
+        if broken is not None and not isinstance(broken, str):  # pyright: ignore[reportUnnecessaryIsInstance] - by whoever has no checker.
             expected = "expected a text that tells how it does not hold, or None"
             raise UsageError(f"{self.where}: {self.name}: the invariant {invariant.says!r} answers {broken!r}, {expected}")
         return broken
