@@ -50,8 +50,9 @@ def test_a_finding_that_lacks_fields_is_told() -> None:
 def test_what_may_be_absent_may_be_absent_and_no_more() -> None:
     release: dict[str, Any] = {"name": "shop", "how": "", "stages": []}
     question: dict[str, Any] = dict.fromkeys(("name", "question", "verdict", "answer", "prove_with", "required"), "x")
-    question |= {"evidence": [], "grounds": [], "facts": {}}
-    whole: dict[str, Any] = {"version": 1, "verdict": "pass", "dry_run": False, "questions": [question]}
+    question |= {"evidence": [], "grounds": [], "facts": {}, "waiver": None}
+    whole: dict[str, Any] = {"version": 1, "verdict": "pass", "dry_run": False, "waivers_set_aside": []}
+    whole["questions"] = [question]
     assert disagreements("interlock gate", whole) == []
     question["facts"] = {"first_step_max": 0.05, "releases": [release]}
     assert disagreements("interlock gate", whole) == []

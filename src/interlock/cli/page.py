@@ -41,6 +41,6 @@ def page(title: str, body: str, style: str = "") -> str:
     return _PAGE.format(title=escape(title), body=body, style=style)
 
 
-def verdict(word: str) -> str:
-    """A verdict in its colour; the word itself says it as well."""
-    return f'<span class="verdict {escape(word)}">{escape(word)}</span>'
+def verdict(word: str, told: str = "") -> str:
+    """A verdict in its colour; the word itself says it as well, or another one in its place."""
+    return f'<span class="verdict {escape(word)}">{escape(told or word)}</span>'

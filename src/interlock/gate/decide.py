@@ -1,7 +1,8 @@
 """Asks every question and draws the verdict.
 
 A bad answer closes the gate, whoever asked. An open question closes it where the question is always required, or where the
-change touches a Tier-1 feature: unknown never becomes pass.
+change touches a Tier-1 feature: unknown never becomes pass. Where no evidence can settle it, a person's waiver does, in full
+view.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict, worst
 from interlock.gate.question import Answer, Asked, Question
 from interlock.gate.records.ground import Ground
+from interlock.gate.waivers.settling import settled
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,11 +32,12 @@ class Decision:
 
     verdict: Verdict
     asked: tuple[Asked, ...]
+    set_aside: tuple[str, ...] = ()  # the waivers that do not count, a line each
 
     @property
     def open_count(self) -> int:
         """How many required questions have no answer yet."""
-        return sum(asked.required and asked.answer.verdict is Verdict.UNKNOWN for asked in self.asked)
+        return sum(asked.required and asked.counts_as is Verdict.UNKNOWN for asked in self.asked)
 
 
 @cache
@@ -48,10 +51,11 @@ def questions() -> dict[str, Question]:
 
 def decide(change: Change) -> Decision:
     """The gate's verdict on a change."""
-    answers = [(name, question, _answer(question, change)) for name, question in questions().items()]
+    answers = [(name, question, answered(question, change)) for name, question in questions().items()]
     is_tier_1 = _touches_tier_1(change)
-    asked = tuple(_weighed(name, question, answer, is_tier_1=is_tier_1) for name, question, answer in answers)
-    return Decision(worst(item.answer.verdict for item in asked if item.required), asked)
+    weighed = tuple(_weighed(name, question, answer, is_tier_1=is_tier_1) for name, question, answer in answers)
+    asked, set_aside = settled(weighed, change)
+    return Decision(worst(item.counts_as for item in asked if item.required), asked, set_aside)
 
 
 def _touches_tier_1(change: Change) -> bool:
@@ -64,7 +68,7 @@ def _touches_tier_1(change: Change) -> bool:
         return True
 
 
-def _answer(question: Question, change: Change) -> Answer:
+def answered(question: Question, change: Change) -> Answer:
     """A question's answer. One that fails to find it is unknown, and the others are asked all the same."""
     try:
         return grounded(question, change.answer(question), change.moment)

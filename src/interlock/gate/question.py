@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from interlock.core.verdict import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from interlock.core.finding import Finding
-    from interlock.core.verdict import Verdict
     from interlock.gate.change import Change
     from interlock.gate.records.ground import Ground
+    from interlock.gate.waivers.waiver import Waiver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class Question:
     ask: Callable[[Change], Answer]
     recomputes: str = ""  # what the gate works out anew to answer it; empty if all that it rests on is on record
     always_required: bool = False  # also where no Tier-1 feature is touched
+    no_waiver: str = ""  # why no waiver settles it; empty if one may
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +49,14 @@ class Asked:
     question: Question
     answer: Answer
     required: bool = field(default=True)
+    waiver: Waiver | None = None  # that counts, and settles it as long as it is open
+
+    @property
+    def counts_as(self) -> Verdict:
+        """What it adds to the verdict. A waiver takes the place of an answer, never that of a bad one."""
+        return Verdict.PASS if self.waiver and self.answer.verdict is Verdict.UNKNOWN else self.answer.verdict
+
+    @property
+    def word(self) -> str:
+        """Its answer in a word, for people: the verdict, or that it is waived."""
+        return str(self.answer.verdict) if self.counts_as is self.answer.verdict else "waived"

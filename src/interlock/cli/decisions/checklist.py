@@ -36,12 +36,14 @@ def _lines(ruling: Ruling) -> Iterator[str]:
         yield from ("", f"## {heading}", "")
         for asked in group:
             yield from _box(asked, ruling)
+    yield from ("", *(f"- {code(line)}" for line in ruling.decision.set_aside)) if ruling.decision.set_aside else ()
 
 
 def _box(asked: Asked, ruling: Ruling) -> Iterator[str]:
     answer = asked.answer
     tick = "x" if answer.verdict is Verdict.PASS else " "
-    yield f"- [{tick}] **{asked.question.text}** {answer.verdict}: {code(answer.answer)}"
+    yield f"- [{tick}] **{asked.question.text}** {asked.word}: {code(answer.answer)}"
+    yield from (f"  - {code(waiver.told)}" for waiver in [asked.waiver] if waiver)
     yield from (f"  - {code(ground.told(ruling.change.moment))}" for ground in answer.grounds)
     if answer.verdict is Verdict.FAIL:
         yield from (f"  - {code(line)}" for line in answer.evidence)

@@ -38,7 +38,11 @@ def _lines(ruling: Ruling) -> Iterator[str]:
         yield ""
     for asked in ruling.answered(Verdict.FAIL):
         yield from _bad(asked)
-    missing = [line for asked in ruling.answered(Verdict.UNKNOWN) if asked.required for line in _missing(asked)]
+    missing = [
+        line for asked in ruling.answered(Verdict.UNKNOWN) if asked.required and not asked.waiver for line in _missing(asked)
+    ]
+    missing += [f"- {code(line)}" for line in ruling.decision.set_aside]
+    missing += [f"- **waived: {asked.question.text}** {code(waiver.told)}" for asked, waiver in ruling.waived]
     yield from [*missing, ""] if missing else ()
     yield _passed(ruling)
 

@@ -24,6 +24,7 @@ def document(ruling: Ruling) -> dict[str, Any]:
         "version": 1,
         "verdict": ruling.decision.verdict,
         "dry_run": ruling.is_dry_run,
+        "waivers_set_aside": list(ruling.decision.set_aside),
         "questions": [_question(asked, ruling.change.moment) for asked in ruling.decision.asked],
     }
 
@@ -39,6 +40,7 @@ def _question(asked: Asked, now: datetime) -> dict[str, Any]:
         "facts": dict(asked.answer.facts),
         "prove_with": asked.question.prove_with,
         "required": asked.required,
+        "waiver": asked.waiver.as_facts() if asked.waiver else None,
     }
 
 

@@ -20,6 +20,7 @@ def told(ruling: Ruling) -> str:
     decision = ruling.decision
     findings = [finding for asked in decision.asked for finding in asked.answer.findings]
     notes = [_note(asked) for asked in ruling.answered(Verdict.FAIL, Verdict.UNKNOWN)]
+    notes += [{"level": "warning", "message": {"text": line}} for line in decision.set_aside]
     rules = concerned(findings, ruling.change.hazards)
     return log(findings, rules, notes, is_whole=not decision.open_count, category="interlock/gate/")
 
@@ -28,4 +29,5 @@ def _note(asked: Asked) -> dict[str, Any]:
     answer, question = asked.answer, asked.question
     level = "error" if answer.verdict is Verdict.FAIL else "warning" if asked.required else "note"
     again = f" (answer it: {question.prove_with})" if answer.verdict is Verdict.UNKNOWN else ""
-    return {"level": level, "message": {"text": f"{answer.verdict}: {question.text} {answer.answer}{again}"}}
+    waived = f"; {asked.waiver.told}" if asked.waiver else ""
+    return {"level": level, "message": {"text": f"{asked.word}: {question.text} {answer.answer}{waived or again}"}}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from interlock.gate.change import Change
     from interlock.gate.decide import Decision
     from interlock.gate.question import Asked
+    from interlock.gate.waivers.waiver import Waiver
 
 
 def _plain(text: str, *_: str) -> str:
@@ -43,7 +44,8 @@ class Ruling:
             case Verdict.UNKNOWN:
                 return f"may not ship yet, {counted(self.decision.open_count, 'required question')} unanswered"
             case Verdict.PASS:
-                return "may ship"
+                waived = f", {counted(len(self.waived), 'question')} waived" if self.waived else ""
+                return f"may ship{waived}"
 
     @property
     def dry_run(self) -> str:
@@ -51,6 +53,11 @@ class Ruling:
         if not self.is_dry_run:
             return ""
         return f"dry run: nothing is blocked, the exit code is 0; without --dry-run it is {self.decision.verdict.exit_code}"
+
+    @property
+    def waived(self) -> list[tuple[Asked, Waiver]]:
+        """The questions that a waiver settles, each with it."""
+        return [(asked, asked.waiver) for asked in self.decision.asked if asked.waiver]
 
     def answered(self, *verdicts: Verdict) -> list[Asked]:
         """The questions with these answers."""

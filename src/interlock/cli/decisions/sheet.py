@@ -45,19 +45,27 @@ def _body(ruling: Ruling) -> Iterator[str]:
         yield f'<h2>How old the evidence is</h2><div class="picture">{on_record}</div>'
     for asked in decision.asked:
         yield from _section(asked, ruling)
+    if decision.set_aside:
+        yield f"<h2>Waivers that do not count</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in decision.set_aside)}</ul>"
 
 
 def _cell(asked: Asked) -> str:
     spared = "" if asked.required else " spared"
-    word = verdict(asked.answer.verdict) + ("" if asked.required else ' <span class="faint">not needed</span>')
+    word = _word(asked) + ("" if asked.required else ' <span class="faint">not needed</span>')
     name = escape(asked.name)
     return f'<li class="{asked.answer.verdict}{spared}"><a href="#{name}">{word}<br>{escape(asked.question.text)}</a></li>'
 
 
+def _word(asked: Asked) -> str:
+    return verdict(asked.answer.verdict, asked.word)
+
+
 def _section(asked: Asked, ruling: Ruling) -> Iterator[str]:
     answer = asked.answer
-    yield f'<h2 id="{escape(asked.name)}">{escape(asked.question.text)} {verdict(answer.verdict)}</h2>'
+    yield f'<h2 id="{escape(asked.name)}">{escape(asked.question.text)} {_word(asked)}</h2>'
     yield f"<p>{escape(answer.answer)}</p>"
+    if asked.waiver:
+        yield f"<p><strong>{escape(asked.waiver.told)}</strong></p>"
     yield from (f'<div class="picture">{picture}</div>' for picture in _pictures(asked) if picture)
     if answer.evidence:
         seen = "".join(f"<li>{escape(line)}</li>" for line in answer.evidence)

@@ -20,6 +20,7 @@ def told(ruling: Ruling) -> str:
     """The page."""
     decision = ruling.decision
     lines = [line for asked in decision.asked for line in _answered(asked, ruling)]
+    lines += [f"{_MARGIN}{line}" for line in decision.set_aside]
     verdict = ruling.paint(f"verdict: {decision.verdict}", _COLOURS[decision.verdict], "bold")
     ending = [ruling.dry_run] if ruling.dry_run else []
     return "\n".join([f"interlock gate: {ruling.range}", "", *lines, "", f"{verdict} ({ruling.reason})", *ending])
@@ -27,8 +28,10 @@ def told(ruling: Ruling) -> str:
 
 def _answered(asked: Asked, ruling: Ruling) -> Iterator[str]:
     answer = asked.answer
-    mark = ruling.paint(f"{answer.verdict:8}", _COLOURS[answer.verdict], "bold")
+    mark = ruling.paint(f"{asked.word:8}", _COLOURS[answer.verdict], "bold")
     yield f"{mark} {asked.question.text} {ruling.paint(answer.answer, 'bold')}"
+    if asked.waiver:
+        yield f"{_MARGIN}{ruling.paint(asked.waiver.told, 'bold')}"
     yield from (f"{_MARGIN}{line}" for line in answer.evidence)
     yield from (ruling.paint(f"{_MARGIN}{ground.told(ruling.change.moment)}", "dim") for ground in answer.grounds)
     if answer.verdict is Verdict.UNKNOWN:

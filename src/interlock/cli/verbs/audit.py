@@ -71,8 +71,11 @@ def _table(found: list[tuple[str, Decision]], console: Console) -> Iterator[str]
     width, columns = max(map(len, questions)), [max(8, len(name)) for name, _ in found]
     yield " " * width + "".join(f"  {name:{column}}" for (name, _), column in zip(found, columns, strict=True))
     for row, question in enumerate(questions):
-        cells = [decision.asked[row].answer.verdict for _, decision in found]
-        shown = [console.paint(f"{cell:{column}}", _COLOURS[cell]) for cell, column in zip(cells, columns, strict=True)]
+        cells = [decision.asked[row] for _, decision in found]
+        shown = [
+            console.paint(f"{cell.word:{column}}", _COLOURS[cell.answer.verdict])
+            for cell, column in zip(cells, columns, strict=True)
+        ]
         yield f"{question:{width}}" + "".join(f"  {cell}" for cell in shown)
     verdicts = [
         console.paint(f"{decision.verdict:{column}}", _COLOURS[decision.verdict], "bold")
@@ -92,6 +95,7 @@ def _past_json(found: list[tuple[str, Decision]]) -> str:
                     "question": asked.question.text,
                     "verdict": asked.answer.verdict,
                     "answer": asked.answer.answer,
+                    "waiver": asked.waiver.as_facts() if asked.waiver else None,
                 }
                 for asked in decision.asked
             ],

@@ -39,7 +39,9 @@ def _in_words(report: Report) -> str:
         case Verdict.UNKNOWN:
             return f"{counted(len({problem.path for problem in report.problems}), 'file')} could not be read whole"
         case Verdict.PASS if report.suppressed:
-            return f"the change itself accepts {len(report.suppressed)}: a person has to agree, on the base branch"
+            return (
+                f"the change itself accepts {len(report.suppressed)}: a person has to agree, by a waiver or on the base branch"
+            )
         case Verdict.PASS:
             tests = f" ({report.tests} of them test code, not looked at)" if report.tests else ""
             looked_for = counted(len(report.hazards), "hazard")

@@ -48,7 +48,7 @@ def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
 
     altered = _altered(change, name.removesuffix(_UNDER_LOAD).partition("::")[0], paths)
     if altered:
-        told = f"{name}: the change alters {altered}: a person has to agree, on the base branch"
+        told = f"{name}: the change alters {altered}: a person has to agree, by a waiver or on the base branch"
         return Answer(verdict=Verdict.UNKNOWN, answer=told)
     flaws: list[str] = []
     for one in about:

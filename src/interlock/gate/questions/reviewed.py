@@ -89,4 +89,5 @@ QUESTION = Question(
     text="Who wrote it, and who has read it?",
     prove_with="interlock gate --approvals FILE, or --pull-request github:OWNER/NAME#NUMBER",
     ask=ask,
+    no_waiver="its answer is the word of people already: let them approve",
 )

@@ -3,6 +3,7 @@
 [evidence]
 max_age_days = 30
 tier_1 = "ci"          # who must vouch for what a feature of tier 1 needs
+waiver_max_days = 14   # how long a waiver may count
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Policy:
 
     max_age_days: int = 30
     tier_1: str = "ci"
+    waiver_max_days: int = 14
 
     @classmethod
     def of(cls, document: Document) -> Self:

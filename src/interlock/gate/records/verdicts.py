@@ -1,7 +1,8 @@
 """The gate's own verdict on record: what a deployment can ask for without asking every question again.
 
-It is framed as in-toto's Simple Verification Result: the properties are the questions that pass, and `INTERLOCK_GATE` where the
-change may ship. It is bound to the content of what the change leaves behind; what it deletes has none, and is told beside.
+It is framed as in-toto's Simple Verification Result: the properties are the questions that pass, those that are waived
+(as such), and `INTERLOCK_GATE` where the change may ship. It is bound to the content of what the change leaves behind; what it
+deletes has none, and is told beside.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ def recorded(decision: Decision, change: Change) -> Evidence:
 
 def _frame(decision: Decision, change: Change) -> Frame:
     passed = [f"INTERLOCK_{asked.name.upper()}" for asked in decision.asked if asked.answer.verdict is Verdict.PASS]
+    waived = [f"INTERLOCK_WAIVED_{asked.name.upper()}" for asked in decision.asked if asked.waiver]
     fields = {
         "verifier": {"id": _VERIFIER, "policies": change.policies},
         "timeCreated": change.moment.isoformat(timespec="seconds"),
-        "properties": [*(["INTERLOCK_GATE"] if decision.verdict is Verdict.PASS else []), *passed],
+        "properties": [*(["INTERLOCK_GATE"] if decision.verdict is Verdict.PASS else []), *passed, *waived],
     }
     return Frame(SIMPLE_VERIFICATION_RESULT, fields)
 
@@ -63,5 +65,6 @@ def _question(asked: Asked) -> dict[str, Any]:
         "verdict": asked.answer.verdict,
         "answer": asked.answer.answer,
         "required": asked.required,
+        "waiver": asked.waiver.as_facts() if asked.waiver else None,
         "grounds": [ground.as_facts() for ground in asked.answer.grounds],
     }
