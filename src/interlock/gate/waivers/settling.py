@@ -94,7 +94,7 @@ def _unowned(waiver: Waiver, change: Change) -> Iterator[str]:
 
 
 def _authors(change: Change) -> frozenset[str]:
-    return writers(change) | (change.reviews.authors if change.reviews else frozenset())
+    return writers(change) | (change.reviews.authors if change.reviews else frozenset[str]())
 
 
 def _out_of_time(waiver: Waiver, change: Change) -> Iterator[str]:
