@@ -128,6 +128,14 @@ def test_a_broken_contract_closes_the_gate_with_what_broke_it(interlock_in: Inte
     assert "p1 was charged twice" in found["evidence"][0]
 
 
+def test_one_that_the_change_alters_as_well_stays_broken(interlock_in: Interlock, git: Git, key: Path) -> None:
+    """Else a person would be asked to agree to what a proof has shown to be wrong."""
+    begun(git, key, "WithoutLease")
+    git.commit({"contracts.py": f"{CONTRACTS}\n"})
+    assert proved(interlock_in, git) == 1
+    assert asked(interlock_in, git)["verdict"] == "fail"
+
+
 def test_outside_of_a_project_nothing_is_written(interlock_in: Interlock, key: Path, tmp_path: Path) -> None:
     assert key.is_file()
     (tmp_path / "shop").mkdir()

@@ -47,18 +47,18 @@ def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
         return contents.get(path)
 
     altered = _altered(change, name.removesuffix(_UNDER_LOAD).partition("::")[0], paths)
-    if altered:
-        told = f"{name}: the change alters {altered}: a person has to agree, by a waiver or on the base branch"
-        return Answer(verdict=Verdict.UNKNOWN, answer=told)
+    agree = f"{name}: the change alters {altered}: a person has to agree, by a waiver or on the base branch"
     flaws: list[str] = []
     for one in about:
         flaw = one.flaw(content, change.moment, policy.max_age, needed)
+        if not flaw and altered and one.evidence.verdict is not Verdict.FAIL:
+            return Answer(verdict=Verdict.UNKNOWN, answer=agree, evidence=tuple(_facts(one)))
         if not flaw:
             told, verdict = f"{name}: {one.evidence.verdict}", one.evidence.verdict
             ground = one.ground(f"proof of {name}", change.repository.root, policy)
             return Answer(verdict=verdict, answer=told, evidence=tuple(_facts(one)), grounds=(ground,))
         flaws.append(f"{one.path.name[:16]}: {flaw}")
-    told = f"{name}: no proof that counts is on record"
+    told = agree if altered else f"{name}: no proof that counts is on record"
     return Answer(verdict=Verdict.UNKNOWN, answer=told, evidence=tuple(flaws[:_MOST_FLAWS]))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interlock.gate.change import Change
+    from interlock.gate.test_audit.declared import MustTest
 
 _MOST_LINES = 8  # A page must stay a page.
 
@@ -30,8 +31,16 @@ def ask(change: Change) -> Answer:
     names = {feature.name for feature in change.touched}
     musts = [must for must in change.must_tests if must.feature in names]
     bare = sorted(names - {must.feature for must in musts})
-    if bare:
-        return Answer(verdict=Verdict.UNKNOWN, answer=f"no [[must_test]] is declared at the base for {', '.join(bare)}")
+    found = _of(change, musts)
+    if found and (found.verdict is Verdict.FAIL or not bare):
+        return found
+    return Answer(verdict=Verdict.UNKNOWN, answer=f"no [[must_test]] is declared at the base for {', '.join(bare)}")
+
+
+def _of(change: Change, musts: list[MustTest]) -> Answer | None:
+    """What is known of the tests that must exist; None if none must."""
+    if not musts:
+        return None
     there = change.repository.contents(change.head, {must.path for must in musts})  # A link is no file of the change.
     gone = [must for must in musts if must.path not in there]
     if gone:
