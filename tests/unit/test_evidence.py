@@ -83,6 +83,12 @@ def test_a_name_that_is_no_text_keeps_its_bytes(tmp_path: Path) -> None:
     assert read(write(odd, tmp_path)) == odd
 
 
+def test_a_pipe_among_the_evidence_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(UsageError, match="is no plain file"):
+        read(tmp_path / "a.json")
+
+
 def test_an_edited_file_is_no_evidence(tmp_path: Path) -> None:
     path = write(replace(CLAIM, verdict=Verdict.FAIL), tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"fail"', b'"pass"'))

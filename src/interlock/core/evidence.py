@@ -157,6 +157,9 @@ def read(path: Path) -> Evidence:
     Raises:
         UsageError: If it cannot be read, makes none, or was edited since it was written.
     """
+    if path.exists() and not path.is_file():  # To read a pipe is to wait for it.
+        message = f"{path}: is no plain file"
+        raise UsageError(message)
     try:
         content = path.read_bytes()
     except OSError as error:
