@@ -191,7 +191,7 @@ class _Known(MetaPathFinder):
         if before is None or before.__spec__ is None or (code := _code(before.__spec__)) is None:
             return None
         locations = before.__spec__.submodule_search_locations
-        spec = spec_from_loader(fullname, _Code(code), origin=before.__spec__.origin, is_package=locations is not None)
+        spec = spec_from_loader(fullname, _Code(code, before.__spec__.loader), origin=before.__spec__.origin, is_package=locations is not None)
         if spec is not None:
             spec.has_location = before.__spec__.has_location
             spec.submodule_search_locations = locations
@@ -199,8 +199,14 @@ class _Known(MetaPathFinder):
 
 
 class _Code(Loader):
-    def __init__(self, code: CodeType) -> None:
+    """Runs a module's code; anything else, such as the files that lie in a package, is asked of who has found it."""
+
+    def __init__(self, code: CodeType, real: object) -> None:
         self._code = code
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
     def create_module(self, spec: ModuleSpec) -> None:
         """As usual."""

@@ -35,6 +35,10 @@ FILES = {
         "    def late(self):\n        import till.late\n        till.late.COUNT += 1\n        return till.late.COUNT\n"
     ),
     "late.py": "COUNT = 0\n",
+    "files.py": (
+        "from importlib.resources import files\n"
+        "def rates():\n    return files('till').joinpath('data', 'rates.txt').read_text()\n"
+    ),
     "once.py": (
         "import threading\nif hasattr(threading, 'till'):\n    raise ValueError('registered twice')\nthreading.till = 1\n"
     ),
@@ -47,6 +51,8 @@ def till(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (tmp_path / "till").mkdir()
     for name, text in FILES.items():
         (tmp_path / "till" / name).write_text(text)
+    (tmp_path / "till" / "data").mkdir()
+    (tmp_path / "till" / "data" / "rates.txt").write_text("EUR 1")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("till")
     for name in [name for name in sys.modules if name.partition(".")[0] == "till"]:
@@ -195,3 +201,10 @@ def test_libraries_are_shared() -> None:
     kind = importlib.import_module("json").JSONDecoder
 
     assert shop.told(lambda: type(decoder()) is kind) == [True, True]
+
+
+def test_a_module_finds_the_files_of_its_package(till: Any) -> None:
+    shop, files = Shop(), importlib.import_module("till.files")
+
+    assert till.Queue
+    assert shop.told(lambda: files.rates()) == ["EUR 1", "EUR 1"]  # noqa: PLW0108 - it is the function that counts.
