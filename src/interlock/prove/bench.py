@@ -270,7 +270,7 @@ class Bench:
 
         Answers with the error in which it ended last, if it did. After an error it begins anew, as a process would.
         """
-        run.choose, run.plan = _first, {}
+        run.choose, run.plan, run.is_cleared_up = _first, {}, True
         task, failed = world.recovery.task or world.tasks[0], ""
         turns = _Turns(run, list(world.recovery.waits_s))
         outside = run.outside(turns)

@@ -191,7 +191,9 @@ class _Known(MetaPathFinder):
         if before is None or before.__spec__ is None or (code := _code(before.__spec__)) is None:
             return None
         locations = before.__spec__.submodule_search_locations
-        spec = spec_from_loader(fullname, _Code(code, before.__spec__.loader), origin=before.__spec__.origin, is_package=locations is not None)
+        spec = spec_from_loader(
+            fullname, _Code(code, before.__spec__.loader), origin=before.__spec__.origin, is_package=locations is not None
+        )
         if spec is not None:
             spec.has_location = before.__spec__.has_location
             spec.submodule_search_locations = locations

@@ -169,6 +169,8 @@ def _parts(value: Any) -> Iterable[Any]:
             return [value.__self__, value.__func__]
         case staticmethod() | classmethod():
             return [value.__func__]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - likewise.
+        case _ if type(value).__module__ == "_json":  # What it has seen it forgets after each call.
+            return [getattr(value, name) for name, kind in vars(type(value)).items() if isinstance(kind, MemberDescriptorType)]
         case _ if _is_frozen(value):
             return [getattr(value, field.name) for field in dataclasses.fields(value)]
         case _:

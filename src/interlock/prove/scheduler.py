@@ -191,6 +191,7 @@ class Run:
         acting: The worker that is running.
         turns: How often somebody was let go on, or time.
         notes: What people should know of, though it breaks nothing.
+        is_cleared_up: Whether the workers are done, so that no fault strikes any more.
     """
 
     choose: Choose
@@ -220,6 +221,7 @@ class Run:
     turns: int = 0
     _does_remember: bool = False
     notes: set[str] = field(default_factory=set[str])
+    is_cleared_up: bool = False
     _hub: greenlet.greenlet | None = None
     _thread: int = 0
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 UNDECLARED = "a script touches stock, which it does not declare: no Redis Cluster runs it"
 
+# Of two workers with nothing in common: twice either comes first, with no preemption and with one; then any order will do.
+ONE_ORDER = 5
+
 
 @pytest.fixture
 def scripted(redis_server: None, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG001 - it must be there.
@@ -136,3 +139,60 @@ def test_what_a_sort_looks_at_by_a_pattern_is_read_by_it() -> None:
             client.set("weight_1", "9")
 
     assert set(orders_of(put, says_so_and_sorts, changes_when_told, seen="order")) == {b"1,2", b"2,1"}
+
+
+BY_THE_CLOCK = "redis.call('TIME') redis.call('PUBLISH', 'news', KEYS[1]) return redis.call('SET', KEYS[1], 'x')"
+LIBRARY = """#!lua name=lib
+redis.register_function('put', function(keys) redis.call('TIME') return redis.call('SET', keys[1], 'x') end)
+"""
+
+
+def proof_of_two(task: Callable[[Any, str], object], *, given: Callable[[Any], object] = lambda _: None) -> Proof:
+    """Of two workers that each have a key of their own."""
+
+    @contract(workers=2, faults=0)
+    def both_are_there(world: World) -> None:
+        def client() -> Any:
+            return redis.Redis.from_url(world.redis_url)
+
+        world.given(lambda: given(client()))
+        world.run(lambda: task(client(), "a"), lambda: task(client(), "b"))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("both are there", lambda: None if world.redis("DBSIZE") == 2 else "one is missing"))
+
+    return prove(both_are_there, budget_s=60)
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_the_time_is_no_thing_that_scripts_have_in_common() -> None:
+    proof = proof_of_two(lambda client, key: client.eval("redis.call('TIME') return redis.call('SET', KEYS[1], 'x')", 1, key))
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert proof.schedules == ONE_ORDER
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_library_of_functions_is_one_that_calls_and_lists_read_and_a_load_writes() -> None:
+    def loads(client: Any) -> None:
+        client.execute_command("FUNCTION", "LOAD", "REPLACE", LIBRARY)
+
+    def looks_and_calls(client: Any, key: str) -> None:
+        client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", "lib")
+        client.fcall("put", 1, key)
+
+    def loads_and_calls(client: Any, key: str) -> None:
+        loads(client)
+        client.fcall("put", 1, key)
+
+    with running_redis() as server:
+        if server.value("COMMAND", "INFO", "FUNCTION") == [None]:
+            pytest.skip("functions are younger than this server")
+    apart, together = proof_of_two(looks_and_calls, given=loads), proof_of_two(loads_and_calls)
+
+    assert (apart.verdict, together.verdict) == (Verdict.PASS, Verdict.PASS), apart.reason
+    assert apart.schedules == ONE_ORDER < together.schedules
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_channel_is_no_key_that_a_script_would_have_to_declare() -> None:
+    assert proof_of_two(lambda client, key: client.eval(BY_THE_CLOCK, 1, key)).notes == []

@@ -68,6 +68,9 @@ MEMORIES = {
     "a default": "def count(seen=[]):\n    seen.append(1)\n    return len(seen)\n",
     "a closure": "def made():\n    seen = []\n    return lambda: (seen.append(1), len(seen))[1]\ncount = made()\n",
     "a cache": "import functools\nSEEN = set()\n@functools.cache\ndef count():\n    return len(SEEN) or SEEN.add(1) or 1\n",
+    "beside a reader of JSON": (
+        "import json\nREAD = json.JSONDecoder().scan_once\nSEEN = []\ndef count():\n    SEEN.append(1)\n    return len(SEEN)\n"
+    ),
     "what nobody knows": "import itertools\nnumbers = itertools.count(1)\ndef count():\n    return next(numbers)\n",
 }
 

@@ -29,7 +29,7 @@ from interlock.prove.wire.listener import Listener
 from interlock.prove.wire.redis_log import begin_log, restore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from interlock.prove.wire.redis_log import WriteLog
 
@@ -109,6 +109,7 @@ class RedisServer:
 
     Attributes:
         lives: How often it has ended and come back, as far as this process knows.
+        asked: How often a client has asked it something.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
@@ -116,7 +117,7 @@ class RedisServer:
         self._own = Connection(path)
         self._home = _process_number()
         self._idle = IdleConnections(self.connect)
-        self.lives = 0
+        self.lives = self.asked = 0
         self._clock = clock
         self._passed_s = 0.0
         self._own_changes = 0
@@ -151,6 +152,11 @@ class RedisServer:
     def idle(self) -> IdleConnections | None:
         """Connections that are kept from schedule to schedule; none in a copy of the process, which runs one schedule alone."""
         return self._idle if _process_number() == self._home else None
+
+    @property
+    def moment(self) -> tuple[int, int] | None:
+        """Changes whenever the server may have something new to tell; none if others may have asked it."""
+        return (self.lives, self.asked) if self.idle is not None else None
 
     def close(self) -> None:
         """Ends the connections that are its own."""
@@ -236,7 +242,17 @@ class RedisServer:
 
     def value(self, *command: str | bytes | int) -> Any:
         """The reply to a question of our own, which is no effect of any worker."""
+        self.asked += 1
         return self._own.value(*command)
+
+    def left_ms(self, keys: Sequence[str]) -> list[int]:
+        """How long those of the keys last that end by themselves."""
+        told = self._own.ask(b"".join(resp.encoded("PTTL", key) for key in keys), len(keys))
+        found, place = list[int](), 0
+        for _ in keys:
+            left, place = resp.decoded(told, place)
+            found += [left] if isinstance(left, int) and left > 0 else []
+        return found
 
     def footprint(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
         """What a command reads and writes, in the server's own words; everything, if it does not say."""
@@ -265,7 +281,7 @@ class RedisServer:
     def _asked_footprint(self, command: tuple[bytes, ...]) -> tuple[frozenset[str], frozenset[str]]:
         answer = self._own.value("COMMAND", "GETKEYSANDFLAGS", *command)
         if isinstance(answer, RuntimeError):
-            known = "no key" in str(answer)
+            known = "no key" in str(answer) or len(command) == 1  # Of one word alone it only says that there are too few.
             everything = frozenset({EVERYTHING})
             return (frozenset(), frozenset()) if known and command[0].upper() in _HARMLESS else (everything, everything)
         is_write, names_all = self._about(command[0].upper())

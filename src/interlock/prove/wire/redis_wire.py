@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.clock import EPOCH_S
-from interlock.prove.effect import EVERYTHING, Effect
+from interlock.prove.effect import Effect
 from interlock.prove.wire import resp
 from interlock.prove.wire.idle import is_greeting
 from interlock.prove.wire.redis_waits import Waiting, waiting
@@ -33,6 +33,11 @@ _NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
     (b"WAITAOF",): "waits for a disk that the proof's server does not write to",
 }
 _ALL_CHANNELS = "redis-channels"
+_KEY = "redis:"
+# The libraries of functions that are loaded.
+_FUNCTIONS = frozenset({"redis-functions"})
+_FUNCTION_LOOKS = frozenset({b"LIST", b"DUMP", b"STATS", b"HELP"})
+_FUNCTION_CALLS = frozenset({b"FCALL", b"FCALL_RO"})
 _MARK = b"interlock"
 _CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
 _PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
@@ -72,6 +77,7 @@ class RedisWire:
         self._queued: list[list[bytes]] | None = None
         self._is_resp3 = self._listens = self._is_left = self._is_odd = self._is_closed = False
         self._news = b""
+        self._heard_at: object = None
         self.patience_s: float | None = None
         self._watched = frozenset[str]()
         self.expects = ""
@@ -90,8 +96,10 @@ class RedisWire:
         return replies
 
     def has_news(self) -> bool:
-        """Whether there is a message."""
-        if self._listens and not self._news:
+        """Whether there is a message. None can have come if nobody has asked the server anything."""
+        moment = self._server.moment
+        if self._listens and not self._news and (moment is None or moment != self._heard_at):
+            self._heard_at = moment
             self._news = self._asked(b"")
         return bool(self._news)
 
@@ -201,7 +209,11 @@ class RedisWire:
             return told, told
         if name in _LISTENING:
             return (frozenset({_ALL_CHANNELS}) if name.startswith(b"P") or not channels else channels), frozenset()
-        return self._server.footprint(command)
+        if name == b"FUNCTION":
+            looks = len(command) > 1 and command[1].upper() in _FUNCTION_LOOKS
+            return _FUNCTIONS, frozenset() if looks else _FUNCTIONS
+        reads, writes = self._server.footprint(command)
+        return (reads | _FUNCTIONS, writes) if name in _FUNCTION_CALLS else (reads, writes)
 
     def _effect(self, command: list[bytes], raw: bytes) -> bytes:
         queued = self._queued or []
@@ -225,7 +237,7 @@ class RedisWire:
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
             self._asked(resp.encoded("DISCARD"))
         self._queued = None  # Until now, so that a connection whose client dies here is not kept.
-        if not self._run.plan:
+        if not self._run.plan and not self._run.is_cleared_up:
             self._note_lengths([*queued, command], writes)
         if name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
             self._watched = frozenset[str]()
@@ -236,8 +248,8 @@ class RedisWire:
         if not any(command[0].upper() in _GRANTS for command in commands):
             return
         lasts = any(command[0].upper() != b"SET" or len(command) != _PLAIN_SET for command in commands)
-        left_ms = [self._server.value("PTTL", name.removeprefix("redis:")) for name in writes if lasts]
-        lengths = [left / 1000 for left in left_ms if isinstance(left, int) and left > 0]
+        left_ms = self._server.left_ms([name.removeprefix(_KEY) for name in writes]) if lasts else []
+        lengths = [left / 1000 for left in left_ms]
         now_s = EPOCH_S + self._run.now_s
         for word in (part for command in commands for part in command[1:]):
             lengths += _deadline(word, now_s)
@@ -254,6 +266,7 @@ class RedisWire:
         return self._real
 
     def _asked(self, raw: bytes) -> bytes:
+        self._server.asked += bool(raw)
         try:
             real = self._connected()
             return real.ask_up_to(raw, _MARK) if self._listens else real.ask(raw)
@@ -271,11 +284,13 @@ class RedisWire:
         """Carries scripts out, and notes what they have really touched."""
         answer, called = self._server.heard(lambda: self._asked(raw))
         reads, writes = self._footprint(called)
+        reads |= effect.reads & _FUNCTIONS  # Which it cannot do without.
         if len(commands) == 1:  # A script alone, which may announce too much, or too little.
             self._run.touched(reads, writes)
         else:
             self._run.touched(effect.reads | reads, effect.writes | writes)
-        undeclared = sorted((reads | writes) - effect.reads - effect.writes - {EVERYTHING})
+        keys = {name for name in reads | writes if name.startswith(_KEY)}
+        undeclared = sorted(keys - effect.reads - effect.writes)
         if undeclared and len(commands) == 1:
             self._run.note(f"a script touches {_key(undeclared[0])}, which it does not declare: no Redis Cluster runs it")
         return bytes(answer)
@@ -290,7 +305,7 @@ def _deadline(word: bytes, now_s: float) -> list[float]:
 
 
 def _key(name: str) -> str:
-    return name.removeprefix("redis:")
+    return name.removeprefix(_KEY)
 
 
 def _asks_for_the_time(name: bytes, command: list[bytes]) -> bool:
