@@ -29,7 +29,7 @@ from types import (
     UnionType,
     WrapperDescriptorType,
 )
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -170,7 +170,8 @@ def _parts(value: Any) -> Iterable[Any]:
         case staticmethod() | classmethod():
             return [value.__func__]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - likewise.
         case _ if type(value).__module__ == "_json":  # What it has seen it forgets after each call.
-            return [getattr(value, name) for name, kind in vars(type(value)).items() if isinstance(kind, MemberDescriptorType)]
+            kind = cast("type[object]", type(value))
+            return [getattr(value, name) for name, one in vars(kind).items() if isinstance(one, MemberDescriptorType)]
         case _ if _is_frozen(value):
             return [getattr(value, field.name) for field in dataclasses.fields(value)]
         case _:
