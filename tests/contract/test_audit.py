@@ -285,8 +285,9 @@ class TestThePast:
         lines = interlock_in("audit", "--last", "1", folder=git.root).out.splitlines()
 
         assert lines[0].split() == ["v3"]
-        assert len(lines) == 11
-        assert lines[-1].split()[-1] == "fail"
+        assert len(lines) == 12
+        assert lines[-2].split()[-1] == "fail"
+        assert lines[-1].split()[-2:] == ["no", "word"]
 
     @pytest.mark.parametrize(("last", "message"), [("0", "expected 1 or more"), ("3", "expected two or more")])
     def test_what_cannot_be_audited_is_told(self, interlock_in: Interlock, git: Git, last: str, message: str) -> None:

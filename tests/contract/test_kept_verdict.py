@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +19,16 @@ from jsonschema import Draft202012Validator, ValidationError  # type: ignore[imp
 from interlock.core.errors import UsageError
 from interlock.core.evidence import read
 from interlock.core.verdict import Verdict
+from interlock.gate.decide import questions
+from interlock.gate.question import Answer, Asked
+from interlock.gate.records.ground import Ground
 from interlock.gate.records.kept import kept
+from interlock.gate.records.recalled import Recalled
 from interlock.gate.records.signers import Signer, Trust
+from tests.documented import disagreements
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Git, Interlock
@@ -140,6 +148,105 @@ def test_a_change_that_only_deletes_has_nothing_to_bind_a_verdict_to(interlock_i
     assert ran.code == 2
     assert "no content that its verdict could be bound to" in ran.err
     assert not (git.root / ".interlock").exists()
+
+
+class TestAnAuditOfThePast:
+    """What the gate itself said then answers what nobody can answer any more."""
+
+    @pytest.fixture
+    def tagged(self, interlock_in: Interlock, git: Git, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+        """Deploys v1 and v2, with a verdict that was kept in between, and answers with what an audit says of v2."""
+
+        def audit(
+            *arguments: str, tier: int = 2, then: Callable[[], None] = lambda: None, late_days: int = 0
+        ) -> dict[str, Any]:
+            changed(git, tier)
+            git("tag", "v1", "main")
+            head = git("rev-parse", "change")
+            said = {"version": 1, "author": "ada", "reviews": [{"by": "bo", "state": "approved", "commit": head}]}
+            approvals = git.root.parent / "approvals.json"
+            approvals.write_text(json.dumps(said))
+            interlock_in("gate", "--base", "main", "--approvals", str(approvals), *arguments, folder=git.root)
+            then()
+            tagged_at = datetime.now(UTC) + timedelta(days=late_days, seconds=2)
+            monkeypatch.setenv("GIT_COMMITTER_DATE", tagged_at.isoformat(timespec="seconds"))
+            git("tag", "-a", "-m", "deployed", "v2")
+            ran = interlock_in("audit", "--last", "1", "--format", "json", folder=git.root)
+            told = json.loads(ran.out)
+            assert disagreements("interlock audit --last", told) == []
+            page = interlock_in("audit", "--last", "1", folder=git.root)
+            assert page.code == ran.code
+            word = told["deployments"][0]["said"]["verdict"] if told["deployments"][0]["said"] else "no word"
+            assert any(
+                line.startswith("the gate did say") and line.endswith(word) for line in map(str.rstrip, page.out.split("\n"))
+            )
+            return dict(told["deployments"][0])
+
+        return audit
+
+    @staticmethod
+    def reviewed(told: dict[str, Any]) -> str:
+        return next(f"{asked['verdict']}: {asked['answer']}" for asked in told["questions"] if asked["name"] == "reviewed")
+
+    def test_a_kept_verdict_tells_who_had_approved(self, tagged: Callable[..., dict[str, Any]]) -> None:
+        told = tagged("--keep")
+        assert (told["said"]["verdict"], told["said"]["trust"], told["said_set_aside"]) == ("pass", "self", [])
+        assert self.reviewed(told).startswith("pass: no mark of an assistant; 1 of 1 approvals (bo)")
+        assert self.reviewed(told).endswith("(the gate's own verdict of then)")
+
+    def test_without_one_it_stays_unknown(self, tagged: Callable[..., dict[str, Any]]) -> None:
+        told = tagged()
+        assert told["said"] is None
+        assert self.reviewed(told).startswith("unknown")
+
+    def test_one_that_nobody_has_signed_does_not_count_for_tier_1(self, tagged: Callable[..., dict[str, Any]]) -> None:
+        told = tagged("--keep", tier=1)
+        # A bad answer counts whoever vouches for it: one approval is too few for tier 1.
+        assert self.reviewed(told).startswith("fail: ")
+        assert told["verdict"] == "fail"
+
+    def test_one_of_other_content_is_no_word_about_this(self, tagged: Callable[..., dict[str, Any]], git: Git) -> None:
+        told = tagged("--keep", then=lambda: git.commit({"shop/pay.py": "A = 3\n"}) and None)
+        assert (told["said"], told["said_set_aside"]) == (None, [])
+
+    def test_one_that_is_too_old_is_told(self, tagged: Callable[..., dict[str, Any]]) -> None:
+        told = tagged("--keep", late_days=40)
+        assert told["said"] is None
+        assert "it is 40 days old, more than 30" in told["said_set_aside"][0]
+
+    def test_one_by_other_settings_is_told(self, tagged: Callable[..., dict[str, Any]], git: Git) -> None:
+        def edit() -> None:
+            (path,) = (git.root / ".interlock" / "evidence" / "gate").glob("*.json")
+            found = json.loads(path.read_bytes())
+            found["predicate"]["verifier"]["policies"] = "none"
+            content = json.dumps(found).encode()
+            path.unlink()
+            path.with_name(f"{hashlib.sha256(content).hexdigest()}.json").write_bytes(content)
+
+        told = tagged("--keep", then=edit)
+        assert told["said"] is None
+        assert "it was judged by other settings" in told["said_set_aside"][0]
+
+    def test_a_failure_of_then_is_told_where_nothing_is_known_now(
+        self, tagged: Callable[..., dict[str, Any]], git: Git
+    ) -> None:
+        def fail() -> None:
+            (path,) = (git.root / ".interlock" / "evidence" / "gate").glob("*.json")
+            content = path.read_bytes().replace(b'"verdict": "unknown"', b'"verdict": "fail"')
+            path.unlink()
+            path.with_name(f"{hashlib.sha256(content).hexdigest()}.json").write_bytes(content)
+
+        told = tagged("--keep", then=fail)
+        verdicts = {asked["name"]: asked["verdict"] for asked in told["questions"]}
+        assert (verdicts["planted"], verdicts["canary"], told["verdict"]) == ("pass", "fail", "fail")
+
+    @pytest.mark.parametrize("known", [Verdict.FAIL, Verdict.PASS])
+    def test_it_changes_nothing_that_is_known_without_it(self, known: Verdict) -> None:
+        ground = Ground.recomputed("it", datetime.now(UTC))
+        said = Recalled(Verdict.PASS, ground, {"canary": (Verdict.PASS, "yes"), "alerts": (Verdict.FAIL, "no")})
+        for name in ("canary", "alerts"):
+            asked = Asked(name=name, question=questions()[name], answer=Answer(verdict=known, answer="as it is"))
+            assert said.added_to(asked) is asked
 
 
 @pytest.mark.parametrize("lacks", ["verifier", "timeCreated", "properties"])

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from interlock.core.errors import UsageError, WorldError
+from interlock.gate.change import Change
+from interlock.gate.question import Answer, Question
 from interlock.gate.readiness import ASKED, Readiness
 
 if TYPE_CHECKING:
@@ -115,3 +118,21 @@ def test_what_is_not_declared_right_is_a_mistake(interlock_in: Interlock, git: G
     changed(git, FEATURE + table)
     ran = interlock_in("gate", "--base", "main", folder=git.root)
     assert (ran.code, complaint in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), WorldError("no"), UsageError("no")])
+def test_a_question_that_cannot_be_asked_is_asked_once(git: Git, error: Exception) -> None:
+    """Two build on one that takes a minute to fail: it fails once, and both hear of it."""
+    git.commit({"a.py": "A = 1\n"})
+    change, times = Change.between(git.repository, "HEAD", "HEAD"), list[Change]()
+
+    def ask(asked: Change) -> Answer:
+        times.append(asked)
+        raise error
+
+    question = Question(place=1, text="Is it?", prove_with="nothing", ask=ask)
+    for _ in range(2):
+        with pytest.raises(type(error)) as raised:
+            change.answer(question)
+        assert raised.value is error
+    assert len(times) == 1

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(".interlock", "evidence")
 _STATEMENT: Final = "https://in-toto.io/Statement/v1"
 _PREDICATE: Final = "urn:interlock:evidence:{kind}:v1"
+_ON_RECORD: Final = re.compile(rf"{re.escape(FOLDER.as_posix())}/[a-z-]+/[0-9a-f]{{64}}\.json(\.sig)?")
 _OWN: Final = re.compile(r"urn:interlock:evidence:(?P<kind>[^:]+):v1")
 SIMPLE_VERIFICATION_RESULT: Final = "https://in-toto.io/attestation/svr/v0.2"
 TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
@@ -122,6 +123,11 @@ def _unframed(predicate_type: str, predicate: dict[str, Any]) -> tuple[str, dict
         raise ValueError(message)
     fields = {name: value for name, value in predicate.items() if name != names[0]}
     return names[0].split(":")[3], predicate[names[0]], Frame(predicate_type, fields)
+
+
+def is_on_record(path: str) -> bool:
+    """Whether a path of the project is that of evidence, or of a signature under it. It is no part of what evidence is about."""
+    return _ON_RECORD.fullmatch(path) is not None
 
 
 def git_blob(content: bytes | None) -> str:

@@ -43,7 +43,7 @@ class Change:
     branch: str = ""  # what the head is called, as far as that is known
     reviews: Reviews | None = None  # what people said of it; None if that is not known
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))  # of judgement
-    _answers: dict[str, Answer] = field(default_factory=dict[str, "Answer"], compare=False, repr=False)
+    _answers: dict[str, Answer | Exception] = field(default_factory=dict[str, "Answer | Exception"], compare=False, repr=False)
 
     @classmethod
     def between(
@@ -58,10 +58,19 @@ class Change:
         return cls(repository, *commits, branch, reviews, moment or datetime.now(UTC))
 
     def answer(self, question: Question) -> Answer:
-        """A question's answer. It is asked once, also where another question builds on it."""
+        """A question's answer. It is asked once, also where another question builds on it, and where it cannot be asked.
+
+        Raises whatever keeps it from being asked, each time.
+        """
         if question.text not in self._answers:
-            self._answers[question.text] = question.ask(self)
-        return self._answers[question.text]
+            try:
+                self._answers[question.text] = question.ask(self)
+            except Exception as error:  # noqa: BLE001 - it is raised below, this time and the next.
+                self._answers[question.text] = error
+        known = self._answers[question.text]
+        if isinstance(known, Exception):
+            raise known
+        return known
 
     @cached_property
     def differences(self) -> list[Difference]:

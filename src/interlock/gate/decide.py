@@ -21,6 +21,7 @@ from interlock.gate.records.ground import Ground
 from interlock.gate.waivers.settling import settled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from interlock.gate.change import Change
@@ -55,7 +56,12 @@ def decide(change: Change) -> Decision:
     is_tier_1 = _touches_tier_1(change)
     weighed = tuple(_weighed(name, question, answer, is_tier_1=is_tier_1) for name, question, answer in answers)
     asked, set_aside = settled(weighed, change)
-    return Decision(worst(item.counts_as for item in asked if item.required), asked, set_aside)
+    return Decision(verdict_of(asked), asked, set_aside)
+
+
+def verdict_of(asked: Iterable[Asked]) -> Verdict:
+    """What the answers come to: the worst of those that are required and that no waiver settles."""
+    return worst(item.counts_as for item in asked if item.required)
 
 
 def _touches_tier_1(change: Change) -> bool:

@@ -1,4 +1,4 @@
-"""Past deployments: the same questions, with the evidence and at the time of then.
+"""Past deployments: the same questions, with the evidence and at the time of then; what the gate itself said is a part of that.
 
 [deployments]
 tags = "v*"
@@ -14,8 +14,9 @@ from interlock.core.errors import UsageError
 from interlock.core.settings import strict
 from interlock.core.verdict import Verdict
 from interlock.gate.change import Change
-from interlock.gate.decide import Decision, decide, questions
+from interlock.gate.decide import Decision, decide, questions, verdict_of
 from interlock.gate.question import Answer, Asked
+from interlock.gate.records.recalled import NOTHING, Recalled, recalled
 
 if TYPE_CHECKING:
     from interlock.check.repository import Repository, Tag
@@ -34,7 +35,16 @@ class Deployments:
         return strict(document, cls, document.tables.get("deployments", {}), "deployments")
 
 
-def audited(repository: Repository, deployments: Deployments, last: int) -> list[tuple[str, Decision]]:
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment, held against the one before it."""
+
+    name: str
+    decision: Decision
+    said: Recalled = NOTHING  # by the gate itself, at that time
+
+
+def audited(repository: Repository, deployments: Deployments, last: int) -> list[Deployment]:
     """The last deployments, the newest first, each with what the gate would have said of it against the one before.
 
     Raises:
@@ -45,16 +55,17 @@ def audited(repository: Repository, deployments: Deployments, last: int) -> list
         message = f"found {len(tags)} tags like {deployments.tags!r}; expected two or more: one is compared with the one before"
         raise UsageError(message)
     pairs = list(zip(tags[1:], tags, strict=False))[:last]
-    return [(tag.name, _decided(repository, before, tag)) for before, tag in pairs]
+    return [_decided(repository, before, tag) for before, tag in pairs]
 
 
-def _decided(repository: Repository, before: Tag, tag: Tag) -> Decision:
+def _decided(repository: Repository, before: Tag, tag: Tag) -> Deployment:
     """What the gate would have said. Where the settings of then cannot be read, nothing of that deployment is known."""
     try:
-        return decide(Change.between(repository, before.commit, tag.commit, moment=tag.made_at))
+        change = Change.between(repository, before.commit, tag.commit, moment=tag.made_at)
+        decision, said = decide(change), recalled(change)
+        asked = tuple(map(said.added_to, decision.asked))
+        return Deployment(tag.name, Decision(verdict_of(asked), asked, decision.set_aside), said)
     except UsageError as error:
         answer = Answer(verdict=Verdict.UNKNOWN, answer=f"the settings of {before.name} cannot be read: {error}")
-        return Decision(
-            Verdict.UNKNOWN,
-            tuple(Asked(name=name, question=question, answer=answer) for name, question in questions().items()),
-        )
+        asked = tuple(Asked(name=name, question=question, answer=answer) for name, question in questions().items())
+        return Deployment(tag.name, Decision(Verdict.UNKNOWN, asked))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.cli.console import Console
-    from interlock.gate.decide import Decision
+    from interlock.gate.past import Deployment
 
 HELP = "audit the tests of a change, or past deployments"
 _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNKNOWN: "yellow"}
@@ -62,33 +62,38 @@ def _past(arguments: argparse.Namespace, repository: Repository, console: Consol
     found = audited(repository, Deployments.of(project_around(repository.root).document), arguments.last)
     console.result(_past_json(found) if arguments.format == "json" else "\n".join(_table(found, console)))
     console.note(f"{counted(len(found), 'deployment')}, {console.elapsed_s:.2f} s")
-    return worst(decision.verdict for _, decision in found).exit_code
+    return worst(one.decision.verdict for one in found).exit_code
 
 
-def _table(found: list[tuple[str, Decision]], console: Console) -> Iterator[str]:
+def _table(found: list[Deployment], console: Console) -> Iterator[str]:
     """A row for each question, a column for each deployment."""
-    questions = [asked.question.text for asked in found[0][1].asked]
-    width, columns = max(map(len, questions)), [max(8, len(name)) for name, _ in found]
-    yield " " * width + "".join(f"  {name:{column}}" for (name, _), column in zip(found, columns, strict=True))
+    questions = [asked.question.text for asked in found[0].decision.asked]
+    width, columns = max(map(len, questions)), [max(8, len(one.name)) for one in found]
+    yield " " * width + "".join(f"  {one.name:{column}}" for one, column in zip(found, columns, strict=True))
     for row, question in enumerate(questions):
-        cells = [decision.asked[row] for _, decision in found]
+        cells = [one.decision.asked[row] for one in found]
         shown = [
             console.paint(f"{cell.word:{column}}", _COLOURS[cell.answer.verdict])
             for cell, column in zip(cells, columns, strict=True)
         ]
         yield f"{question:{width}}" + "".join(f"  {cell}" for cell in shown)
     verdicts = [
-        console.paint(f"{decision.verdict:{column}}", _COLOURS[decision.verdict], "bold")
-        for (_, decision), column in zip(found, columns, strict=True)
+        console.paint(f"{one.decision.verdict:{column}}", _COLOURS[one.decision.verdict], "bold")
+        for one, column in zip(found, columns, strict=True)
     ]
     yield f"{'the gate would have said':{width}}" + "".join(f"  {verdict}" for verdict in verdicts)
+    said = [f"{one.said.verdict or 'no word':{column}}" for one, column in zip(found, columns, strict=True)]
+    yield f"{'the gate did say, as far as it was kept':{width}}" + "".join(f"  {verdict}" for verdict in said)
+    yield from (f"{one.name}: {line}" for one in found for line in (*one.decision.set_aside, *one.said.set_aside))
 
 
-def _past_json(found: list[tuple[str, Decision]]) -> str:
+def _past_json(found: list[Deployment]) -> str:
     told = [
         {
-            "deployment": name,
-            "verdict": decision.verdict,
+            "deployment": one.name,
+            "verdict": one.decision.verdict,
+            "said": None if one.said.ground is None else {"verdict": one.said.verdict, **one.said.ground.as_facts()},
+            "said_set_aside": list(one.said.set_aside),
             "questions": [
                 {
                     "name": asked.name,
@@ -97,10 +102,10 @@ def _past_json(found: list[tuple[str, Decision]]) -> str:
                     "answer": asked.answer.answer,
                     "waiver": asked.waiver.as_facts() if asked.waiver else None,
                 }
-                for asked in decision.asked
+                for asked in one.decision.asked
             ],
         }
-        for name, decision in found
+        for one in found
     ]
     return json.dumps({"version": 1, "deployments": told}, indent=2)
 

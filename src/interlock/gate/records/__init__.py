@@ -2,6 +2,7 @@
 
 signers    whose signatures the base accepts, and for how much; signing and verifying with ssh-keygen
 ground     what an answer rests on: its age, and whose word it is
+recalled   what that was, of a deployment of the past
 verdicts   the gate's own verdict, for those who come after it
 kept       the evidence that there is, and what speaks against each piece
 """

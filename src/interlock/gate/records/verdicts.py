@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import UsageError
-from interlock.core.evidence import SIMPLE_VERIFICATION_RESULT, Evidence, Frame, git_blob
+from interlock.core.evidence import SIMPLE_VERIFICATION_RESULT, Evidence, Frame, git_blob, is_on_record
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -28,24 +28,31 @@ def recorded(decision: Decision, change: Change) -> Evidence:
     Raises:
         UsageError: If the change leaves no file behind that it could be bound to.
     """
-    contents = change.repository.contents(change.head, change.paths)
-    if not contents:
+    subjects, deleted = left_behind(change)
+    if not subjects:
         message = "the change leaves no file behind, so there is no content that its verdict could be bound to"
         raise UsageError(message)
     return Evidence(
         kind=KIND,
         verdict=decision.verdict,
-        subjects={path: git_blob(content) for path, content in contents.items()},
+        subjects=subjects,
         made_at=change.moment,
         command=("interlock", "gate", "--base", change.base, "--head", change.head),
         found={
             "base": change.base,
             "head": change.head,
-            "deleted": sorted(set(change.paths) - contents.keys()),
+            "deleted": deleted,
             "questions": [_question(asked) for asked in decision.asked],
         },
         frame=_frame(decision, change),
     )
+
+
+def left_behind(change: Change) -> tuple[dict[str, str], list[str]]:
+    """What a change leaves behind, with its git blobs, and what it deletes. Evidence that it brings along is no part of it."""
+    paths = {path for path in change.paths if not is_on_record(path)}
+    contents = change.repository.contents(change.head, sorted(paths))
+    return {path: git_blob(content) for path, content in contents.items()}, sorted(paths - contents.keys())
 
 
 def _frame(decision: Decision, change: Change) -> Frame:

@@ -6,13 +6,12 @@ to the settings by which it was judged, so that it is of no use to another chang
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from interlock.core.errors import UsageError
-from interlock.core.evidence import FOLDER, Evidence, git_blob
+from interlock.core.evidence import Evidence, git_blob, is_on_record
 from interlock.core.finding import printable
 from interlock.core.verdict import Verdict
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from interlock.gate.records.signers import Trust
 
 KIND: Final = "waiver"
-# What lies there is no part of the change that is agreed to: else a waiver that is committed would undo itself.
-_ON_RECORD: Final = re.compile(rf"{re.escape(FOLDER.as_posix())}/[a-z-]+/[0-9a-f]{{64}}\.json(\.sig)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +91,8 @@ class Bound:
         Raises:
             UsageError: If there is something in it that has no content, or nothing that has.
         """
-        paths = [difference for difference in change.differences if not _ON_RECORD.fullmatch(difference.path)]
+        # Evidence is no part of what is agreed to: else a waiver that is committed would undo itself.
+        paths = [difference for difference in change.differences if not is_on_record(difference.path)]
         deleted = [difference.path for difference in paths if difference.status == "D"]
         left = [difference.path for difference in paths if difference.status != "D"]
         contents = change.repository.contents(change.head, left)

@@ -1,0 +1,91 @@
+"""What the gate itself said of a deployment at that time, where its verdict was kept: evidence for whoever asks later.
+
+Much of what a verdict rested on is gone a year later: the approvals, the server of the migrations, the evidence on a machine of
+CI's. A kept verdict answers what cannot be answered any more. It never makes an answer better that is known without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, cast
+
+from interlock.core.verdict import Verdict
+from interlock.gate.records.ground import Ground
+from interlock.gate.records.kept import Kept, Policy, kept
+from interlock.gate.records.signers import Signer
+from interlock.gate.records.verdicts import KIND, left_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interlock.gate.change import Change
+    from interlock.gate.question import Asked
+
+_WHAT: Final = "the gate's own verdict of then"
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A kept verdict that counts, and why others of the same content do not."""
+
+    verdict: Verdict | None = None  # None if none counts
+    ground: Ground | None = None
+    answers: dict[str, tuple[Verdict, str]] | None = None  # by the name of the question
+    set_aside: tuple[str, ...] = ()
+
+    def added_to(self, asked: Asked) -> Asked:
+        """A question with what was said of it then, if nothing is known of it now."""
+        verdict, told = (self.answers or {}).get(asked.name, (Verdict.UNKNOWN, ""))
+        is_settled = asked.answer.verdict is not Verdict.UNKNOWN or (asked.waiver and verdict is Verdict.PASS)
+        if self.ground is None or verdict is Verdict.UNKNOWN or is_settled:
+            return asked
+        answer = replace(asked.answer, verdict=verdict, answer=f"{told} ({_WHAT})", grounds=(self.ground,))
+        return replace(asked, answer=answer, required=asked.required or verdict is Verdict.FAIL)
+
+
+NOTHING: Final = Recalled()
+
+
+def recalled(change: Change) -> Recalled:
+    """The newest kept verdict that counts for a change as it was judged."""
+    found, _ = kept(change.repository.root, KIND, Signer.all_of(change.settings))
+    policy, set_aside = Policy.of(change.settings), list[str]()
+    for one in found:
+        if not _is_about(one, change):
+            continue
+        against = _flaw(one, change, policy)
+        if not against:
+            ground = one.ground(_WHAT, change.repository.root, policy)
+            return Recalled(one.evidence.verdict, ground, dict(_answers(one)), tuple(set_aside))
+        set_aside.append(f"kept verdict {one.path.name[:16]}: {against}")
+    return Recalled(set_aside=tuple(set_aside))
+
+
+def _is_about(one: Kept, change: Change) -> bool:
+    """Whether it is about exactly this content: what a deployment leaves behind, and what it deletes."""
+    contents, deleted = left_behind(change)
+    return dict(one.evidence.subjects) == contents and one.evidence.found.get("deleted") == deleted
+
+
+def _flaw(one: Kept, change: Change, policy: Policy) -> str:
+    contents = change.repository.contents(change.head, one.evidence.subjects)
+
+    def content(path: str) -> bytes | None:
+        return contents.get(path)
+
+    needed = policy.needed(is_tier_1=change.touches_tier_1)
+    verifier: object = one.evidence.frame.fields.get("verifier") if one.evidence.frame else None
+    policies = cast("dict[str, object]", verifier).get("policies") if isinstance(verifier, dict) else None
+    if policies != change.policies and one.evidence.verdict is not Verdict.FAIL:
+        return "it was judged by other settings"
+    return one.flaw(content, change.moment, policy.max_age, needed)
+
+
+def _answers(one: Kept) -> Iterator[tuple[str, tuple[Verdict, str]]]:
+    """What was said of each question; what is of another form says nothing."""
+    questions: object = one.evidence.found.get("questions")
+    for told in cast("list[object]", questions) if isinstance(questions, list) else []:
+        table = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+        name, verdict, answer = (table.get(key) for key in ("name", "verdict", "answer"))
+        if isinstance(name, str) and isinstance(verdict, str) and verdict in list(Verdict) and isinstance(answer, str):
+            yield name, (Verdict(verdict), answer)
