@@ -126,7 +126,7 @@ def _unframed(predicate_type: str, predicate: dict[str, Any]) -> tuple[str, dict
 
 
 def is_on_record(path: str) -> bool:
-    """Whether a path of the project is that of evidence, or of a signature under it. It is no part of what evidence is about."""
+    """Whether a path of the project is that of evidence, or of a signature under it. No evidence is about such a one."""
     return _ON_RECORD.fullmatch(path) is not None
 
 

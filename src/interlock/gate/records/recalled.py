@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from interlock.core.verdict import Verdict
-from interlock.gate.records.ground import Ground
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
 from interlock.gate.records.verdicts import KIND, left_behind
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from interlock.gate.change import Change
     from interlock.gate.question import Asked
+    from interlock.gate.records.ground import Ground
 
 _WHAT: Final = "the gate's own verdict of then"
 
