@@ -134,6 +134,9 @@ class Bench:
             self.after_each()
             if not search.advance():
                 break
+            if found.schedules == program.most:
+                found.is_partial = True
+                break
         found.sources = loaded_sources()
         return found
 

@@ -180,6 +180,7 @@ class _Exploration:
     places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
     awaited: dict[str, str] = field(default_factory=dict[str, str])
     happened: set[str] = field(default_factory=set[str])
+    is_large: bool = False
     schedules: int = 0
     stage: str = ""
     told_at_s: float = 0.0
@@ -191,7 +192,10 @@ class _Exploration:
             TimeoutError: If the time is over.
         """
         moods = crew.asked_for_moods(self.ends_at_s)
-        for stage in stages(self.contract, moods, self.places, tasks=_tasks(self.contract), deep=self.deep):
+        every = stages(
+            self.contract, moods, self.places, tasks=_tasks(self.contract), is_large=lambda: self.is_large, deep=self.deep
+        )
+        for stage in every:
             self.stage, before = stage.says, self.proof.schedules
             try:
                 if not self._all(stage, crew):
@@ -238,6 +242,7 @@ class _Exploration:
 
     def _take(self, found: Findings) -> None:
         self.proof.sources |= found.sources
+        self.is_large = self.is_large or found.is_partial
         self.awaited.update(found.awaited)
         self.happened |= found.happened
         for place, effects in found.places.items():

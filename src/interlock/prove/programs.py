@@ -18,7 +18,7 @@ from interlock.prove.sampling import Sample
 from interlock.prove.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # With three workers and a few effects each, all interleavings are thousands; with two they are dozens.
 WORKERS_IN_ALL_ORDERS = 2
 SEED = 0
+# Schedules of a program that are run without a preemption before anything else, because what they find is told most easily.
+# A worker that does several things at once has many of them: what its tasks do in turn is no preemption.
+FIRST_LOOK = 100
 
 
 class Strategy(Protocol):
@@ -56,6 +59,7 @@ class Program:
         plan: The faults and where they strike: (worker, its n-th effect from 0).
         is_reduced: Whether only what races ask for is run, which within a bound may leave schedules out.
         sample: How one schedule is drawn instead.
+        most: How many schedules are run at most; none for all of them.
     """
 
     mood: str
@@ -64,6 +68,7 @@ class Program:
     plan: tuple[tuple[tuple[int, int], Fault], ...] = ()
     is_reduced: bool = False
     sample: Sample | None = None
+    most: int | None = None
 
     def search(self) -> Strategy:
         """What goes through its schedules, from the beginning."""
@@ -91,12 +96,13 @@ class Stage:
     is_told: bool = True
 
 
-def stages(
+def stages(  # noqa: PLR0913 - each has a name, and but for three a default.
     contract: Contract,
     moods: tuple[str, ...],
     seen: Mapping[tuple[int, int], Mapping[Effect, None]],
     *,
     tasks: int = 0,
+    is_large: Callable[[], bool] = lambda: False,
     deep: bool = False,
 ) -> Iterator[Stage]:
     """The stages of a contract's proof.
@@ -106,28 +112,39 @@ def stages(
         moods: The provider's.
         seen: What was seen at each place, when a stage begins; faults may strike there.
         tasks: How many the contract has: each has a worker, however few it says.
+        is_large: Whether a program had more schedules than were run of it, when a stage begins. Then bounds on preemptions,
+            which know no reduction, leave more to be run than all interleavings as far as they differ.
         deep: Whether to go on as long as there is time.
     """
     workers = contract.workers
     all_orders = f"all interleavings of {counted(max(workers, tasks), 'worker')}"
     is_small = workers <= WORKERS_IN_ALL_ORDERS
     for bound in (0, 1):  # The fewer switches a story has, the sooner it is found.
-        programs = [Program(mood, workers, bound) for mood in moods]
+        if is_large():
+            continue
+        programs = [Program(mood, workers, bound, most=FIRST_LOOK if is_small and not bound else None) for mood in moods]
         yield Stage(f"{all_orders} with {_at_most(bound)}", programs, is_told=not is_small and bound > 0)
     if is_small:
         yield Stage(all_orders, [Program(mood, workers, None) for mood in moods])
     else:
         programs = [Program(mood, workers, 2, is_reduced=True) for mood in moods]
         yield Stage(f"{all_orders} with {_at_most(2)}, as far as races ask for it", programs, is_whole=False)
-    for bound in (0, 1) if contract.faults else ():
+    for most in _bounds_of_faults(contract, is_large=is_large()):
         faults = tuple(_single_faults(contract, seen))
-        programs = [Program(mood, workers, bound, plan) for mood in moods for plan in faults]
-        yield Stage(f"every single fault with {_at_most(bound)}", programs, is_told=bound > 0)
+        programs = [Program(mood, workers, most, plan) for mood in moods for plan in faults]
+        within = f"in {all_orders}" if most is None else f"with {_at_most(most)}"
+        yield Stage(f"every single fault {within}", programs, is_told=most != 0)
     if deep and not is_small:
         yield Stage(all_orders, [Program(mood, workers, None) for mood in moods])
     if deep:
         says = f"random orders and priorities with {counted(contract.faults, 'fault')} at most (seed {SEED})"
         yield Stage(says, _samples(contract, moods, seen), is_whole=False)
+
+
+def _bounds_of_faults(contract: Contract, *, is_large: bool) -> tuple[int | None, ...]:
+    if not contract.faults:
+        return ()
+    return (None,) if is_large else (0, 1)
 
 
 def _at_most(preemptions: int) -> str:

@@ -51,6 +51,7 @@ class Findings:
         violation: The first schedule that broke the contract, and the last that was run.
         lost: Why the program says nothing, if control was lost.
         is_cut: Whether the time was over before all was run.
+        is_partial: Whether there is more than was to be run.
         sources: The files that were loaded, of the project's and others'.
         notes: What people should know of, though it breaks nothing.
         awaited: What must happen in some schedule: what is told if it never does, and what to do then.
@@ -63,6 +64,7 @@ class Findings:
     violation: Violation | None = None
     lost: str = ""
     is_cut: bool = False
+    is_partial: bool = False
     sources: frozenset[str] = frozenset()
     notes: set[str] = field(default_factory=set[str])
     awaited: dict[str, str] = field(default_factory=dict[str, str])

@@ -219,3 +219,21 @@ def test_streams_and_tls_are_under_control() -> None:
 
     assert proof.verdict is Verdict.PASS
     assert set(gave) == {b"nothing"}
+
+
+def test_workers_that_do_much_at_once_are_tried_in_the_orders_that_differ_and_not_in_all_without_a_preemption() -> None:
+    @contract(workers=2, kinds=("reset",))
+    def six_are_there(world: World) -> None:
+        async def three(name: str) -> None:
+            async with redis.asyncio.Redis.from_url(world.redis_url) as client:
+                await asyncio.gather(*(client.set(f"{name}:{number}", "1") for number in range(3)))
+
+        world.run(lambda: three("a"), lambda: three("b"))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("at most six", lambda: None if world.redis("DBSIZE") <= 6 else "more"))
+
+    proof = prove(six_are_there, budget_s=120)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert proof.bounds == ["all interleavings of 2 workers", "every single fault in all interleavings of 2 workers"]
+    assert proof.placements >= 6
