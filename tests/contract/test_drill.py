@@ -87,6 +87,27 @@ def drilled(interlock_in: Interlock, folder: Path, *arguments: str) -> dict[str,
     return dict(told)
 
 
+@pytest.mark.parametrize(
+    ("pagers", "verdict", "answer"),
+    [
+        ('["pagerduty-shop"]', "pass", "Errors wakes somebody after"),
+        (
+            '["pagerduty-payments"]',
+            "fail",
+            "it fires and wakes pagerduty-shop, and not who is on call for it (pagerduty-payments)",
+        ),
+        ("[]", "pass", "Errors wakes somebody after"),
+    ],
+)
+def test_who_is_woken_must_be_on_call_for_the_feature(
+    interlock_in: Interlock, tmp_path: Path, pagers: str, verdict: str, answer: str
+) -> None:
+    text = settings((FAILED, "bad"), (FINE, "good")).replace('paths = ["shop/**"]', f'paths = ["shop/**"]\npagers = {pagers}')
+    told = drilled(interlock_in, project(tmp_path, text, alert("Errors", ERROR_RATE)))
+    assert told["verdict"] == verdict
+    assert told["answer"].startswith(answer)
+
+
 def test_an_alert_on_the_error_rate_wakes_somebody_minutes_after_the_incident_began(
     interlock_in: Interlock, tmp_path: Path
 ) -> None:
@@ -347,3 +368,21 @@ class TestTheGate:
 
         found = self.asked(interlock_in, git)
         assert (found["verdict"], found["answer"]) == ("unknown", "payments: no [[drill]] is declared for it")
+
+    @pytest.mark.parametrize(
+        ("pagers", "verdict", "told"),
+        [
+            ("", "pass", "payments: which receivers wake the payments team is not declared (pagers), so any pager counts"),
+            ('pagers = ["pagerduty-*"]', "pass", ""),
+            ('pagers = ["pagerduty-payments"]', "fail", ""),
+        ],
+    )
+    def test_it_holds_the_routes_against_who_is_on_call(
+        self, interlock_in: Interlock, git: Git, pagers: str, verdict: str, told: str
+    ) -> None:
+        text = settings((FAILED, "bad"), (FINE, "good"))
+        self.begun(git, text.replace('paths = ["shop/**"]', f'paths = ["shop/**"]\non_call = "the payments team"\n{pagers}'))
+        git.commit()
+        found = self.asked(interlock_in, git)
+        assert found["verdict"] == verdict
+        assert (found["evidence"][-1] == told) == bool(told)

@@ -9,6 +9,7 @@ routes = ["/checkout"]
 metrics = ["shop_orders_completed_total"]
 tests = ["tests/payments/**"]
 on_call = "the payments team, #payments-oncall"
+pagers = ["pagerduty-payments"]
 
 [feature.readiness]             # see readiness.py
 rollback = "..."
@@ -46,6 +47,7 @@ class Feature:
     tests: tuple[str, ...] = ()  # globs of the test code that guards it
     contracts: tuple[str, ...] = ()  # files for `interlock prove`, or FILE::CONTRACT
     on_call: str = ""  # who is woken, or asked, when it breaks: for people
+    pagers: tuple[str, ...] = ()  # the receivers of Alertmanager that wake them; `*` stands for anything
     readiness: Readiness = NOTHING_SAID
 
     @classmethod

@@ -16,6 +16,7 @@ from interlock.core.errors import UsageError, nearest
 from interlock.core.verdict import Verdict, worst
 from interlock.gate.drills.drill import Drill, Monitoring, Result, in_minutes, replay
 from interlock.gate.drills.missing_rule import rules
+from interlock.gate.features import Feature
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +45,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if monitoring is None:
         raise project.document.fail("alerts", "no [alerts] in the settings; expected where your rules are")
     files = _files(project, monitoring, drills)
-    results = [(drill, replay(drill, drill.shown(project.document), monitoring, files)) for drill in drills]
+    pagers = _pagers(project)
+    results = [
+        (drill, replay(drill, drill.shown(project.document), monitoring, files, pagers.get(drill.feature, ())))
+        for drill in drills
+    ]
     if arguments.format == "json":
         console.result(_json(results))
     else:
@@ -53,6 +58,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         _write_rules(results, project, monitoring, files, console)
     console.note(f"{counted(len(results), 'drill')}, {console.elapsed_s:.2f} s")
     return worst(result.verdict for _, result in results).exit_code
+
+
+def _pagers(project: Project) -> dict[str, tuple[str, ...]]:
+    """For each feature, the receivers that wake who is on call for it."""
+    return {feature.name: feature.pagers for feature in Feature.all_of(project.document)}
 
 
 def _chosen(drills: tuple[Drill, ...], feature: str | None) -> list[Drill]:
@@ -106,16 +116,19 @@ def _write_rules(
     results: list[tuple[Drill, Result]], project: Project, monitoring: Monitoring, files: dict[str, bytes], console: Console
 ) -> None:
     """Prints, for each drill that wakes nobody, the first rule that does so in a replay of its own."""
+    pagers = _pagers(project)
     for drill, result in results:
         if result.verdict is Verdict.FAIL:
             series = drill.shown(project.document)
-            rule = _waking(drill, series, monitoring, files)
+            rule = _waking(drill, series, monitoring, files, pagers.get(drill.feature, ()))
             console.result(rule or f"# {drill.feature}: no rule over these series wakes somebody in time")
 
 
-def _waking(drill: Drill, series: list[Series], monitoring: Monitoring, files: dict[str, bytes]) -> str | None:
+def _waking(
+    drill: Drill, series: list[Series], monitoring: Monitoring, files: dict[str, bytes], on_call: tuple[str, ...]
+) -> str | None:
     alone = Monitoring(("rule.yml",), monitoring.alertmanager, monitoring.pagers)
     for rule in rules(drill.feature, drill.replayed(files), series, monitoring.page_labels):
-        if replay(drill, series, alone, {**files, "rule.yml": rule.encode()}).verdict is Verdict.PASS:
+        if replay(drill, series, alone, {**files, "rule.yml": rule.encode()}, on_call).verdict is Verdict.PASS:
             return rule
     return None

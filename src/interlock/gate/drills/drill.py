@@ -150,7 +150,13 @@ def is_needed(path: str, monitoring: Monitoring, drills: Iterable[Drill]) -> boo
     )
 
 
-def replay(drill: Drill, series: Sequence[Series], monitoring: Monitoring, files: dict[str, bytes]) -> Result:
+def replay(
+    drill: Drill,
+    series: Sequence[Series],
+    monitoring: Monitoring,
+    files: dict[str, bytes],
+    on_call: tuple[str, ...] = (),
+) -> Result:
     """Replays it.
 
     Args:
@@ -158,6 +164,7 @@ def replay(drill: Drill, series: Sequence[Series], monitoring: Monitoring, files
         series: The series that show it.
         monitoring: Where the rules and routes are.
         files: The project's files by path, the rules, routes and incidents among them.
+        on_call: The receivers that wake who is on call for the feature, if it names any: then nobody else will do.
 
     Raises:
         UsageError: If a file is not right, or there are no rules.
@@ -180,7 +187,7 @@ def replay(drill: Drill, series: Sequence[Series], monitoring: Monitoring, files
         config = _laid(folder, len(rules), _needed(files, name)) if name else None
         if config is None or not set_off:
             return replace(_unrouted(set_off, len(alerts)), happened=happened, within_s=drill.within_s)
-        pagers = Pagers.of(config.read_bytes(), monitoring.pagers)
+        pagers = Pagers.of(config.read_bytes(), monitoring.pagers, on_call)
         heard = [_followed(one, config, pagers) for one in first(_let_through(seen, config.read_bytes()))]
         judged = _judged(drill, heard, pagers) if heard else _held_back(set_off)
     return replace(judged, happened=happened, within_s=drill.within_s)
@@ -243,23 +250,30 @@ class Pagers:
     """The receivers that wake somebody, as far as the configuration bears that out.
 
     Attributes:
-        globs: Their names.
+        globs: Their names; of those who are on call for the feature, if it names any.
+        others: The names of all that wake somebody.
         idle: Receivers without any integration: they tell nobody.
         timed: Receivers to which a route leads that is muted at times.
     """
 
     globs: tuple[str, ...]
+    others: tuple[str, ...]
     idle: frozenset[str]
     timed: frozenset[str]
 
     @classmethod
-    def of(cls, config: bytes, globs: tuple[str, ...]) -> Self:
+    def of(cls, config: bytes, globs: tuple[str, ...], on_call: tuple[str, ...]) -> Self:
         """Those of a configuration."""
-        return cls(globs, frozenset(idle(config)), frozenset(timed(config)))
+        return cls(on_call or globs, globs, frozenset(idle(config)), frozenset(timed(config)))
 
     def among(self, receivers_: Iterable[str]) -> list[str]:
         """Those of some receivers that wake somebody."""
         return [name for name in receivers_ if name not in self.idle and any(fnmatchcase(name, glob) for glob in self.globs)]
+
+    def instead(self, receivers_: Iterable[str]) -> list[str]:
+        """Those of some receivers that wake somebody, but not who is on call for the feature."""
+        woken = replace(self, globs=self.others).among(receivers_)
+        return [name for name in woken if name not in self.among(woken)]
 
     def told(self, name: str) -> str:
         """A receiver, and why it wakes nobody though it is called as one that does."""
@@ -284,8 +298,13 @@ def _unrouted(set_off: list[Firing], alerts: int) -> Result:
 
 def _judged(drill: Drill, fired: list[Fired], pagers: Pagers) -> Result:
     pages = sorted((one for one in fired if one.pages_after_s is not None), key=lambda one: one.pages_after_s or 0.0)
+    reached = {name for one in fired for name in one.receivers}
+    instead = sorted(pagers.instead(reached))
+    if not pages and instead:
+        told = f"it fires and wakes {', '.join(instead)}, and not who is on call for it ({', '.join(pagers.globs)})"
+        return Result(verdict=Verdict.FAIL, answer=told, fired=tuple(fired))
     if not pages:
-        where = ", ".join(sorted({pagers.told(name) for one in fired for name in one.receivers})) or "nowhere"
+        where = ", ".join(sorted(map(pagers.told, reached))) or "nowhere"
         return Result(verdict=Verdict.FAIL, answer=f"it fires and wakes nobody: it goes to {where}", fired=tuple(fired))
     sure = [one for one in pages if not pagers.timed.issuperset(pagers.among(one.receivers))]
     first = (sure or pages)[0]

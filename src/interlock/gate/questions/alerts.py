@@ -14,6 +14,8 @@ from interlock.gate.drills.drill import Drill, Monitoring, Result, is_needed, re
 from interlock.gate.question import Answer, Question
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from interlock.gate.change import Change
     from interlock.gate.features import Feature
 
@@ -29,11 +31,7 @@ def ask(change: Change) -> Answer:
     return Answer(
         verdict=worst(result.verdict for _, result in results),
         answer="; ".join(f"{name}: {result.answer}" for name, result in results),
-        evidence=tuple(
-            f"{name}: {fired.alert} fires after {fired.after_s:.0f} s, goes to {', '.join(fired.receivers) or 'nobody known'}"
-            for name, result in results
-            for fired in result.fired
-        ),
+        evidence=(*_fired(results), *_unmatched(change)),
         facts={"drills": [{"feature": name, **result.as_facts()} for name, result in results]},
     )
 
@@ -48,13 +46,29 @@ def _drilled(change: Change, feature: Feature, monitoring: Monitoring) -> list[t
         **change.repository.contents(change.head, [path for path in needed if path not in incidents]),
         **change.repository.contents(change.base, incidents),
     }
-    return [(feature.name, _replayed(drill, change, monitoring, files)) for drill in drills]
+    return [(feature.name, _replayed(drill, change, monitoring, files, feature.pagers)) for drill in drills]
 
 
-def _replayed(drill: Drill, change: Change, monitoring: Monitoring, files: dict[str, bytes]) -> Result:
+def _fired(results: list[tuple[str, Result]]) -> Iterator[str]:
+    for name, result in results:
+        for fired in result.fired:
+            where = ", ".join(fired.receivers) or "nobody known"
+            yield f"{name}: {fired.alert} fires after {fired.after_s:.0f} s, goes to {where}"
+
+
+def _unmatched(change: Change) -> Iterator[str]:
+    """Who is on call in words alone: words cannot be held against routes, so any pager will do."""
+    for feature in change.touched:
+        if feature.on_call and not feature.pagers:
+            yield f"{feature.name}: which receivers wake {feature.on_call} is not declared (pagers), so any pager counts"
+
+
+def _replayed(
+    drill: Drill, change: Change, monitoring: Monitoring, files: dict[str, bytes], on_call: tuple[str, ...]
+) -> Result:
     """The drill; unknown, with the reason, where the tools or the files do not let it be run."""
     try:
-        return replay(drill, drill.shown(change.settings), monitoring, files)
+        return replay(drill, drill.shown(change.settings), monitoring, files, on_call)
     except (UsageError, WorldError) as error:
         return Result(verdict=Verdict.UNKNOWN, answer=str(error))
 
