@@ -63,19 +63,25 @@ class Crew:
         """
         return _result(self.executor.submit(self.moods), ends_at_s)
 
-    def in_order(self, programs: Iterable[Program], ends_at_s: float) -> Generator[Findings]:
+    def in_order(self, programs: Iterable[Program], ends_at_s: float, count: int | None = None) -> Generator[Findings]:
         """What programs have shown, in their order. Whoever stops asking ends what has not begun.
+
+        Args:
+            programs: Which.
+            ends_at_s: When the time is over.
+            count: How many there are, if that is known: a few are handed out so that everybody has some.
 
         Raises:
             TimeoutError: If the time is over, and there is no answer.
         """
         programs, is_over = iter(programs), False
+        size = self.batch if count is None else max(1, min(self.batch, count // self.wide))
         going: deque[Future[list[Findings]]] = deque()
         try:
             while not is_over or going:
                 while not is_over and len(going) < self.wide + (self.wide > 1):
-                    batch = tuple(islice(programs, self.batch))
-                    is_over = len(batch) < self.batch
+                    batch = tuple(islice(programs, size))
+                    is_over = len(batch) < size
                     if batch:
                         going.append(self.executor.submit(self.carry_out, batch, ends_at_s - time.monotonic()))
                 if going:

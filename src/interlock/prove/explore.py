@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sized
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import tee
@@ -226,7 +227,8 @@ class _Exploration:
     def _all(self, stage: Stage, crew: Crew) -> bool:
         """Runs the programs of a stage; tells whether the next one is wanted."""
         programs, again = tee(stage.programs)
-        with closing(crew.in_order(programs, self.ends_at_s)) as findings:
+        few = len(stage.programs) if isinstance(stage.programs, Sized) else None
+        with closing(crew.in_order(programs, self.ends_at_s, few)) as findings:
             for found, program in zip(findings, again, strict=False):  # Fewer, if one ends it.
                 self.proof.schedules += found.schedules
                 self.proof.placements += bool(program.plan)

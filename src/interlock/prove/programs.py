@@ -29,7 +29,7 @@ WORKERS_IN_ALL_ORDERS = 2
 SEED = 0
 # Schedules of a program that are run without a preemption before anything else, because what they find is told most easily.
 # A worker that does several things at once has many of them: what its tasks do in turn is no preemption.
-FIRST_LOOK = 100
+FIRST_LOOK = 30
 
 
 class Strategy(Protocol):
