@@ -1,6 +1,6 @@
-"""What a check costs: one changed file as a whole process, and a large tree against what merely parsing it costs.
+"""What a check costs: one changed file as a whole process, also in an assistant's hook, and a large tree against parsing it.
 
-    python benchmarks/check.py            (or: make bench)
+    python benchmarks/check.py            (or: make bench; --one-file leaves the tree out)
 
 Runs alternate (A B A B ...), so that a machine which slows down slows both; medians are printed. The large tree is the standard
 library of the Python that runs this, which every machine has. `ruff` joins in where it is installed beside interlock.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import statistics
 import subprocess
@@ -41,27 +42,46 @@ def main() -> None:
     """Prints the two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=21, help="runs of each command (default: 21)")
-    runs: int = parser.parse_args().runs
+    parser.add_argument("--one-file", action="store_true", help="leave the large tree out")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        one_file(Path(folder), runs)
-        large_tree(Path(folder))
+        one_file(Path(folder), options.runs)
+        if not options.one_file:
+            large_tree(Path(folder))
 
 
 def one_file(folder: Path, runs: int) -> None:
     """One changed file that holds a hazard, as a hook or an editor would check it."""
     changed = folder / "retry_queue.py"
     changed.write_text(CHANGED_FILE)
-    commands = {
-        "python -c pass": [sys.executable, "-c", "pass"],
+    ours = {
         "interlock check FILE": [sys.executable, "-m", "interlock", "check", "--quiet", str(changed)],
-        **_ruff(changed),
+        "interlock hook claude": [sys.executable, "-m", "interlock", "hook", "claude"],
+        "interlock hook cursor": [sys.executable, "-m", "interlock", "hook", "cursor"],
     }
-    took = alternating(commands, runs)
+    commands = {"python -c pass": [sys.executable, "-c", "pass"], **ours, **_ruff(changed)}
+    events = _events(changed)
+    for name, event in events.items():
+        answer = subprocess.run(ours[name], input=event, capture_output=True, check=True).stdout
+        if b"identity/" not in answer:  # A hook that looks at nothing is fast.
+            sys.exit(f"{name} has not seen the hazard: {answer!r}")
+    medians_ms = {name: statistics.median(times_ms) for name, times_ms in alternating(commands, runs, events).items()}
+    ruff_ms = next((median_ms for name, median_ms in medians_ms.items() if name.startswith("ruff")), None)
     print(f"one changed file, whole process, median of {runs}")
-    for name, times_ms in took.items():
-        print(f"  {name:24} {statistics.median(times_ms):7.1f} ms")
-    median_ms = statistics.median(took["interlock check FILE"])
-    print(f"  share of the limit of {LIMIT_MS:.0f} ms: {median_ms / LIMIT_MS:.2f}")
+    for name, median_ms in medians_ms.items():
+        beside = f", {median_ms / ruff_ms:.1f} times ruff" if ruff_ms and name in ours else ""
+        told = f"   {median_ms / LIMIT_MS:.2f} of the limit of {LIMIT_MS:.0f} ms{beside}" if name in ours else ""
+        print(f"  {name:24} {median_ms:7.1f} ms{told}")
+
+
+def _events(changed: Path) -> dict[str, bytes]:
+    """What the two assistants tell their hooks before they write such a file."""
+    written = {"file_path": str(changed.with_name("written.py")), "content": CHANGED_FILE}
+    asked = {"tool_name": "Write", "tool_use_id": "1", "tool_input": written}
+    both = {"session_id": "s", "cwd": str(changed.parent), **asked}
+    events = {"claude": {**both, "hook_event_name": "PreToolUse"}, "cursor": {**both, "hook_event_name": "preToolUse"}}
+    events["cursor"] |= {"workspace_roots": [str(changed.parent)], "conversation_id": "c"}
+    return {f"interlock hook {name}": json.dumps(event).encode() for name, event in events.items()}
 
 
 def large_tree(folder: Path) -> None:
@@ -88,14 +108,20 @@ def large_tree(folder: Path) -> None:
             print(f"  {name:24} {statistics.median(times_ms) / 1000:7.2f} s")
 
 
-def alternating(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each command's runs, taken in turn, after one run of each that does not count."""
+def alternating(commands: dict[str, list[str]], runs: int, given: dict[str, bytes] | None = None) -> dict[str, list[float]]:
+    """Milliseconds of each command's runs, taken in turn, after one run of each that does not count.
+
+    Args:
+        commands: By name.
+        runs: How often each is run.
+        given: By name, what a command is to read; others read nothing.
+    """
     took: dict[str, list[float]] = {name: [] for name in commands}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for turn in range(runs + 1):
         for name, command in commands.items():
             started = time.perf_counter()
-            subprocess.run(command, capture_output=True, check=False, env=environment)
+            subprocess.run(command, input=(given or {}).get(name, b""), capture_output=True, check=False, env=environment)
             if turn:
                 took[name].append((time.perf_counter() - started) * 1000)
     return took
