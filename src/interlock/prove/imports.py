@@ -15,7 +15,7 @@ import importlib
 import sys
 import warnings
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.util import spec_from_loader
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -110,8 +110,8 @@ class Imports:
 
     def _function(self, function: FunctionType) -> FunctionType:
         """A function of the contract's own, that refers to what this process has imported."""
-        names = _names(function.__code__)
-        globals_ = {name: self.own(value) for name, value in function.__globals__.items() if name in names}
+        there = function.__globals__
+        globals_ = {name: self.own(there[name]) for name in _names(function.__code__) if name in there}
         cells = [_content(cell) for cell in function.__closure__ or ()]
         closure = [self.own(cell[0]) if cell else None for cell in cells]
         if all(function.__globals__[name] is value for name, value in globals_.items()) and all(
@@ -265,10 +265,11 @@ def _looked_up(module: ModuleType, qualname: str, default: Any) -> Any:
     return found
 
 
-def _names(code: CodeType) -> set[str]:
+@lru_cache(maxsize=1024)
+def _names(code: CodeType) -> tuple[str, ...]:
     """The names that a function and those within it refer to."""
     within = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*map(_names, within))
+    return tuple(dict.fromkeys((*code.co_names, *(name for inner in within for name in _names(inner)))))
 
 
 def _content(cell: CellType) -> tuple[Any, ...]:

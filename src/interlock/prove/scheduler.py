@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import get_ident
@@ -30,7 +29,7 @@ from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from interlock.prove.outage import Server
 
@@ -482,8 +481,7 @@ class Run:
         lane.is_over = False
         lane.greenlet = greenlet.greenlet(self._body(lane, task))
         before, self.acting = self.acting, lane
-        with _no_loop():
-            lane.greenlet.switch()
+        _switch(lane.greenlet)
         self.acting = before
         if not lane.greenlet.dead:
             assert self._hub is not None  # noqa: S101 - a worker runs, so a run does.
@@ -492,6 +490,8 @@ class Run:
     def end(self) -> None:
         """Clears everybody away who is not done. Whatever they still try to do or to say is muted."""
         left = [worker for worker in self.everyone() if worker.greenlet is not None and not worker.greenlet.dead]
+        if not left:
+            return
         for worker in left:
             worker.has_crashed = worker.is_over = True
         before = logging.root.manager.disable
@@ -581,17 +581,18 @@ class Run:
         """Back to who has let this worker run: the hub, or whoever has just started this lane."""
         back = greenlet.getcurrent().parent
         assert back is not None  # noqa: S101 - a worker runs, so a run does.
-        with _no_loop():
-            back.switch()
+        _switch(back)
 
 
-@contextmanager
-def _no_loop() -> Generator[None]:
-    """Whoever runs meanwhile is not in this worker's event loop; Python keeps one for each thread."""
+def _switch(to: greenlet.greenlet) -> None:
+    """Lets another one run. It is not in this one's event loop; Python keeps one for each thread."""
     loop = asyncio._get_running_loop()  # noqa: SLF001 - made for whoever implements a loop, says its documentation.
+    if loop is None:
+        to.switch()
+        return
     asyncio._set_running_loop(None)  # noqa: SLF001 - likewise.
     try:
-        yield
+        to.switch()
     finally:
         asyncio._set_running_loop(loop)  # noqa: SLF001 - likewise.
 

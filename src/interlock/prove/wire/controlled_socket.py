@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interlock.prove.scheduler import Run, Worker
     from interlock.prove.wire.sockets import Network, Wire
 
+_PEEK = int(socket.MSG_PEEK)  # With the flag itself, Python makes a new flag of each answer.
 _by_descriptor: WeakValueDictionary[int, ControlledSocket] = WeakValueDictionary()
 
 
@@ -99,7 +100,7 @@ class ControlledSocket(Certified):
             self._await()
         if self._inbox:
             data = self._inbox[:size]
-            if not flags & socket.MSG_PEEK:
+            if not flags & _PEEK:
                 self._inbox = self._inbox[size:]
             return data
         if self._broken is not None:

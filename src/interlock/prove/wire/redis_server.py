@@ -14,18 +14,18 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, closing, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import WorldError
 from interlock.prove.clock import EPOCH_S
-from interlock.prove.effect import EVERYTHING
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.watchdog import end_with_parent
 from interlock.prove.wire import resp
+from interlock.prove.wire.footprints import Footprints
 from interlock.prove.wire.idle import IdleConnections
 from interlock.prove.wire.listener import Listener
+from interlock.prove.wire.redis_command import PROGRAMS
 from interlock.prove.wire.redis_log import begin_log, restore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Connection:
     def ask(self, raw: bytes, replies: int = 1) -> bytes:
         """The bytes of the replies to the commands in `raw`."""
         self._socket.sendall(raw)
-        buffer, end = b"", 0
+        buffer, end = self._received() if replies else b"", 0
         while replies:
             try:
                 end = resp.reply_end(buffer, end)
@@ -110,6 +110,8 @@ class RedisServer:
     Attributes:
         lives: How often it has ended and come back, as far as this process knows.
         asked: How often a client has asked it something.
+        footprints: What commands touch.
+        has_programs: Whether it may keep scripts or functions. To make it forget them takes as long as three commands.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
@@ -122,10 +124,10 @@ class RedisServer:
         self._passed_s = 0.0
         self._own_changes = 0
         self._log: WriteLog | None = None
-        self._forget = b"".join(resp.encoded(*command) for command in self._forgetting())
+        self.has_programs = True
+        self._forget_programs = [resp.encoded(*command) for command in self._forgetting()]
         self._listener: Listener | None = None
-        self._footprint = lru_cache(maxsize=4096)(self._asked_footprint)
-        self._about = lru_cache(maxsize=None)(self._asked_about)
+        self.footprints = Footprints(lambda *command: self._own.value(*command))  # noqa: PLW0108 - another one in a new process.
 
     def in_new_process(self) -> None:
         """The connection that was open when this process was forked is the other one's."""
@@ -136,6 +138,7 @@ class RedisServer:
 
     def was_elsewhere(self) -> None:
         """It is emptied before each schedule, whoever has written."""
+        self.has_programs = True
 
     def connect(self) -> Connection:
         """Another connection.
@@ -170,7 +173,8 @@ class RedisServer:
             self._passed_s = 0.0
             self._clock.show(EPOCH_S)
         self._log = None
-        self._own.ask(self._forget, self._forget.count(b"FLUSH"))
+        programs, self.has_programs = self._forget_programs if self.has_programs else [], False
+        self._own.ask(_FORGET + b"".join(programs), 1 + len(programs))
 
     def pass_time(self, seconds: float) -> None:
         """Lets virtual time pass: for the server as a whole, or else for whatever expires."""
@@ -243,6 +247,7 @@ class RedisServer:
     def value(self, *command: str | bytes | int) -> Any:
         """The reply to a question of our own, which is no effect of any worker."""
         self.asked += 1
+        self.has_programs = self.has_programs or resp.text(command[0]).upper() in PROGRAMS
         return self._own.value(*command)
 
     def left_ms(self, keys: Sequence[str]) -> list[int]:
@@ -253,10 +258,6 @@ class RedisServer:
             left, place = resp.decoded(told, place)
             found += [left] if isinstance(left, int) and left > 0 else []
         return found
-
-    def footprint(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
-        """What a command reads and writes, in the server's own words; everything, if it does not say."""
-        return self._footprint(tuple(command))
 
     def heard(self, perform: Callable[[], Any]) -> tuple[Any, list[list[bytes]]]:
         """What came of something, and the commands that scripts called meanwhile."""
@@ -274,35 +275,12 @@ class RedisServer:
             self._listener = None
 
     def _forgetting(self) -> list[tuple[str, ...]]:
-        """The commands that forget everything. Functions are younger than Redis 6.2."""
+        """The commands that forget scripts and functions, which are younger than Redis 6.2."""
         has_functions = self._own.value("COMMAND", "INFO", "FUNCTION") != [None]
-        return [("FLUSHALL",), ("SCRIPT", "FLUSH"), *([("FUNCTION", "FLUSH")] if has_functions else [])]
-
-    def _asked_footprint(self, command: tuple[bytes, ...]) -> tuple[frozenset[str], frozenset[str]]:
-        answer = self._own.value("COMMAND", "GETKEYSANDFLAGS", *command)
-        if isinstance(answer, RuntimeError):
-            known = "no key" in str(answer) or len(command) == 1  # Of one word alone it only says that there are too few.
-            everything = frozenset({EVERYTHING})
-            return (frozenset(), frozenset()) if known and command[0].upper() in _HARMLESS else (everything, everything)
-        is_write, names_all = self._about(command[0].upper())
-        if not names_all:  # SORT with BY and GET, whose keys depend on what it sorts.
-            return frozenset({EVERYTHING}), frozenset({EVERYTHING})
-        reads: set[str] = set()
-        writes: set[str] = set()
-        for key, flags in answer:
-            (reads if set(flags) & {b"RO"} else writes).add(f"redis:{key.decode(errors='replace')}")
-        if is_write and not writes:  # XREADGROUP, whose stream counts as read only, though its groups are in it.
-            writes = reads
-        return frozenset(reads), frozenset(writes)
-
-    def _asked_about(self, name: bytes) -> tuple[bool, bool]:
-        """Whether a command may write, and whether all of its keys can be found among its arguments."""
-        told = self._own.value("COMMAND", "INFO", name)[0]
-        specifications = [dict(zip(one[::2], one[1::2], strict=True)) for one in told[8]]
-        return b"write" in told[2], all(b"unknown" not in one[b"begin_search"] for one in specifications)
+        return [("SCRIPT", "FLUSH"), *([("FUNCTION", "FLUSH")] if has_functions else [])]
 
 
-_HARMLESS = frozenset({b"PING", b"TIME", b"SCRIPT", b"HELLO", b"CLIENT", b"SELECT", b"INFO", b"CONFIG", b"COMMAND", b"UNWATCH"})
+_FORGET = resp.encoded("FLUSHALL")
 
 # Everything that expires does so that much sooner.
 _AGE = """

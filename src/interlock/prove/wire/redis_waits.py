@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Ask = Callable[..., Any]
+MAY_WAIT = frozenset(b"BLPOP BRPOP BZPOPMIN BZPOPMAX BLMPOP BZMPOP BLMOVE BRPOPLPUSH WAIT XREAD XREADGROUP".split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,58 +4,25 @@ from __future__ import annotations
 
 import errno
 import math
-import re
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.clock import EPOCH_S
-from interlock.prove.effect import Effect
 from interlock.prove.wire import resp
-from interlock.prove.wire.idle import is_greeting
+from interlock.prove.wire.footprints import FUNCTIONS, KEY
+from interlock.prove.wire.redis_command import commands, shortened
 from interlock.prove.wire.redis_waits import Waiting, waiting
 
 if TYPE_CHECKING:
+    from interlock.prove.effect import Effect
     from interlock.prove.scheduler import Run
+    from interlock.prove.wire.redis_command import Command
     from interlock.prove.wire.redis_server import Connection, RedisServer
 
-# What sets a connection up, and concerns nobody else.
-_SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
-_LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"})
-_TELLING = frozenset({b"PUBLISH", b"SPUBLISH"})
-# What changes how the server treats this client or others, in ways that are not followed.
-_NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
-    (b"MONITOR",): "sees what everybody does",
-    (b"CLIENT", b"TRACKING"): "is told of what others change",
-    (b"CLIENT", b"REPLY"): "hears no replies",
-    (b"CLIENT", b"PAUSE"): "holds everybody up",
-    (b"CLIENT", b"KILL"): "ends connections of others",
-    (b"CLIENT", b"UNBLOCK"): "wakes others",
-    (b"CONFIG", b"SET"): "changes the server itself",
-    (b"WAITAOF",): "waits for a disk that the proof's server does not write to",
-}
-_ALL_CHANNELS = "redis-channels"
-_KEY = "redis:"
-# The libraries of functions that are loaded.
-_FUNCTIONS = frozenset({"redis-functions"})
-_FUNCTION_LOOKS = frozenset({b"LIST", b"DUMP", b"STATS", b"HELP"})
-_FUNCTION_CALLS = frozenset({b"FCALL", b"FCALL_RO"})
 _MARK = b"interlock"
-_CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
-_PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
-_TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
-
-# What makes something last for a time. A lease can also be a moment in a score or a field.
-_GRANTS = frozenset(
-    {
-        *(b"SET", b"SETEX", b"PSETEX", b"GETEX", b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT"),
-        *(b"EVAL", b"EVALSHA", b"FCALL", b"ZADD", b"HSET", b"HMSET"),
-    }
-)
-_PLAIN_SET = 3  # SET key value, which lasts for ever.
-_MOMENT = re.compile(rb"\d{10}(\.\d+)?|\d{13}")
 SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.5, 86_400.0
-
-LONGEST_WORD = 40
 MOST_PARTS = 6
 
 
@@ -74,7 +41,7 @@ class RedisWire:
         self._life = server.lives
         self._real = server.connect() if server.idle is None else None  # Otherwise, once something is asked.
         self._buffer = b""
-        self._queued: list[list[bytes]] | None = None
+        self._queued: list[Command] | None = None
         self._is_resp3 = self._listens = self._is_left = self._is_odd = self._is_closed = False
         self._news = b""
         self._heard_at: object = None
@@ -84,16 +51,8 @@ class RedisWire:
 
     def sent(self, data: bytes) -> bytes:
         """Carries out the commands that are complete now; answers with the bytes of their replies."""
-        self._buffer += data
-        replies = b""
-        while self._buffer:
-            try:
-                command, end = resp.read_command(self._buffer, 0)
-            except resp.Incomplete:
-                break
-            raw, self._buffer = self._buffer[:end], self._buffer[end:]
-            replies += self._carried_out(command, raw)
-        return replies
+        sent, self._buffer = commands(self._buffer + data)
+        return b"".join([self._carried_out(command) for command in sent])
 
     def has_news(self) -> bool:
         """Whether there is a message. None can have come if nobody has asked the server anything."""
@@ -130,48 +89,53 @@ class RedisWire:
 
     lost = left
 
-    def _carried_out(self, command: list[bytes], raw: bytes) -> bytes:
-        name = command[0].upper()
-        if not self._server.tells_virtual_time and _asks_for_the_time(name, command):
-            raise self._run.uncontrolled(_REAL_CLOCK)
-        if why := _NOT_FOLLOWED.get((name,)) or _NOT_FOLLOWED.get((name, *(word.upper() for word in command[1:2]))):
-            said = b" ".join(command[:2]).decode(errors="replace")
-            raise self._run.uncontrolled(f"{said}: a client that {why}, of which this guard does not know what follows")
-        if self._queued is None and (wait := self._waiting(command)) is not None:
+    def _carried_out(self, command: Command) -> bytes:
+        self._check_followed(command)
+        if command.may_wait and self._queued is None and (wait := self._waiting(command)) is not None:
             return self._waited(command, wait)
-        if name == b"HELLO":
-            self._is_resp3 = command[1:2] == [b"3"]
-        if name in _LISTENING:
+        if command.loads:
+            self._server.has_programs = True
+        if command.listens:
             self._listen()
-        if name == b"MULTI":
+        if command.name == b"MULTI":
             self._queued = []
-        elif self._queued is not None and name not in {b"EXEC", b"DISCARD"}:
+        elif self._queued is not None and command.name not in {b"EXEC", b"DISCARD"}:
             self._queued.append(command)  # Nothing happens before EXEC.
-        elif name not in _SETUP:
-            return self._effect(command, raw)
-        elif is_greeting(command):
-            return self._greeted(raw)
-        return self._asked(raw)
+        elif not command.is_setup:
+            return self._effect(command)
+        elif command.is_greeting:
+            return self._greeted(command)
+        return self._asked(command.raw)
 
     def _listen(self) -> None:
         if not self._listens:
             self._run.keep(self)
         self._listens, self.expects = True, "a message"
 
-    def _greeted(self, raw: bytes) -> bytes:
+    def _check_followed(self, command: Command) -> None:
+        if command.asks_time and not self._server.tells_virtual_time:
+            raise self._run.uncontrolled(_REAL_CLOCK)
+        if command.not_followed:
+            said = b" ".join(command.parts[:2]).decode(errors="replace")
+            what = f"a client that {command.not_followed}, of which this guard does not know what follows"
+            raise self._run.uncontrolled(f"{said}: {what}")
+
+    def _greeted(self, command: Command) -> bytes:
+        if command.name == b"HELLO":
+            self._is_resp3 = command.parts[1:2] == [b"3"]
         if self._real is None and (idle := self._server.idle) is not None:
-            self._greeting += (raw,)
+            self._greeting += (command.raw,)
             return idle.greeted(self._greeting)
         self._is_odd = True  # It was set up anew, after it was used.
-        return self._asked(raw)
+        return self._asked(command.raw)
 
-    def _waiting(self, command: list[bytes]) -> Waiting | None:
+    def _waiting(self, command: Command) -> Waiting | None:
         try:
-            return waiting(command, self._value)
+            return waiting(command.parts, self._value)
         except (ValueError, IndexError):
             return None
 
-    def _waited(self, command: list[bytes], wait: Waiting) -> bytes:
+    def _waited(self, command: Command, wait: Waiting) -> bytes:
         """A command that is carried out as soon as it need not wait, or given up when the time is over."""
         limits = [limit for limit in (wait.seconds, self.patience_s) if limit is not None]
         seconds = min(limits) if limits else None
@@ -187,8 +151,7 @@ class RedisWire:
                 raise TimeoutError("timed out")
             return wait.given_up(is_resp3=self._is_resp3)
 
-        reads, writes = self._server.footprint(command)
-        effect = Effect("redis", _said(command), reads, writes)
+        effect = self._server.footprints.announced((command,))
         answer: bytes = self._run.effect(effect, perform, _told, until=lambda: self._can_go_on(wait), seconds=seconds)
         return answer
 
@@ -201,58 +164,42 @@ class RedisWire:
     def _value(self, *command: str | bytes | int) -> Any:
         return resp.decoded(self._asked(resp.encoded(*command)))[0]
 
-    def _touched(self, command: list[bytes]) -> tuple[frozenset[str], frozenset[str]]:
-        name = command[0].upper()
-        channels = frozenset(f"redis-channel:{channel.decode(errors='replace')}" for channel in command[1:])
-        if name in _TELLING:
-            told = frozenset({f"redis-channel:{command[1].decode(errors='replace')}", _ALL_CHANNELS})
-            return told, told
-        if name in _LISTENING:
-            return (frozenset({_ALL_CHANNELS}) if name.startswith(b"P") or not channels else channels), frozenset()
-        if name == b"FUNCTION":
-            looks = len(command) > 1 and command[1].upper() in _FUNCTION_LOOKS
-            return _FUNCTIONS, frozenset() if looks else _FUNCTIONS
-        reads, writes = self._server.footprint(command)
-        return (reads | _FUNCTIONS, writes) if name in _FUNCTION_CALLS else (reads, writes)
-
-    def _effect(self, command: list[bytes], raw: bytes) -> bytes:
+    def _effect(self, command: Command) -> bytes:
         queued = self._queued or []
-        commands = queued or [command]
-        reads, writes = self._footprint(commands)
-        name = command[0].upper()
-        if name == b"EXEC":
-            reads |= self._watched  # Whether anything is done depends on them.
-        if name == b"WATCH":
-            self._watched |= reads | writes  # Also if the client is not told.
-        effect = Effect("redis", "; ".join(map(_said, commands)), reads, writes)
-        has_programs = any(one[0].upper() in _CALLS for one in commands)
+        together = tuple(queued) or (command,)
+        effect = self._server.footprints.announced(together)
+        if command.name == b"EXEC" and self._watched:
+            effect = replace(effect, reads=effect.reads | self._watched)  # Whether anything is done depends on them.
+        if command.name == b"WATCH":
+            self._watched |= effect.reads | effect.writes  # Also if the client is not told.
+        has_programs = any(one.calls for one in together)
         is_done = False
 
         def perform() -> bytes:
             nonlocal is_done
             is_done = True
-            return self._heard(raw, commands, effect) if has_programs and self._run.learns else self._asked(raw)
+            return self._heard(command.raw, together, effect) if has_programs and self._run.learns else self._asked(command.raw)
 
         answer: bytes = self._run.effect(effect, perform, _told)
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
             self._asked(resp.encoded("DISCARD"))
         self._queued = None  # Until now, so that a connection whose client dies here is not kept.
         if not self._run.plan and not self._run.is_cleared_up:
-            self._note_lengths([*queued, command], writes)
-        if name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
+            self._note_lengths([*queued, command], effect.writes)
+        if command.name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
             self._watched = frozenset[str]()
         return answer
 
-    def _note_lengths(self, commands: list[list[bytes]], writes: frozenset[str]) -> None:
+    def _note_lengths(self, written: list[Command], writes: frozenset[str]) -> None:
         """Tells the run how long what was just written lasts, so that it can be tried what happens after that."""
-        if not any(command[0].upper() in _GRANTS for command in commands):
+        if not any(command.grants for command in written):
             return
-        lasts = any(command[0].upper() != b"SET" or len(command) != _PLAIN_SET for command in commands)
-        left_ms = self._server.left_ms([name.removeprefix(_KEY) for name in writes]) if lasts else []
+        lasts = any(command.lasts for command in written)
+        left_ms = self._server.left_ms([name.removeprefix(KEY) for name in writes]) if lasts else []
         lengths = [left / 1000 for left in left_ms]
         now_s = EPOCH_S + self._run.now_s
-        for word in (part for command in commands for part in command[1:]):
-            lengths += _deadline(word, now_s)
+        left_s = [moment_s - now_s for command in written for moment_s in command.moments_s]
+        lengths += [left for left in left_s if SHORTEST_DEADLINE_S < left <= LONGEST_DEADLINE_S]
         for length in lengths:
             self._run.grant(float(math.ceil(length)))
 
@@ -275,56 +222,27 @@ class RedisWire:
             self._server.connect().close()  # The client is told of it, unless it is the guard's own trouble.
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer") from error
 
-    def _footprint(self, commands: list[list[bytes]]) -> tuple[frozenset[str], frozenset[str]]:
-        pairs = [self._touched(one) for one in commands]
-        nothing = frozenset[str]()
-        return nothing.union(*(reads for reads, _ in pairs)), nothing.union(*(writes for _, writes in pairs))
-
-    def _heard(self, raw: bytes, commands: list[list[bytes]], effect: Effect) -> bytes:
+    def _heard(self, raw: bytes, together: tuple[Command, ...], effect: Effect) -> bytes:
         """Carries scripts out, and notes what they have really touched."""
         answer, called = self._server.heard(lambda: self._asked(raw))
-        reads, writes = self._footprint(called)
-        reads |= effect.reads & _FUNCTIONS  # Which it cannot do without.
-        if len(commands) == 1:  # A script alone, which may announce too much, or too little.
+        reads, writes = self._server.footprints.together(called)
+        reads |= effect.reads & FUNCTIONS  # Which it cannot do without.
+        if len(together) == 1:  # A script alone, which may announce too much, or too little.
             self._run.touched(reads, writes)
         else:
             self._run.touched(effect.reads | reads, effect.writes | writes)
-        keys = {name for name in reads | writes if name.startswith(_KEY)}
+        keys = {name for name in reads | writes if name.startswith(KEY)}
         undeclared = sorted(keys - effect.reads - effect.writes)
-        if undeclared and len(commands) == 1:
+        if undeclared and len(together) == 1:
             self._run.note(f"a script touches {_key(undeclared[0])}, which it does not declare: no Redis Cluster runs it")
         return bytes(answer)
 
 
-def _deadline(word: bytes, now_s: float) -> list[float]:
-    """How far off the moment is that a word names in seconds or milliseconds since 1970, if it names one."""
-    if not _MOMENT.fullmatch(word):
-        return []
-    moment_s = float(word) / (1000 if float(word) > 10**11 else 1)
-    return [moment_s - now_s] if SHORTEST_DEADLINE_S < moment_s - now_s <= LONGEST_DEADLINE_S else []
-
-
 def _key(name: str) -> str:
-    return name.removeprefix(_KEY)
+    return name.removeprefix(KEY)
 
 
-def _asks_for_the_time(name: bytes, command: list[bytes]) -> bool:
-    return name == b"TIME" or (name in _PROGRAMS and any(_TIME_CALL.search(part) for part in command[1:]))
-
-
-def _said(command: list[bytes]) -> str:
-    """A command for people: scripts by their first words, long values cut."""
-    words = [command[0].decode(errors="replace").upper(), *(_word(part) for part in command[1:])]
-    if words[0] in {"EVAL", "EVALSHA"}:
-        words[1] = "script"
-    return " ".join(words)
-
-
-def _word(part: bytes) -> str:
-    text = " ".join(part.decode(errors="replace").split())
-    return text if len(text) <= LONGEST_WORD else text[: LONGEST_WORD - 3] + "..."
-
-
+@lru_cache(maxsize=4096)
 def _told(reply: bytes) -> str:
     if not reply:
         return "nobody waits for it any more"
@@ -337,5 +255,5 @@ def _plain(value: object) -> str:
         parts = cast("list[object]", value)
         return "[" + ", ".join(_plain(part) for part in parts[:MOST_PARTS]) + (", ..." if len(parts) > MOST_PARTS else "") + "]"
     if isinstance(value, bytes):
-        return _word(value)
+        return shortened(value)
     return "nothing" if value is None else str(value)

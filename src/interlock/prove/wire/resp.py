@@ -80,10 +80,15 @@ def decoded(buffer: bytes, start: int = 0) -> tuple[Any, int]:
     return (None if kind == ord("_") else head), place
 
 
+def text(part: str | bytes | int) -> bytes:
+    """A word of a command."""
+    return part if isinstance(part, bytes) else str(part).encode()
+
+
 def encoded(*parts: str | bytes | int) -> bytes:
     """A command, as clients send it."""
-    texts = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
-    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
+    texts = [text(part) for part in parts]
+    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(one), one) for one in texts)
 
 
 def _line(buffer: bytes, start: int) -> tuple[bytes, int]:

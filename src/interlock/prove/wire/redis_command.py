@@ -1,0 +1,145 @@
+"""A command on its way to Redis, and all that can be told of it by itself.
+
+The schedules of a proof send the same bytes over and over. So they are read once, and what follows from them is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from interlock.prove.wire import resp
+from interlock.prove.wire.idle import is_greeting
+from interlock.prove.wire.redis_waits import MAY_WAIT
+
+# What sets a connection up, and concerns nobody else.
+_SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
+LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"})
+# What changes how the server treats this client or others, in ways that are not followed.
+_NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
+    (b"MONITOR",): "sees what everybody does",
+    (b"CLIENT", b"TRACKING"): "is told of what others change",
+    (b"CLIENT", b"REPLY"): "hears no replies",
+    (b"CLIENT", b"PAUSE"): "holds everybody up",
+    (b"CLIENT", b"KILL"): "ends connections of others",
+    (b"CLIENT", b"UNBLOCK"): "wakes others",
+    (b"CONFIG", b"SET"): "changes the server itself",
+    (b"WAITAOF",): "waits for a disk that the proof's server does not write to",
+}
+_CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
+PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
+_TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
+
+# What makes something last for a time. A lease can also be a moment in a score or a field.
+_GRANTS = frozenset(
+    {
+        *(b"SET", b"SETEX", b"PSETEX", b"GETEX", b"EXPIRE", b"PEXPIRE", b"EXPIREAT", b"PEXPIREAT"),
+        *(b"EVAL", b"EVALSHA", b"FCALL", b"ZADD", b"HSET", b"HMSET"),
+    }
+)
+_PLAIN_SET = 3  # SET key value, which lasts for ever.
+_MOMENT = re.compile(rb"\d{10}(\.\d+)?|\d{13}")
+
+LONGEST_WORD = 40
+_KEPT = 4096  # More than the schedules of one program send.
+_SHORT_ENOUGH = 4096  # Bytes; what is longer is seldom sent twice.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Command:
+    """One command.
+
+    Attributes:
+        parts: Its words.
+        raw: As it was sent.
+        name: Its first word, in capitals.
+        said: For people: scripts by their first words, long values cut.
+        is_setup: Whether it sets the connection up, and concerns nobody else.
+        is_greeting: Whether it is answered in the same way each time.
+        listens: Whether messages may follow.
+        may_wait: Whether it may wait inside the server.
+        calls: Whether it runs a script or a function.
+        loads: Whether the server keeps a script or a function that it brings.
+        asks_time: Whether it asks the server what time it is.
+        grants: Whether it is of those that make something last for a time.
+        lasts: Whether it may have said so, and has not just set a value.
+        moments_s: The moments that it names, in seconds since 1970.
+        not_followed: Why nobody can tell what follows from it, if so.
+    """
+
+    parts: list[bytes]
+    raw: bytes
+    name: bytes
+    said: str
+    is_setup: bool
+    is_greeting: bool
+    listens: bool
+    may_wait: bool
+    calls: bool
+    loads: bool
+    asks_time: bool
+    grants: bool
+    lasts: bool
+    moments_s: tuple[float, ...]
+    not_followed: str
+
+
+def commands(data: bytes) -> tuple[tuple[Command, ...], bytes]:
+    """The commands that are complete, and the bytes that are left."""
+    return _kept(data) if len(data) <= _SHORT_ENOUGH else _read(data)
+
+
+def _read(data: bytes) -> tuple[tuple[Command, ...], bytes]:
+    found: list[Command] = []
+    place = 0
+    while place < len(data):
+        try:
+            parts, end = resp.read_command(data, place)
+        except resp.Incomplete:
+            break
+        found.append(_made(parts, data[place:end]))
+        place = end
+    return tuple(found), data[place:]
+
+
+_kept = lru_cache(maxsize=_KEPT)(_read)
+
+
+def _made(parts: list[bytes], raw: bytes) -> Command:
+    name = parts[0].upper()
+    return Command(
+        parts=parts,
+        raw=raw,
+        name=name,
+        said=_said(parts),
+        is_setup=name in _SETUP,
+        is_greeting=is_greeting(parts),
+        listens=name in LISTENING,
+        may_wait=name in MAY_WAIT,
+        calls=name in _CALLS,
+        loads=name in PROGRAMS,
+        asks_time=name == b"TIME" or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
+        grants=name in _GRANTS,
+        lasts=name != b"SET" or len(parts) != _PLAIN_SET,
+        moments_s=tuple(map(_moment_s, filter(_MOMENT.fullmatch, parts[1:]))),
+        not_followed=_NOT_FOLLOWED.get((name,)) or _NOT_FOLLOWED.get((name, *(word.upper() for word in parts[1:2]))) or "",
+    )
+
+
+def _moment_s(word: bytes) -> float:
+    """The moment that a word names, in seconds or milliseconds since 1970."""
+    return float(word) / (1000 if float(word) > 10**11 else 1)
+
+
+def _said(parts: list[bytes]) -> str:
+    words = [parts[0].decode(errors="replace").upper(), *map(shortened, parts[1:])]
+    if words[0] in {"EVAL", "EVALSHA"}:
+        words[1] = "script"
+    return " ".join(words)
+
+
+def shortened(part: bytes) -> str:
+    """A value for people."""
+    text = " ".join(part.decode(errors="replace").split())
+    return text if len(text) <= LONGEST_WORD else text[: LONGEST_WORD - 3] + "..."
