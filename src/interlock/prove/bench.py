@@ -88,6 +88,7 @@ class Bench:
     after_each: Callable[[], None] = lambda: None
     is_over: Callable[[], bool] = lambda: False
     _network: _Network = field(default_factory=_Network)
+    _passers: Passers = field(default_factory=Passers)
     _spare: Spare = field(default_factory=dict[tuple[str, int], "Imports"])
     postgres: Postgres | None = None
     _firsts: dict[object, list[str]] = field(default_factory=dict[object, list[str]])
@@ -330,10 +331,10 @@ class Bench:
     def _on_stage(self, world: World, run: Run) -> Generator[None]:
         gc.disable()  # It would run the finalizers of one schedule within another, at moments that nobody has chosen.
         self._network.world, self._network.schedule = world, run
-        passers = Passers()
+        self._passers.begin()
         try:
             yield
-            if where := passers.new(self.postgres.address if self.postgres is not None else None):
+            if where := self._passers.new(self.postgres.address if self.postgres is not None else None):
                 run.uncontrolled(
                     f"a connection to {where} that no socket of Python has made: a client in C, which passes by this guard"
                 )

@@ -63,7 +63,8 @@ class Imports:
 
     def enter(self) -> None:
         """The process goes on: whoever imports, or looks a class up by its name, finds what this process has imported."""
-        sys.modules.update(self._modules)
+        if self._modules:
+            sys.modules.update(self._modules)
         self._count = len(sys.modules)
 
     def leave(self) -> None:
@@ -73,9 +74,10 @@ class Imports:
             late = {name: sys.modules[name] for name in news if name not in self._there}
             self._modules.update(late)
             self._is_unknown = self._is_unknown or bool(late)  # What it is like at first is over.
-        for name in self._modules.keys() - self._before.keys():
-            sys.modules.pop(name, None)
-        sys.modules.update(self._before)
+        if self._modules:
+            for name in self._modules.keys() - self._before.keys():
+                sys.modules.pop(name, None)
+            sys.modules.update(self._before)
 
     def forget(self) -> bool:
         """Makes the modules what they were when they were imported; tells whether that can be done."""

@@ -242,8 +242,8 @@ class Run:
             name = names[number] if names else letter(first + number)
             self._start(task, name, ahead_s[number] if number < len(ahead_s) else 0.0)
         own = self.workers[first:]
-        while any(not worker.is_over and not worker.serves for worker in [*own, *self.lanes]):
-            self._advance([*own, *self.lanes])
+        while alive := self._alive(own):
+            self._advance(alive)
 
     def seen(self) -> dict[tuple[int, int], Effect]:
         """What was done at each place, with what a fault there may need to know of the run."""
@@ -278,7 +278,9 @@ class Run:
             raise Crashed
         worker.until, worker.wakes_at_s = until, None if seconds is None else self.now_s + seconds
         place = (worker.index, worker.done)
-        effect = self._with_locks(place, worker, _in_memory(worker, effect))
+        effect = _in_memory(worker, effect)
+        if place in self.plan and self.belongings.get(worker.process):  # A connection may end, and let go of what it holds.
+            effect = replace(effect, writes=effect.writes | {LOCKS})
         self._park(worker, effect)
         self.places[place] = effect
         if self.main(worker).holds:
@@ -295,12 +297,6 @@ class Run:
             raise
         self._finished(worker, answer(result))
         return result
-
-    def _with_locks(self, place: tuple[int, int], worker: Worker, effect: Effect) -> Effect:
-        """What strikes here may end a connection, and let go of what it holds."""
-        if place in self.plan and self.belongings.get(worker.process):
-            return replace(effect, writes=effect.writes | {LOCKS})
-        return effect
 
     def _fault_at(self, place: tuple[int, int], effect: Effect) -> Fault | None:
         """What is planned here, or goes on since it began elsewhere."""
@@ -440,7 +436,8 @@ class Run:
 
     def chance(self) -> Chance | None:
         """What the worker that is running draws, if one is."""
-        return self.acting.chance if self.acting is not None and self.is_here else None
+        acting = self.acting
+        return acting.chance if acting is not None and get_ident() == self._thread else None
 
     @property
     def is_here(self) -> bool:
@@ -534,13 +531,18 @@ class Run:
             for belonging in reversed(self.belongings.pop(worker.process, [])):
                 belonging.left()
 
-    def _advance(self, own: Sequence[Worker]) -> None:
+    def _alive(self, own: Sequence[Worker]) -> list[Worker]:
+        """Who is not done; nobody, if all that are left only serve others."""
+        alive = [worker for worker in (*own, *self.lanes) if not worker.is_over]
+        return alive if any(not worker.serves for worker in alive) else []
+
+    def _advance(self, alive: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:
             raise Stuck(f"no end within {self.limit} effects")
         self.turns += 1
         if self.turns >= TURNS_MAX:
             raise Stuck(f"no end within {TURNS_MAX} effects and waits")
-        ready = [worker for worker in own if not worker.is_over and self._can_go_on(worker)]
+        ready = [worker for worker in alive if self._can_go_on(worker)]
         if ready:
             prompt = next(
                 (worker for worker in ready if worker.is_prompt and worker.until is not None and worker.until()), None
@@ -550,7 +552,7 @@ class Run:
             self._last = chosen
             self._resume(chosen)
             return
-        waiting = [worker.wakes_at_s for worker in own if not worker.is_over and worker.wakes_at_s is not None]
+        waiting = [worker.wakes_at_s for worker in alive if worker.wakes_at_s is not None]
         if not waiting:
             raise Stuck("every worker waits for another")
         passed_s, self.now_s = min(waiting) - self.now_s, min(waiting)

@@ -96,7 +96,7 @@ class ControlledSocket(Certified):
         self._mute()
         if self._is_left_over:
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        if not self.has_come():
+        if not self._inbox and not self.has_come():
             self._await()
         if self._inbox:
             data = self._inbox[:size]

@@ -204,18 +204,17 @@ class RedisWire:
             self._run.grant(float(math.ceil(length)))
 
     def _connected(self) -> Connection:
-        """The real connection. One that was there before the server ended has ended with it."""
-        if self._real is None:
-            if self._is_closed or self._life != self._server.lives:
-                raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-            assert self._server.idle is not None  # noqa: S101 - else it is connected from the beginning.
-            self._real = self._server.idle.take(self._greeting)
+        """The real connection, from now on. After its client has closed it, or the server has ended, there is none."""
+        if self._is_closed or self._life != self._server.lives:
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        assert self._server.idle is not None  # noqa: S101 - else it is connected from the beginning.
+        self._real = self._server.idle.take(self._greeting)
         return self._real
 
     def _asked(self, raw: bytes) -> bytes:
         self._server.asked += bool(raw)
         try:
-            real = self._connected()
+            real = self._real or self._connected()
             return real.ask_up_to(raw, _MARK) if self._listens else real.ask(raw)
         except OSError as error:
             self._is_odd = True
