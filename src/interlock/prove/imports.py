@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import operator
 import sys
 import warnings
 from enum import Enum
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from importlib.machinery import ModuleSpec
 
+
+_UNCHANGING = frozenset({str, bytes, int, float, bool, type(None)})
 
 # Those of earlier schedules that have forgotten them: by the contract's module, and by the process.
 Spare = dict[tuple[str, int], "Imports"]
@@ -55,11 +58,13 @@ class Imports:
 
     def own(self, value: Any) -> Any:
         """A function or class of a contract, with the modules that it refers to imported by this process."""
-        if id(value) in self._seen:
-            return self._seen[id(value)][1]
-        self._seen[id(value)] = (value, value)
-        self._seen[id(value)] = (value, self._exchanged(value))
-        return self._seen[id(value)][1]
+        if type(value) in _UNCHANGING:
+            return value
+        number = id(value)  # Asked for once: an audit hook hears of each time.
+        if number not in self._seen:
+            self._seen[number] = (value, value)
+            self._seen[number] = (value, self._exchanged(value))
+        return self._seen[number][1]
 
     def enter(self) -> None:
         """The process goes on: whoever imports, or looks a class up by its name, finds what this process has imported."""
@@ -112,26 +117,23 @@ class Imports:
 
     def _function(self, function: FunctionType) -> FunctionType:
         """A function of the contract's own, that refers to what this process has imported."""
-        there = function.__globals__
-        globals_ = {name: self.own(there[name]) for name in _names(function.__code__) if name in there}
-        cells = [_content(cell) for cell in function.__closure__ or ()]
-        closure = [self.own(cell[0]) if cell else None for cell in cells]
-        if all(function.__globals__[name] is value for name, value in globals_.items()) and all(
-            not cell or cell[0] is value for cell, value in zip(cells, closure, strict=True)
-        ):
+        there, code, cells = function.__globals__, function.__code__, function.__closure__ or ()
+        exchanged = {name: self.own(there[name]) for name in _names(code) if name in there}
+        closure = tuple(map(self._cell, cells))
+        if all(map(operator.is_, closure, cells)) and all(there[name] is value for name, value in exchanged.items()):
             return function
-        made = FunctionType(
-            function.__code__,
-            {**function.__globals__, **globals_},
-            function.__name__,
-            function.__defaults__,
-            tuple(
-                CellType(value) if cell and cell[0] is not value else kept
-                for cell, value, kept in zip(cells, closure, function.__closure__ or (), strict=True)
-            ),
-        )
+        made = FunctionType(code, {**there, **exchanged}, function.__name__, function.__defaults__, closure)
         made.__kwdefaults__ = function.__kwdefaults__
         return made
+
+    def _cell(self, cell: CellType) -> CellType:
+        """What a function within another one refers to there."""
+        try:
+            value = cell.cell_contents
+        except ValueError:  # It is empty so far.
+            return cell
+        own = self.own(value)
+        return cell if own is value else CellType(own)
 
     def _rebuilt(self, value: Any) -> Any:
         """An object that never changes, of the class that this process has imported, and of what else it has."""
@@ -272,10 +274,3 @@ def _names(code: CodeType) -> tuple[str, ...]:
     """The names that a function and those within it refer to."""
     within = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return tuple(dict.fromkeys((*code.co_names, *(name for inner in within for name in _names(inner)))))
-
-
-def _content(cell: CellType) -> tuple[Any, ...]:
-    try:
-        return (cell.cell_contents,)
-    except ValueError:  # It is empty so far.
-        return ()
