@@ -106,9 +106,9 @@ class Passers:
         Args:
             ours: The port at which the proof's own Postgres is found.
         """
-        before, self._known = self._known, _sockets()
+        before, self._known = {0, *self._known.values()}, _sockets()
         for number, inode in self._known.items():
-            if inode in {0, before.get(number)}:
+            if inode in before:
                 continue
             with suppress(OSError), _RealSocket(fileno=os.dup(int(number))) as one:
                 if one.family in {socket.AF_INET, socket.AF_INET6}:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.prove.explore import Proof
     from interlock.prove.world import World
 
+SCRIPT = "return redis.call('INCR', KEYS[1])"
 UNDECLARED = "a script touches stock, which it does not declare: no Redis Cluster runs it"
 
 # Of two workers with nothing in common: twice either comes first, with no preemption and with one; then any order will do.
@@ -66,6 +68,37 @@ def test_what_an_effect_really_touches_decides_which_orders_are_run(
     proof = proof_of(getattr(scripted, name))
 
     assert (proof.verdict, proof.notes, proof.reason) == (verdict, notes, "")
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_no_schedule_finds_a_script_that_an_earlier_one_has_loaded() -> None:
+    found: list[bool] = []
+
+    @contract(workers=2, faults=0)
+    def loads(world: World) -> None:
+        def load() -> None:
+            client = redis.Redis.from_url(world.redis_url)
+            found.append(bool(client.script_exists(hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest())[0]))
+            client.eval(SCRIPT, 1, "key")
+
+        world.run(load, lambda: redis.Redis.from_url(world.redis_url).incr("key"))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("it ends", lambda: None))
+
+    proof = prove(loads, budget_s=30)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert len(found) > 1
+    assert not any(found)
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_the_server_forgets_a_script_that_it_was_given_by_the_proof_itself() -> None:
+    with running_redis() as server:
+        number = server.value("SCRIPT", "LOAD", SCRIPT)
+        server.clear()
+
+        assert server.value("SCRIPT", "EXISTS", number) == [0]
 
 
 @pytest.mark.usefixtures("redis_server")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import _socket
+import os
 import socket
 import sqlite3
 import sys
@@ -13,6 +14,7 @@ from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.explore import Proof, prove, watched
 from interlock.prove.invariant import Invariant
+from interlock.prove.passers_by import Passers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,25 @@ def test_a_client_in_c_that_is_known_by_name_is_unknown(monkeypatch: pytest.Monk
 
     assert proof.verdict is Verdict.UNKNOWN
     assert "psycopg2 makes connections of its own in C" in proof.reason
+
+
+def test_a_connection_is_seen_where_a_file_was_open_before() -> None:
+    passers = Passers()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        known = socket.create_connection(listener.getsockname())
+        file = os.open(os.devnull, os.O_RDONLY)
+        passers.begin()
+        again = socket.socket(fileno=os.dup(known.fileno()))
+        before = passers.new(None)
+        os.close(file)
+        made = socket.create_connection(listener.getsockname())
+        seen = passers.new(None)
+        is_in_its_place = made.fileno() == file
+        for one in (known, again, made):
+            one.close()
+
+    assert (before, is_in_its_place) == ("", True)
+    assert seen.startswith("127.0.0.1 port ")
 
 
 def test_a_connection_that_passes_by_is_unknown() -> None:
