@@ -53,6 +53,13 @@ class CuttingProxy:
         """Loses the reply to the next script, and does something before the client hears of that."""
         self._meanwhile, self.calls = meanwhile, 0
 
+    def say_unasked(self, words: bytes) -> None:
+        """Sends something to all clients that are still there."""
+        for each in self._sockets[::2]:
+            with suppress(OSError):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Or it comes only with the next reply.
+                each.sendall(words)
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -384,3 +391,13 @@ def test_an_enqueue_that_is_sent_again_is_new_even_if_it_was_charged_meanwhile(s
 
         assert [(one.answer, one.state, one.reference) for one in answer] == [("new", State.SUCCEEDED, "ch_1")]
         assert bench.claim(100) == []
+
+
+def test_what_comes_unasked_on_a_connection_is_not_taken_for_the_next_reply(server: RedisServer) -> None:
+    with CuttingProxy(server.port) as proxy, RetryQueue(proxy.url, durability="ignore") as queue:
+        for key in ("a", "b"):
+            queue.enqueue(payment(key))
+        proxy.say_unasked(b"*1\r\n*0\r\n")
+        found = [queue.inspect(key) for key in ("a", "b", "a")]
+
+        assert [item and item.key for item in found] == ["a", "b", "a"]

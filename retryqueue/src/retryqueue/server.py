@@ -128,9 +128,12 @@ class Server:
     def take(self) -> Any:
         """A connection for somebody who has a place."""
         try:
-            return self._at_hand.pop()
+            connection = self._at_hand.pop()
         except IndexError:
-            return self.client.connection_pool.get_connection()
+            connection = self.client.connection_pool.get_connection()
+        if not _is_silent(connection):
+            connection.disconnect()  # It connects again when something is sent.
+        return connection
 
     def give_back(self, connection: Any, *, is_open: bool) -> None:
         """Takes a connection back, on which no reply is outstanding.
@@ -340,6 +343,17 @@ class AsyncServer:
         if self._owned:
             for client in (self.client, *_sentinels(self.client)):
                 await client.aclose()
+
+
+def _is_silent(connection: Any) -> bool:
+    """Whether a connection that nobody used is open and has nothing to read.
+
+    What came unasked, as from a proxy that says good-bye, would be taken for the next reply, and each reply for the one after.
+    """
+    try:
+        return not connection.can_read()
+    except (*CLIENT_ERRORS, OSError):
+        return False
 
 
 def _sentinels(client: Any) -> list[Any]:
