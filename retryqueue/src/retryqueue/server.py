@@ -130,10 +130,12 @@ class Server:
         try:
             connection = self._at_hand.pop()
         except IndexError:
-            connection = self.client.connection_pool.get_connection()
-        if not _is_silent(connection):
-            connection.disconnect()  # It connects again when something is sent.
-        return connection
+            return self.client.connection_pool.get_connection()
+        if _is_silent(connection):
+            return connection
+        connection.disconnect()
+        self.client.connection_pool.release(connection)  # Which connects it again, perhaps to another server.
+        return self.client.connection_pool.get_connection()
 
     def give_back(self, connection: Any, *, is_open: bool) -> None:
         """Takes a connection back, on which no reply is outstanding.
