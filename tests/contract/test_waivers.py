@@ -307,3 +307,49 @@ class TestAChangeCannotWaiveItself:
         begun(git, keys, more="\n[evidence]\nwaiver_max_days = 365\n")
         assert waive(interlock_in, git, keys(BO), until=day(90)).code == 0
         gate(interlock_in, git, 0)
+
+
+class TestWhatCannotBeBoundOrVerified:
+    def test_a_link_has_no_content_to_bind_to(self, interlock_in: Interlock, git: Git, keys: Callable[[str], Path]) -> None:
+        begun(git, keys)
+        assert waive(interlock_in, git, keys(BO)).code == 0
+        (git.root / "link").symlink_to("elsewhere")
+        git.commit()
+        ran = waive(interlock_in, git, keys(BO))
+        assert (ran.code, "link is no plain file" in ran.err) == (2, True)
+        refused(interlock_in, git, "link is no plain file")
+
+    def test_a_change_that_only_deletes_has_none(self, interlock_in: Interlock, git: Git, keys: Callable[[str], Path]) -> None:
+        git.commit({"interlock.toml": settings(keys), "shop/pay.py": "A = 1\n", "shop/old.py": "B = 1\n"})
+        git.branch("change")
+        git.commit({"interlock.toml": None})
+        ran = waive(interlock_in, git, keys(BO), "touched")
+        assert (ran.code, "the change leaves no file behind" in ran.err) == (2, True)
+
+    def test_without_ssh_keygen_none_counts(
+        self, interlock_in: Interlock, git: Git, keys: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        begun(git, keys)
+        assert waive(interlock_in, git, keys(BO)).code == 0
+        (tmp_path / "bin").mkdir()
+        program = shutil.which("git")
+        assert program
+        (tmp_path / "bin" / "git").symlink_to(program)
+        refused(interlock_in.under(PATH=str(tmp_path / "bin")), git, "no waiver counts: no ssh-keygen on this machine")
+
+
+def test_an_audit_of_the_past_tells_what_was_waived_then(
+    interlock_in: Interlock, git: Git, keys: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(git, keys)
+    git("tag", "v1", "main")
+    assert waive(interlock_in, git, keys(BO)).code == 0
+    monkeypatch.setenv("GIT_COMMITTER_DATE", (datetime.now(UTC) + timedelta(seconds=2)).isoformat(timespec="seconds"))
+    git("tag", "-a", "-m", "deployed", "v2")
+    ran = interlock_in("audit", "--last", "1", folder=git.root)
+    assert ran.code == 0
+    assert any(line.split()[-1:] == ["waived"] for line in ran.out.splitlines())
+    told = json.loads(interlock_in("audit", "--last", "1", "--format", "json", folder=git.root).out)
+    assert disagreements("interlock audit --last", told) == []
+    waivers = [asked["waiver"]["owner"] for asked in told["deployments"][0]["questions"] if asked["waiver"]]
+    assert waivers == [BO]
