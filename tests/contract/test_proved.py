@@ -94,6 +94,10 @@ def test_a_signed_proof_of_this_very_code_is_a_pass_until_the_code_or_the_contra
     assert (found["verdict"], found["answer"]) == ("pass", "contracts.py: pass")
     assert [(ground["trust"], ground["by"]) for ground in found["grounds"]] == [("ci", "ci@shop.example")]
 
+    git.commit({"shop/later.py": "LATER = True\n"})
+    found = asked(interlock_in, git)
+    assert (found["verdict"], found["evidence"][-1]) == ("pass", "changed, and run by no proof: shop/later.py")
+
     git.write({"shop/queues.py": queues("Right") + "# more\n"})
     git.commit()
     assert any("it is about other code: shop/queues.py changed" in line for line in asked(interlock_in, git)["evidence"])

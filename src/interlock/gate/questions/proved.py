@@ -30,9 +30,18 @@ def ask(change: Change) -> Answer:
     return Answer(
         verdict=worst(one.verdict for one in answers),
         answer="; ".join(one.answer for one in answers),
-        evidence=(*refused, *(line for one in answers for line in one.evidence)),
+        evidence=(*refused, *(line for one in answers for line in one.evidence), *_not_run(change, contracts, found)),
         grounds=tuple(ground for one in answers for ground in one.grounds),
     )
+
+
+def _not_run(change: Change, contracts: list[str], found: list[Kept]) -> list[str]:
+    """Told, and no flaw: a contract need not run all of its feature. But a reader should know what the answer is not about."""
+    run = {path for one in found if one.evidence.found.get("contracts") in contracts for path in one.evidence.subjects}
+    globs = [glob for feature in change.touched for glob in feature.paths]
+    paths = sorted(path for path in change.sources[1] if path not in run and any(matches(path, glob) for glob in globs))
+    more = f" and {len(paths) - _MOST_FLAWS} more" if len(paths) > _MOST_FLAWS else ""
+    return [f"changed, and run by no proof: {', '.join(paths[:_MOST_FLAWS])}{more}"] if run and paths else []
 
 
 def _proved(change: Change, name: str, found: list[Kept]) -> Answer:
