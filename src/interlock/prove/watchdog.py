@@ -158,7 +158,9 @@ def _be_child(function: Callable[[Callable[[object], None]], T], theirs: Connect
         tempfile.tempdir = str(watch.folder)
         _watches.append(watch)
         watch.arm()
-        theirs.send(_answered(function, theirs))
+        answer = _answered(function, theirs)
+        sys.stdout.flush()  # Once the parent has its answer, this process is ended.
+        theirs.send(answer)
     finally:
         sys.stdout.flush()
         os._exit(0)

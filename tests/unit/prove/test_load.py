@@ -98,7 +98,11 @@ class TestLeaks:
 
     def test_what_grows_to_the_end_and_is_more_than_a_pool_is_one(self) -> None:
         [told] = self.leaks(0, 10, 20, 30, 40)
-        assert told.startswith("40 connections to Redis stay open after 400 calls, and 20 did after half of them")
+        assert told.startswith("40 connections to Redis stay open after 400 calls, and 20 did after 200,")
+
+    def test_so_it_is_where_nobody_could_look_before_nearly_all_was_over(self) -> None:
+        [told] = Open([Sample(0, 0, 0, 0), Sample(390, 39, 0, 39), Sample(400, 40, 0, 40)]).leaks(8, 1)
+        assert told.startswith("40 connections to Redis stay open after 400 calls, and 0 did after 0,")
 
     def test_a_pool_that_has_grown_to_its_size_is_none(self) -> None:
         assert self.leaks(0, 40, 40, 40, 40) == []

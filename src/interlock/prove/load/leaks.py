@@ -68,7 +68,10 @@ class Open:
             processes: How many processes there were.
         """
         allowed = _POOLS_EACH * at_once + _SPARE * processes
-        half = next((one for one in self.samples if one.calls * 2 >= self.last.calls), self.last)
+        # On a busy machine the samples are few: one from shortly before the end would say that nothing has grown since.
+        half = max(
+            (one for one in self.samples if one.calls * 2 <= self.last.calls), key=lambda one: one.calls, default=self.first
+        )
         found: list[str] = []
         told = (
             ("connections to Redis", "redis"),
@@ -81,8 +84,8 @@ class Open:
                 break  # They are those that were told already.
             if end - before > allowed and end - before > _GROWN * (midway - before):
                 found.append(
-                    f"{end - before:,} {said} stay open after {self.last.calls:,} calls, and {midway - before:,} did after half"
-                    f" of them, with {at_once} on their way at one time: they are not given back"
+                    f"{end - before:,} {said} stay open after {self.last.calls:,} calls, and {midway - before:,} did after"
+                    f" {half.calls:,}, with {at_once} on their way at one time: they are not given back"
                 )
         return found
 
