@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING, Self
 
 import redis
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_TIMEOUT_S = 90.0
+PORTS = SystemRandom()  # Not that of `random`, which begins anew with each test and in each process of a run.
 
 
 def binaries() -> dict[str, str]:
@@ -41,10 +43,15 @@ def any_binary() -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that clients are given.
+
+    A client could have it else, while a server that is to come back there is away.
+    """
+    while True:
+        port = PORTS.randrange(10_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RedisServer:

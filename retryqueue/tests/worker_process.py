@@ -132,9 +132,10 @@ class Journal:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a file; there may be none, if nobody has written anything."""
+        """Reads a file; there may be none, if nobody has written anything. A line that is being written comes next time."""
         journal = cls(defaultdict(list), defaultdict(list), set())
-        for line in path.read_text().splitlines() if path.exists() else []:
+        whole, _, _ = (path.read_text() if path.exists() else "").rpartition("\n")
+        for line in whole.splitlines():
             what, pid, key, attempt, more = json.loads(line)
             if what == "begun":
                 journal.begun[key, attempt].append(pid)
