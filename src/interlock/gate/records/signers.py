@@ -94,9 +94,8 @@ def trust_in(path: Path, signers: Sequence[Signer]) -> tuple[Trust, str]:
         return Trust.SELF, "nobody"
     with TemporaryDirectory(prefix="interlock-signers-") as folder:
         allowed = Path(folder, "allowed")
-        for (
-            signer
-        ) in signers:  # One at a time: a name is a pattern to ssh-keygen, and `*` would take another one's key for its own.
+        # One at a time: a name is a pattern to ssh-keygen, and `*` would take another one's key for its own.
+        for signer in signers:
             allowed.write_text(f'{signer.name} namespaces="{NAMESPACE}" {" ".join(signer.key.split()[:2])}\n')
             given = ["-f", str(allowed), "-I", signer.name, "-n", NAMESPACE, "-s", str(signature)]
             if _run(["-Y", "verify", *given], path.read_bytes()).returncode == 0:
