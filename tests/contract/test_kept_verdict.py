@@ -158,9 +158,12 @@ class TestAnAuditOfThePast:
         """Deploys v1 and v2, with a verdict that was kept in between, and answers with what an audit says of v2."""
 
         def audit(
-            *arguments: str, tier: int = 2, then: Callable[[], None] = lambda: None, late_days: int = 0
+            *arguments: str, tier: int = 2, then: Callable[[], None] = lambda: None, late_days: int = 0, links: bool = False
         ) -> dict[str, Any]:
             changed(git, tier)
+            if links:
+                (git.root / "link").symlink_to("elsewhere")
+                git.commit()
             git("tag", "v1", "main")
             head = git("rev-parse", "change")
             said = {"version": 1, "author": "ada", "reviews": [{"by": "bo", "state": "approved", "commit": head}]}
@@ -208,6 +211,14 @@ class TestAnAuditOfThePast:
     def test_one_of_other_content_is_no_word_about_this(self, tagged: Callable[..., dict[str, Any]], git: Git) -> None:
         told = tagged("--keep", then=lambda: git.commit({"shop/pay.py": "A = 3\n"}) and None)
         assert (told["said"], told["said_set_aside"]) == (None, [])
+
+    def test_one_about_a_link_is_none_since_it_may_lead_elsewhere(
+        self, tagged: Callable[..., dict[str, Any]], git: Git
+    ) -> None:
+        told = tagged("--keep", links=True)
+        assert (told["said"], told["said_set_aside"]) == (None, [])
+        kept = statement(git)[0]
+        assert (read(kept).found["bare"], read(kept).found["deleted"]) == (["link"], ["shop/old.py"])
 
     def test_one_that_is_too_old_is_told(self, tagged: Callable[..., dict[str, Any]]) -> None:
         told = tagged("--keep", late_days=40)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from interlock.core.verdict import Verdict
+from interlock.gate.left_behind import LeftBehind
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
-from interlock.gate.records.verdicts import KIND, left_behind
+from interlock.gate.records.verdicts import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,9 +63,12 @@ def recalled(change: Change) -> Recalled:
 
 
 def _is_about(one: Kept, change: Change) -> bool:
-    """Whether it is about exactly this content: what a deployment leaves behind, and what it deletes."""
-    contents, deleted = left_behind(change)
-    return dict(one.evidence.subjects) == contents and one.evidence.found.get("deleted") == deleted
+    """Whether it is about exactly this content: what a deployment leaves behind, and what it deletes.
+
+    A link may lead elsewhere by now, so a verdict on one is about nothing that could be found again.
+    """
+    left = LeftBehind.by(change)
+    return not left.bare and dict(one.evidence.subjects) == left.subjects and one.evidence.found.get("deleted") == left.deleted
 
 
 def _flaw(one: Kept, change: Change, policy: Policy) -> str:

@@ -2,7 +2,7 @@
 
 It is framed as in-toto's Simple Verification Result: the properties are the questions that pass, those that are waived
 (as such), and `INTERLOCK_GATE` where the change may ship. It is bound to the content of what the change leaves behind; what it
-deletes has none, and is told beside.
+deletes has none, and is told beside; so is what has no content of its own, such as a link.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import UsageError
-from interlock.core.evidence import SIMPLE_VERIFICATION_RESULT, Evidence, Frame, git_blob, is_on_record
+from interlock.core.evidence import SIMPLE_VERIFICATION_RESULT, Evidence, Frame
 from interlock.core.verdict import Verdict
+from interlock.gate.left_behind import LeftBehind
 
 if TYPE_CHECKING:
     from interlock.gate.change import Change
@@ -28,31 +29,25 @@ def recorded(decision: Decision, change: Change) -> Evidence:
     Raises:
         UsageError: If the change leaves no file behind that it could be bound to.
     """
-    subjects, deleted = left_behind(change)
-    if not subjects:
+    left = LeftBehind.by(change)
+    if not left.subjects:
         message = "the change leaves no file behind, so there is no content that its verdict could be bound to"
         raise UsageError(message)
     return Evidence(
         kind=KIND,
         verdict=decision.verdict,
-        subjects=subjects,
+        subjects=left.subjects,
         made_at=change.moment,
         command=("interlock", "gate", "--base", change.base, "--head", change.head),
         found={
             "base": change.base,
             "head": change.head,
-            "deleted": deleted,
+            "deleted": left.deleted,
+            "bare": left.bare,
             "questions": [_question(asked) for asked in decision.asked],
         },
         frame=_frame(decision, change),
     )
-
-
-def left_behind(change: Change) -> tuple[dict[str, str], list[str]]:
-    """What a change leaves behind, with its git blobs, and what it deletes. Evidence that it brings along is no part of it."""
-    paths = {path for path in change.paths if not is_on_record(path)}
-    contents = change.repository.contents(change.head, sorted(paths))
-    return {path: git_blob(content) for path, content in contents.items()}, sorted(paths - contents.keys())
 
 
 def _frame(decision: Decision, change: Change) -> Frame:

@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from interlock.core.errors import UsageError
-from interlock.core.evidence import Evidence, git_blob, is_on_record
+from interlock.core.evidence import Evidence
 from interlock.core.finding import printable
 from interlock.core.verdict import Verdict
+from interlock.gate.left_behind import LeftBehind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,17 +92,12 @@ class Bound:
         Raises:
             UsageError: If there is something in it that has no content, or nothing that has.
         """
-        # Evidence is no part of what is agreed to: else a waiver that is committed would undo itself.
-        paths = [difference for difference in change.differences if not is_on_record(difference.path)]
-        deleted = [difference.path for difference in paths if difference.status == "D"]
-        left = [difference.path for difference in paths if difference.status != "D"]
-        contents = change.repository.contents(change.head, left)
-        bare = [path for path in left if path not in contents]
-        if bare or not contents:
-            what = f"{bare[0]} is no plain file" if bare else "the change leaves no file behind"
+        left = LeftBehind.by(change)
+        if left.bare or not left.subjects:
+            what = f"{left.bare[0]} is no plain file" if left.bare else "the change leaves no file behind"
             message = f"{what}, so there is no content that a waiver could be bound to"
             raise UsageError(message)
-        return cls({path: git_blob(content) for path, content in contents.items()}, sorted(deleted), change.policies)
+        return cls(left.subjects, left.deleted, change.policies)
 
 
 def made(change: Change, asked: Asked, *, owner: str, reason: str, until: date) -> Evidence:
