@@ -129,11 +129,10 @@ def test_the_log_tells_user_side_share_and_failure(haproxy: Running) -> None:
     heard: list[Event] = []
     wait_until(lambda: _heard(heard, log) == 3)
     log.close()
-    assert [(event.arm, event.limit, event.user, event.failed) for event in heard[:2]] == [
-        ("canary", 5000, user_hash(canary, "a1b2"), False),
-        ("canary", 5000, user_hash(canary, "a1b2"), True),
-    ]
-    assert heard[2].user is None
+    # Each of the router's threads writes its own lines, so those of different connections come in any order.
+    known = [(event.arm, event.limit, event.failed) for event in heard if event.user == user_hash(canary, "a1b2")]
+    assert sorted(known) == [("canary", 5000, False), ("canary", 5000, True)]
+    assert [event.failed for event in heard if event.user is None] == [False]
 
 
 def _heard(heard: list[Event], log: HaproxyLog) -> int:
