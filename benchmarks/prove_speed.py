@@ -23,7 +23,7 @@ from interlock.prove.wire.redis_server import running_redis
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
     from interlock.prove.world import World
 
 COMMANDS = 6

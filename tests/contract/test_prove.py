@@ -25,13 +25,14 @@ from interlock.prove.explore import Proof, prove
 from interlock.prove.faults.crash_after import CrashAfter
 from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.invariant import Invariant
-from interlock.prove.scheduler import Run, Stuck, Worker
+from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.story import story
 from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from interlock.prove.worker import Worker
     from interlock.prove.world import World
 
 SUBJECTS = Path(__file__).parent / "prove_subjects"

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.prove.confirm.confirmation import Confirmation
+    from interlock.prove.effect import Step
     from interlock.prove.proof import Proof, Violation
     from interlock.prove.replay import Replayed
-    from interlock.prove.scheduler import Step
 
 FORMATS: Final = ("text", "json", "html")
 

@@ -18,7 +18,7 @@ from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
-from interlock.prove.scheduler import CLEARING_UP, LANES, LOOKING, SETTING_UP, Crashed, Run, Stuck, letter
+from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant
 from interlock.prove.sources import loaded_sources
 from interlock.prove.stowaways import stowaways_seen
@@ -27,6 +27,7 @@ from interlock.prove.wire.postgres_protocol import PostgresError
 from interlock.prove.wire.postgres_server import Postgres
 from interlock.prove.wire.redis_server import running_redis
 from interlock.prove.wire.sockets import controlled_sockets
+from interlock.prove.worker import CLEARING_UP, LANES, LOOKING, SETTING_UP, Crashed, letter
 from interlock.prove.world import World
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from interlock.prove.imports import Imports, Spare
     from interlock.prove.programs import Program
     from interlock.prove.randomness import Chance
-    from interlock.prove.scheduler import Worker
     from interlock.prove.vacuity import Sometimes
     from interlock.prove.wire.postgres_server import PostgresServer
     from interlock.prove.wire.redis_server import RedisServer
+    from interlock.prove.worker import Worker
 from interlock.prove.wire.sockets import Wire
 
 EFFECTS_MAX = 400

@@ -21,7 +21,7 @@ from interlock.prove.effect import Effect
 from interlock.prove.search import check_repeated
 
 if TYPE_CHECKING:
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from interlock.prove.effect import Effect
+    from interlock.prove.fault import Fault
     from interlock.prove.invariant import Invariant
-    from interlock.prove.scheduler import Fault
     from interlock.prove.world import World
 
 

@@ -55,6 +55,29 @@ class Effect:
         return _meet(self.writes, other.writes) or _meet(self.writes, other.reads) or _meet(self.reads, other.writes)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One effect as it happened.
+
+    Attributes:
+        worker: Who did it.
+        effect: What it was.
+        at_s: When, in virtual time.
+        fault: The fault that struck it, if one did.
+        answer: What came of it, for people.
+        where: The line of the user's code that led to it, if somebody wanted to know.
+        preempts: Whether it was done though somebody else could have gone on.
+    """
+
+    worker: str
+    effect: Effect
+    at_s: float
+    fault: str | None
+    answer: str
+    where: str = ""
+    preempts: bool = False
+
+
 def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
     if not some or not others:
         return False

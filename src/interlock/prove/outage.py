@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.fault import Fault
 
 # A server that is gone for good would keep a module that tries again for ever from ever coming to an end.
 STRIKES_MAX = 40

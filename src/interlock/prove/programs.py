@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Worker
+    from interlock.prove.fault import Fault
+    from interlock.prove.worker import Worker
 
 # With three workers and a few effects each, all interleavings are thousands; with two they are dozens.
 WORKERS_IN_ALL_ORDERS = 2

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from interlock.core.verdict import Verdict
 
 if TYPE_CHECKING:
-    from interlock.prove.effect import Effect
+    from interlock.prove.effect import Effect, Step
     from interlock.prove.examine import Finding
     from interlock.prove.programs import Program
-    from interlock.prove.scheduler import Step
 
 
 @dataclass(frozen=True, slots=True)

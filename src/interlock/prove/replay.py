@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from interlock.prove.bench import Bench
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.fault import Fault
 
 VERSION = 1
 FOLDER = Path(".interlock", "replays")

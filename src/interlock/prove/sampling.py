@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)

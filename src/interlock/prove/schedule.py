@@ -6,14 +6,15 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from interlock.prove.scheduler import LANES
 from interlock.prove.steering import called, number_of
+from interlock.prove.worker import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from interlock.prove.effect import Step
+    from interlock.prove.fault import Fault
     from interlock.prove.programs import Program
-    from interlock.prove.scheduler import Fault, Step
     from interlock.prove.steering import Turn
 
 

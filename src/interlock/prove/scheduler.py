@@ -20,13 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import greenlet
 
-from interlock.prove.effect import EVERYTHING, LOCKS, Effect, Uncontrolled
+from interlock.prove.effect import EVERYTHING, LOCKS, Effect, Step, Uncontrolled
+from interlock.prove.fault import Fault
 from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
+from interlock.prove.worker import LANES, Belonging, Crashed, Worker, letter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,126 +40,12 @@ TURNS_MAX = 20_000  # A worker that looks ten times a second whether something i
 
 T = TypeVar("T")
 
-# What those are called who are no worker of the contract's own: their chance depends on it, and so do stories.
-SETTING_UP, CLEARING_UP, LOOKING = "before", "recovery", "look"
-
-
-def letter(index: int) -> str:
-    """What a contract's worker is called."""
-    return chr(ord("A") + index)
-
-
-class Crashed(BaseException):
-    """Unwinds a worker that no longer exists."""
-
 
 class Stuck(Exception):  # noqa: N818 - the state of a run, not a mistake of a program.
     """The run made no progress within its limit of effects, or every worker waits for another."""
 
 
-class Fault(Protocol):
-    """What goes wrong at one effect; see `faults`.
-
-    Attributes:
-        lasts: Whether it strikes every later effect on the same server too, whoever's, until the workers are done.
-    """
-
-    lasts: ClassVar[bool]
-
-    @property
-    def name(self) -> str:
-        """What people call it, its figures included: `delay 31 s`."""
-        ...
-
-    def strike(self, run: Run, worker: Worker, perform: Callable[[], Any]) -> Any:
-        """Carries the effect out in the faulty way."""
-        ...
-
-
-class Belonging(Protocol):
-    """What a process has, and loses with its end."""
-
-    def left(self) -> None:
-        """The process ends by itself. This may be an effect."""
-        ...
-
-    def lost(self) -> None:
-        """The process is killed."""
-        ...
-
-
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class Worker:
-    """One worker of a run.
-
-    Attributes:
-        index: Its number, from 0.
-        name: What people call it: A, B, ...
-        chance: What it draws.
-        effect: What it will do next; none while it is running or done.
-        doing: What it does, or did last, and the fault that strikes it.
-        wakes_at_s: Until when it waits, in virtual time.
-        until: What it waits for, if not for time alone: it can go on as soon as this holds.
-        done: How many effects it has carried out.
-        error: What it raised, if it did.
-        has_crashed: Whether a fault has killed it.
-        ahead_s: How far its wall clock runs ahead of the others'.
-        process: The number of the worker whose memory it shares; its own, unless it is a lane.
-        lanes: How many lanes it has.
-        is_prompt: Whether it goes on as soon as what it waits for holds, which is nobody's choice.
-        serves: Whether it is there for others, and need not come to an end.
-        holds: Whether it was granted something that ends by itself, such as a lease, or has slept.
-        preempts: Whether it goes on though another could have, and has done nothing since.
-    """
-
-    index: int
-    name: str
-    chance: Chance
-    greenlet: greenlet.greenlet | None = None
-    effect: Effect | None = None
-    doing: tuple[Effect, Fault | None] | None = None
-    wakes_at_s: float | None = None
-    until: Callable[[], bool] | None = None
-    done: int = 0
-    error: BaseException | None = None
-    has_crashed: bool = False
-    is_over: bool = False
-    ahead_s: float = 0.0
-    process: int = -1
-    lanes: int = 0
-    is_prompt: bool = False
-    serves: bool = False
-    holds: bool = False
-    preempts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One effect as it happened.
-
-    Attributes:
-        worker: Who did it.
-        effect: What it was.
-        at_s: When, in virtual time.
-        fault: The fault that struck it, if one did.
-        answer: What came of it, for people.
-        where: The line of the user's code that led to it, if somebody wanted to know.
-        preempts: Whether it was done though somebody else could have gone on.
-    """
-
-    worker: str
-    effect: Effect
-    at_s: float
-    fault: str | None
-    answer: str
-    where: str = ""
-    preempts: bool = False
-
-
 Choose = Callable[[list[Worker]], Worker]
-
-# The first lane of worker 2 has the number 1002, and so on: the numbers of workers stay what they are without lanes.
-LANES = 1000
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from interlock.prove.effect import Uncontrolled
 
 if TYPE_CHECKING:
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 
 class Redundant(Exception):  # noqa: N818 - the end of a schedule that was run before in another form.

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise, product
 from typing import TYPE_CHECKING
 
-from interlock.prove.scheduler import LANES
 from interlock.prove.steering import Steering, number_of
+from interlock.prove.worker import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

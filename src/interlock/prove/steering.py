@@ -10,12 +10,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.prove.scheduler import LANES, letter
+from interlock.prove.worker import LANES, letter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 # A worker, or a lane of one, and how many turns it has had; nobody and none at the beginning.
 Turn = tuple[str, int]

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
-from interlock.prove.scheduler import LOOKING, SETTING_UP
+from interlock.prove.worker import LOOKING, SETTING_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
+    from interlock.prove.effect import Step
     from interlock.prove.proof import Violation
-    from interlock.prove.scheduler import Step
 
 LINES_MAX = 15
 _BROKEN_MAX = 3

@@ -17,9 +17,8 @@ from interlock.core.counting import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from interlock.prove.effect import Effect
+    from interlock.prove.effect import Effect, Step
     from interlock.prove.proof import Proof
-    from interlock.prove.scheduler import Step
 
 _TOLD_MOST = 3
 

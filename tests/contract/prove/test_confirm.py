@@ -21,7 +21,7 @@ from interlock.prove.wire.redis_server import running_redis
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 _real_pid = os.getpid
 

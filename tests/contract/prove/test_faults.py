@@ -40,7 +40,7 @@ from interlock.prove.faults.server_error import ServerError
 from interlock.prove.invariant import Invariant
 from interlock.prove.outage import STRIKES_MAX
 from interlock.prove.provider import Provider
-from interlock.prove.scheduler import Run, Worker
+from interlock.prove.scheduler import Run
 from interlock.prove.server_clock import compiled_clock
 from interlock.prove.wire import resp
 from interlock.prove.wire.http_wire import Answer, HttpWire, Request
@@ -51,9 +51,11 @@ from interlock.prove.wire.sockets import controlled_sockets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from interlock.prove.scheduler import Fault, Step
+    from interlock.prove.effect import Step
+    from interlock.prove.fault import Fault
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.wire.sockets import Wire
+    from interlock.prove.worker import Worker
     from interlock.prove.world import World
 
 SUBJECTS = Path(__file__).parent.parent / "prove_subjects"

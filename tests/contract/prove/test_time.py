@@ -16,11 +16,13 @@ import pytest
 
 from interlock.prove.clock import EPOCH_S, UPTIME_S, virtual_time
 from interlock.prove.effect import Effect, Uncontrolled
-from interlock.prove.scheduler import Run, Stuck, Worker
+from interlock.prove.scheduler import Run, Stuck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from interlock.prove.worker import Worker
 
 
 class Keeper:

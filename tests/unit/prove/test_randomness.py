@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from interlock.prove.effect import Effect
 from interlock.prove.randomness import Chance, controlled_randomness
-from interlock.prove.scheduler import Run, Worker
+from interlock.prove.scheduler import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
+
+    from interlock.prove.worker import Worker
 
 
 def draws() -> dict[str, object]:

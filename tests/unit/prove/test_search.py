@@ -15,13 +15,14 @@ import pytest
 from interlock.prove.bounded import Bounded
 from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.sampling import Sample
-from interlock.prove.scheduler import Run, Stuck, Worker
+from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant, Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.programs import Strategy
+    from interlock.prove.worker import Worker
 
 EVERYTHING = frozenset("*")
 

@@ -13,9 +13,10 @@ from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.programs import Program
 from interlock.prove.proof import Violation
 from interlock.prove.schedule import Schedule, digest
-from interlock.prove.scheduler import Run, Worker, letter
+from interlock.prove.scheduler import Run
 from interlock.prove.shrink import RUNS_MAX, Shrinking
 from interlock.prove.steering import BEGINNING, Steering
+from interlock.prove.worker import Worker, letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

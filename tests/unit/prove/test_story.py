@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.prove.effect import Effect
+from interlock.prove.effect import Effect, Step
 from interlock.prove.programs import Program
 from interlock.prove.proof import Violation
-from interlock.prove.scheduler import Step
 from interlock.prove.story import LINES_MAX, story
 
 CLEARS_UP = "-- afterwards, a worker that nothing happens to clears up"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 
 class Here(Protocol):

@@ -23,13 +23,14 @@ import greenlet
 
 from interlock.prove.confirm.inside import Inside, be_silent
 from interlock.prove.confirm.link import ANSWER_TIMEOUT_S, Child, Link, LinkLost, raisable
-from interlock.prove.scheduler import LOOKING, Run
+from interlock.prove.scheduler import Run
+from interlock.prove.worker import LOOKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Worker
+    from interlock.prove.worker import Worker
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from interlock.prove.invariant import Invariant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.fault import Fault
     from interlock.prove.world import World
 
 

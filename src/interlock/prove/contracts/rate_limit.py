@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.fault import Fault
     from interlock.prove.world import World
 
 # Calls are made one by one: at most so many, so that a schedule stays short.

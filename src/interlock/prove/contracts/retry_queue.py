@@ -13,13 +13,13 @@ from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.prove.invariant import Invariant
 from interlock.prove.provider import Provider, times
-from interlock.prove.scheduler import SETTING_UP
+from interlock.prove.worker import SETTING_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from interlock.prove.contract import Scenario
-    from interlock.prove.scheduler import Step
+    from interlock.prove.effect import Step
     from interlock.prove.world import World
 
 

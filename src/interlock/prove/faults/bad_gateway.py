@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Run, Worker
+    from interlock.prove.fault import Fault
+    from interlock.prove.scheduler import Run
+    from interlock.prove.worker import Worker
 
 ON_REQUEST = True
 _ANSWER = Answer(502, b"<html><head><title>502 Bad Gateway</title></head></html>", {"Content-Type": "text/html"})

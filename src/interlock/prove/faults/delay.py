@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Run, Worker
+    from interlock.prove.fault import Fault
+    from interlock.prove.scheduler import Run
+    from interlock.prove.worker import Worker
 
 # Longer than that, and whoever runs the worker has ended it: systemd's and Kubernetes' patience is a few minutes by default.
 LONGEST_S = 3_600.0

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Run, Worker
+    from interlock.prove.fault import Fault
+    from interlock.prove.scheduler import Run
+    from interlock.prove.worker import Worker
 
 ON_REQUEST = True
 _CAN_LAST = (reset, lost_reply, read_only, loading, out_of_memory, server_error, bad_gateway, rate_limited)

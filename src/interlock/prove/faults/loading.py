@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Run, Worker
+    from interlock.prove.fault import Fault
+    from interlock.prove.scheduler import Run
+    from interlock.prove.worker import Worker
 
 ON_REQUEST = True
 REPLY = b"-LOADING Redis is loading the dataset in memory\r\n"

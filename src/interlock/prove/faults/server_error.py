@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault, Run, Worker
+    from interlock.prove.fault import Fault
+    from interlock.prove.scheduler import Run
+    from interlock.prove.worker import Worker
 
 _ANSWER = Answer(500, {"error": {"type": "api_error", "message": "An unknown error occurred"}})
 

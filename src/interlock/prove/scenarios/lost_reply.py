@@ -21,7 +21,7 @@ from interlock.prove.faults.reset import Reset
 if TYPE_CHECKING:
     from interlock.prove.contracts.retry_queue import RetryQueue
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.fault import Fault
     from interlock.prove.world import World
 
 NUMBER = 7

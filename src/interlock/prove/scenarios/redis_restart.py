@@ -19,7 +19,7 @@ from interlock.prove.faults.restart import Restart
 if TYPE_CHECKING:
     from interlock.prove.contracts.retry_queue import RetryQueue
     from interlock.prove.effect import Effect
-    from interlock.prove.scheduler import Fault
+    from interlock.prove.fault import Fault
     from interlock.prove.world import World
 
 NUMBER = 11

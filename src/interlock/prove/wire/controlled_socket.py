@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakValueDictionary
 
 from interlock.prove.effect import Effect, Uncontrolled
-from interlock.prove.scheduler import Crashed
 from interlock.prove.wire.tls import Certified
+from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
-    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.scheduler import Run
     from interlock.prove.wire.sockets import Network, Wire
+    from interlock.prove.worker import Worker
 
 _PEEK = int(socket.MSG_PEEK)  # With the flag itself, Python makes a new flag of each answer.
 _by_descriptor: WeakValueDictionary[int, ControlledSocket] = WeakValueDictionary()

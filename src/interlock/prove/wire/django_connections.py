@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interlock.prove.scheduler import Run, Worker
+    from interlock.prove.scheduler import Run
+    from interlock.prove.worker import Worker
 
 
 class _PerWorker:

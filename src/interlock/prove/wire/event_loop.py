@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.effect import Effect
-from interlock.prove.scheduler import Crashed
 from interlock.prove.wire.controlled_socket import controlled
+from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

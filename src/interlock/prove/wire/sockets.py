@@ -13,11 +13,11 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from interlock.prove.scheduler import Crashed
 from interlock.prove.wire.controlled_socket import ControlledSocket
 from interlock.prove.wire.event_loop import controlled_loops
 from interlock.prove.wire.readiness import virtual_readiness
 from interlock.prove.wire.tls import without_tls
+from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
