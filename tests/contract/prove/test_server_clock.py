@@ -101,6 +101,14 @@ def test_the_server_goes_on_working_by_itself_while_its_wall_clock_stands(server
     assert server.value("DBSIZE") == 0
 
 
+def test_the_server_keeps_no_thread_that_waits_for_a_time_that_never_comes(server: RedisServer) -> None:
+    """Jemalloc's would take a core for itself for as long as the clock stands."""
+    [own] = [line for line in server.value("INFO", "server").decode().splitlines() if line.startswith("process_id:")]
+    threads = [path.read_text().strip() for path in Path("/proc", own.partition(":")[2], "task").glob("*/comm")]
+    assert threads
+    assert not [name for name in threads if name.startswith("jemalloc")]
+
+
 def test_a_schedule_begins_at_the_first_moment_and_knows_nothing_of_the_one_before(server: RedisServer) -> None:
     server.pass_time(86_400)
     sha = server.value("SCRIPT", "LOAD", "return 1").decode()

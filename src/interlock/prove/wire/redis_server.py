@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from interlock.prove.wire.redis_log import WriteLog
 
 START_TIMEOUT_S = 10.0
+# Jemalloc's thread waits until a time on the wall clock. On one that stands still in the past, it never sleeps.
+THREADLESS = ("--jemalloc-bg-thread", "no")
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103  # unix(7).
 _process_number = os.getpid  # While a schedule runs, workers are told other ones.
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
@@ -328,6 +330,7 @@ def _running(binary: str, library: Path | None) -> Generator[RedisServer]:
         environment = {**os.environ, **(clock.environment if clock else {})}
         command = [binary, "--port", "0", "--unixsocket", str(path), "--dir", folder, "--save", "", "--appendonly", "no"]
         command += ["--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"]  # For when it is asked to remember.
+        command += THREADLESS
         process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
