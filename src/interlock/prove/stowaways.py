@@ -1,25 +1,30 @@
-"""Sees at once when a module starts something that nobody controls: a thread, a process, another program, a database in a file.
+"""Sees at once when a module does what nobody controls: starts a thread, a process or another program, or changes a file.
 
-Python tells an audit hook of each process before it is started (PEP 578), however the module came by the function. Threads it
-does not tell of, before 3.13; their two functions are replaced. What is seen is not started, and the answer says where it was.
+Python tells an audit hook of each such thing before it is done (PEP 578), however the module came by the function. It does not
+tell of threads, before 3.13, nor of what `dbm` opens in C; their functions are replaced. What is seen is not done, and the
+answer says where it was.
 """
 
 from __future__ import annotations
 
 import _thread
-import inspect
+import dbm
 import sys
-import sysconfig
 import threading
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from interlock.prove.files import ABOUT_FILES, OPENS_DATABASE, Files
+from interlock.prove.whereabouts import asking
+from interlock.prove.worker import LOOKING, SETTING_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from interlock.prove.scheduler import Run
 
+_NOBODY = "and nobody controls what happens there"
 _STARTS = {
     "os.exec": "becomes another program",
     "os.fork": "forks",
@@ -28,63 +33,71 @@ _STARTS = {
     "os.system": "starts a program",
     "subprocess.Popen": "starts a program",
 }
-_IN_MEMORY = (":memory:", "")  # Of SQLite's databases, those that end with their connection.
-_GUARD = str(Path(__file__).parent)
-_STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
-_INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
 
-_runs: list[Callable[[], Run | None]] = []  # Of those who watch; a hook can be added once, and never taken away.
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One who watches: the schedule that is running, and what its workers have done to files so far."""
+
+    run: Callable[[], Run | None]
+    files: Files = field(default_factory=Files)
+
+
+_watches: list[_Watch] = []  # A hook can be added once, and never taken away.
 _is_added = False
 
 
 @contextmanager
 def stowaways_seen(run: Callable[[], Run | None]) -> Generator[None]:
-    """Stops whatever a worker of the current run starts, for as long as the block lasts."""
+    """Stops what a worker of the current run does past this guard, for as long as the block lasts."""
     global _is_added  # noqa: PLW0603 - hooks are the interpreter's own.
     if not _is_added:
         sys.addaudithook(_look)
         _is_added = True
-    real_start, real_new = threading.Thread.start, _thread.start_new_thread
+    real_start, real_new, real_open = threading.Thread.start, _thread.start_new_thread, dbm.open
+    watch = _Watch(run)
 
     def start(thread: threading.Thread) -> None:
-        _stop("starts a thread")
+        _stop(f"starts a thread, {_NOBODY}")
         real_start(thread)
 
     def start_new(*args: Any, **options: Any) -> int:
-        _stop("starts a thread")
+        _stop(f"starts a thread, {_NOBODY}")
         return real_new(*args, **options)
 
-    _runs.append(run)
+    def open_database(*args: Any, **options: Any) -> Any:
+        _stop(OPENS_DATABASE)
+        return real_open(*args, **options)
+
+    _watches.append(watch)
     threading.Thread.start, _thread.start_new_thread = start, start_new  # type: ignore[method-assign, assignment]
+    dbm.open = open_database
     try:
         yield
     finally:
         threading.Thread.start, _thread.start_new_thread = real_start, real_new  # type: ignore[method-assign]
-        _runs.remove(run)
+        dbm.open = real_open
+        _watches.remove(watch)
 
 
 def _look(event: str, what: tuple[object, ...]) -> None:
     if event in _STARTS:
-        _stop(_STARTS[event])
-    elif event == "sqlite3.connect" and what[0] not in _IN_MEMORY:
-        _stop("opens a database in a file")
+        _stop(f"{_STARTS[event]}, {_NOBODY}")
+    elif event in ABOUT_FILES:
+        _look_at_file(event, what)
+
+
+def _look_at_file(event: str, what: tuple[object, ...]) -> None:
+    watch = _watches[-1] if _watches else None
+    run = watch.run() if watch is not None else None
+    worker = run.here() if run is not None else None
+    if watch is None or worker is None or worker.name in {SETTING_UP, LOOKING}:
+        return  # What a schedule begins with, and what is looked at in its end, is in one order.
+    if told := watch.files.told(event, what, worker.process):
+        _stop(told)
 
 
 def _stop(does: str) -> None:
-    run = _runs[-1]() if _runs else None
-    if run is not None and run.here() is not None and (place := _place()):
-        raise run.uncontrolled(f"{place} {does}, and nobody controls what happens there")
-
-
-def _place() -> str:
-    """The line that asked for it, the standard library's left out; nothing if it is the guard's own."""
-    frame = inspect.currentframe()
-    while frame is not None and (frame.f_code.co_filename == __file__ or _is_standard(frame.f_code.co_filename)):
-        frame = frame.f_back
-    if frame is None or frame.f_code.co_filename.startswith(_GUARD):
-        return ""
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _is_standard(path: str) -> bool:
-    return path.startswith("<") or (path.startswith(_STANDARD) and not path.startswith(_INSTALLED))
+    run = _watches[-1].run() if _watches else None
+    if run is not None and run.here() is not None and (place := asking()[1]):
+        raise run.uncontrolled(f"{place} {does}")
