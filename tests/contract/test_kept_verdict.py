@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
 
 FEATURES = '[[feature]]\nname = "payments"\ntier = {tier}\npaths = ["shop/**"]\n'
+UNKNOWN = b'"verdict": "unknown"'
+ACCEPTED = (
+    "import time\n\ndef new(user):\n"
+    "    order_id = f'{user.id}-{int(time.time())}'  # interlock: ignore[identity/coarse-clock]: daily\n    return order_id\n"
+)
 BLOB = {"type": "object", "required": ["gitBlob"], "properties": {"gitBlob": {"pattern": "^[0-9a-f]{40}$"}}}
 # By spec/v1/statement.md and spec/predicates/svr.md: what must be there, and of which form.
 SCHEMA: dict[str, Any] = {
@@ -80,6 +85,14 @@ def statement(git: Git) -> tuple[Path, dict[str, Any]]:
     found: dict[str, Any] = json.loads(path.read_bytes())
     Draft202012Validator(SCHEMA).validate(found)
     return path, found
+
+
+def forged(git: Git, edit: Callable[[bytes], bytes]) -> None:
+    """Puts another verdict in the place of the kept one, under the name that fits it."""
+    (path,) = (git.root / ".interlock" / "evidence" / "gate").glob("*.json")
+    content = edit(path.read_bytes())
+    path.unlink()
+    path.with_name(f"{hashlib.sha256(content).hexdigest()}.json").write_bytes(content)
 
 
 def test_what_passes_is_a_property_and_the_gate_is_one_where_all_of_it_does(interlock_in: Interlock, git: Git) -> None:
@@ -158,9 +171,16 @@ class TestAnAuditOfThePast:
         """Deploys v1 and v2, with a verdict that was kept in between, and answers with what an audit says of v2."""
 
         def audit(
-            *arguments: str, tier: int = 2, then: Callable[[], None] = lambda: None, late_days: int = 0, links: bool = False
+            *arguments: str,
+            tier: int = 2,
+            then: Callable[[], None] = lambda: None,
+            late_days: int = 0,
+            links: bool = False,
+            accepts: bool = False,
         ) -> dict[str, Any]:
             changed(git, tier)
+            if accepts:
+                git.commit({"shop/pay.py": ACCEPTED})
             if links:
                 (git.root / "link").symlink_to("elsewhere")
                 git.commit()
@@ -226,30 +246,47 @@ class TestAnAuditOfThePast:
         assert "it is 40 days old, more than 30" in told["said_set_aside"][0]
 
     def test_one_by_other_settings_is_told(self, tagged: Callable[..., dict[str, Any]], git: Git) -> None:
-        def edit() -> None:
-            (path,) = (git.root / ".interlock" / "evidence" / "gate").glob("*.json")
-            found = json.loads(path.read_bytes())
+        def edit(content: bytes) -> bytes:
+            found = json.loads(content)
             found["predicate"]["verifier"]["policies"] = "none"
-            content = json.dumps(found).encode()
-            path.unlink()
-            path.with_name(f"{hashlib.sha256(content).hexdigest()}.json").write_bytes(content)
+            return json.dumps(found).encode()
 
-        told = tagged("--keep", then=edit)
+        told = tagged("--keep", then=lambda: forged(git, edit))
         assert told["said"] is None
         assert "it was judged by other settings" in told["said_set_aside"][0]
 
     def test_a_failure_of_then_is_told_where_nothing_is_known_now(
         self, tagged: Callable[..., dict[str, Any]], git: Git
     ) -> None:
-        def fail() -> None:
-            (path,) = (git.root / ".interlock" / "evidence" / "gate").glob("*.json")
-            content = path.read_bytes().replace(b'"verdict": "unknown"', b'"verdict": "fail"')
-            path.unlink()
-            path.with_name(f"{hashlib.sha256(content).hexdigest()}.json").write_bytes(content)
-
-        told = tagged("--keep", then=fail)
+        told = tagged("--keep", then=lambda: forged(git, lambda content: content.replace(UNKNOWN, b'"verdict": "fail"')))
         verdicts = {asked["name"]: asked["verdict"] for asked in told["questions"]}
         assert (verdicts["planted"], verdicts["canary"], told["verdict"]) == ("pass", "fail", "fail")
+
+    @pytest.mark.parametrize(("tier", "other"), [(1, b""), (2, b"other.toml")])
+    def test_of_one_that_counts_since_it_is_bad_nothing_good_is_believed(
+        self, tagged: Callable[..., dict[str, Any]], git: Git, tier: int, other: bytes
+    ) -> None:
+        """Nobody has signed it, or other settings made it: then it could be anybody's who wants a pass on record."""
+
+        def edit(content: bytes) -> bytes:
+            found = json.loads(content.replace(b"interlock.toml", other or b"interlock.toml"))
+            own = found["predicate"]["urn:interlock:evidence:gate:v1"]
+            own["verdict"] = "fail"
+            for asked in own["found"]["questions"]:
+                asked["verdict"] = "pass"
+            return json.dumps(found).encode()
+
+        told = tagged("--keep", tier=tier, then=lambda: forged(git, edit))
+        assert told["said"]["verdict"] == "fail"
+        assert {asked["verdict"] for asked in told["questions"] if asked["name"] not in {"touched", "planted"}} == {"unknown"}
+
+    def test_what_the_two_trees_alone_answer_is_not_believed(self, tagged: Callable[..., dict[str, Any]], git: Git) -> None:
+        """It was unknown then as it is now: a verdict that says otherwise did not come from the gate."""
+        passed = b'"verdict": "pass"'
+        told = tagged("--keep", then=lambda: forged(git, lambda content: content.replace(UNKNOWN, passed)), accepts=True)
+        verdicts = {asked["name"]: asked["verdict"] for asked in told["questions"]}
+        assert (told["said"]["verdict"], verdicts["canary"], verdicts["planted"]) == ("pass", "pass", "unknown")
+        assert told["verdict"] == "unknown"
 
     @pytest.mark.parametrize("known", [Verdict.FAIL, Verdict.PASS])
     def test_it_changes_nothing_that_is_known_without_it(self, known: Verdict) -> None:

@@ -1,7 +1,8 @@
 """What the gate itself said of a deployment at that time, where its verdict was kept: evidence for whoever asks later.
 
 Much of what a verdict rested on is gone a year later: the approvals, the server of the migrations, the evidence on a machine of
-CI's. A kept verdict answers what cannot be answered any more. It never makes an answer better that is known without it.
+CI's. A kept verdict answers what cannot be answered any more. It never makes an answer better that is known without it, nor
+one that rests on the two trees alone: these are still there, so nobody need be believed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Recalled:
     def added_to(self, asked: Asked) -> Asked:
         """A question with what was said of it then, if nothing is known of it now."""
         verdict, told = (self.answers or {}).get(asked.name, (Verdict.UNKNOWN, ""))
-        is_settled = asked.answer.verdict is not Verdict.UNKNOWN or (asked.waiver and verdict is Verdict.PASS)
+        is_past_asking = asked.waiver or asked.question.always_required
+        is_settled = asked.answer.verdict is not Verdict.UNKNOWN or (is_past_asking and verdict is Verdict.PASS)
         if self.ground is None or verdict is Verdict.UNKNOWN or is_settled:
             return asked
         answer = replace(asked.answer, verdict=verdict, answer=f"{told} ({_WHAT})", grounds=(self.ground,))
@@ -57,7 +59,7 @@ def recalled(change: Change) -> Recalled:
         against = _flaw(one, change, policy)
         if not against:
             ground = one.ground(_WHAT, change.repository.root, policy)
-            return Recalled(one.evidence.verdict, ground, dict(_answers(one)), tuple(set_aside))
+            return Recalled(one.evidence.verdict, ground, _answers(one, change, policy), tuple(set_aside))
         set_aside.append(f"kept verdict {one.path.name[:16]}: {against}")
     return Recalled(set_aside=tuple(set_aside))
 
@@ -72,20 +74,26 @@ def _is_about(one: Kept, change: Change) -> bool:
 
 
 def _flaw(one: Kept, change: Change, policy: Policy) -> str:
-    contents = change.repository.contents(change.head, one.evidence.subjects)
-
-    def content(path: str) -> bytes | None:
-        return contents.get(path)
-
-    needed = policy.needed(is_tier_1=change.touches_tier_1)
-    verifier: object = one.evidence.frame.fields.get("verifier") if one.evidence.frame else None
-    policies = cast("dict[str, object]", verifier).get("policies") if isinstance(verifier, dict) else None
-    if policies != change.policies and one.evidence.verdict is not Verdict.FAIL:
+    """What speaks against it. What is bad counts whoever vouches for it, and by whatever settings it was found."""
+    if one.evidence.verdict is not Verdict.FAIL and not _is_by_these_settings(one, change):
         return "it was judged by other settings"
-    return one.flaw(content, change.moment, policy.max_age, needed)
+    contents = change.repository.contents(change.head, one.evidence.subjects)
+    return one.flaw(contents.get, change.moment, policy.max_age, policy.needed(is_tier_1=change.touches_tier_1))
 
 
-def _answers(one: Kept) -> Iterator[tuple[str, tuple[Verdict, str]]]:
+def _is_by_these_settings(one: Kept, change: Change) -> bool:
+    verifier: object = one.evidence.frame.fields.get("verifier") if one.evidence.frame else None
+    return isinstance(verifier, dict) and cast("dict[str, object]", verifier).get("policies") == change.policies
+
+
+def _answers(one: Kept, change: Change, policy: Policy) -> dict[str, tuple[Verdict, str]]:
+    """What was said of each question, as far as it counts: of a verdict that counts since it is bad, what is bad in it."""
+    needed = policy.needed(is_tier_1=change.touches_tier_1)
+    is_sound = one.trust.is_at_least(needed) and _is_by_these_settings(one, change)
+    return {name: answer for name, answer in _told(one) if is_sound or answer[0] is Verdict.FAIL}
+
+
+def _told(one: Kept) -> Iterator[tuple[str, tuple[Verdict, str]]]:
     """What was said of each question; what is of another form says nothing."""
     questions: object = one.evidence.found.get("questions")
     for told in cast("list[object]", questions) if isinstance(questions, list) else []:
