@@ -114,7 +114,12 @@ def test_every_step_of_flagger_is_told() -> None:
         (rollout({"setWeight": 20}, PAUSE, **ROUTED), Verdict.FAIL, "20.0% of the users"),
         (rollout({"setWeight": 5}, PAUSE, replicas="{{ n }}"), Verdict.UNKNOWN, "replicas is '{{ n }}'"),
         (rollout({"setWeight": 5}, {"setWeight": 50}, PAUSE, **ROUTED), Verdict.FAIL, "does not stay at its first step"),
-        (rollout({"setWeight": 5}, {"analysis": ANALYSIS}, analysis=None, **ROUTED), Verdict.PASS, "is watched"),
+        (
+            rollout({"setWeight": 5}, {"analysis": ANALYSIS}, analysis=None, **ROUTED),
+            Verdict.FAIL,
+            "does not stay at its first step",
+        ),
+        (rollout({"setWeight": 5}, PAUSE, {"analysis": ANALYSIS}, analysis=None, **ROUTED), Verdict.PASS, "is watched"),
         (rollout(), Verdict.FAIL, "no step sets a weight"),
         (rollout({"setWeight": 0}, PAUSE, {"setWeight": 100}, **ROUTED), Verdict.FAIL, "100.0% of the users"),
         (rollout({"setWeight": 0}, PAUSE, **ROUTED), Verdict.FAIL, "no step sets a weight above 0"),
@@ -170,21 +175,122 @@ def test_an_analysis_that_starts_with_the_second_weight_does_not_watch_the_first
     assert judged(rollout(*steps, analysis={**ANALYSIS, "startingStep": 1}, **ROUTED), TEMPLATE)[0] is Verdict.PASS
 
 
-def test_a_metric_that_only_looks_on_watches_nothing() -> None:
-    dry = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "dryRun": [{"metricName": ".*"}]}}
+def measured(**metric: Any) -> dict[str, Any]:
+    """The template with its metric asked in another way."""
+    return {**TEMPLATE, "spec": {"metrics": [{**TEMPLATE["spec"]["metrics"][0], **metric}]}}
 
-    assert judged(rollout({"setWeight": 5}, PAUSE, **ROUTED), dry)[0] is Verdict.FAIL
+
+@pytest.mark.parametrize(
+    ("metric", "verdict", "reason"),
+    [
+        ({"successCondition": ""}, Verdict.FAIL, "m has no condition that looks at its result"),
+        ({"successCondition": "true"}, Verdict.FAIL, "m has no condition that looks at its result"),
+        ({"successCondition": "'result' != `result` // result"}, Verdict.FAIL, "no condition that looks at its result"),
+        ({"successCondition": "", "provider": {"job": {"spec": "shop_orders_completed_total"}}}, Verdict.PASS, ""),
+        ({"successCondition": "{{args.condition}}"}, Verdict.PASS, ""),
+        ({"successCondition": "", "failureCondition": "result[0] < 1"}, Verdict.PASS, ""),
+        ({"successCondition": "true", "failureCondition": "result[0] < 1"}, Verdict.PASS, ""),
+        ({"failureCondition": "false"}, Verdict.PASS, ""),  # What is no success is inconclusive, and pauses.
+        (
+            {"failureCondition": "false", "inconclusiveLimit": 1},
+            Verdict.FAIL,
+            "may fail 1 times, and is measured 1 times at most",
+        ),
+        ({"failureLimit": 1}, Verdict.FAIL, "may fail 1 times, and is measured 1 times at most before it goes on"),
+        ({"failureLimit": "5", "count": 5, "interval": "1m"}, Verdict.FAIL, "may fail 5 times, and is measured 5 times"),
+        ({"failureLimit": 4, "count": 5, "interval": "1m"}, Verdict.PASS, ""),
+        ({"failureLimit": 3, "interval": "10m"}, Verdict.PASS, ""),
+        ({"failureLimit": 3, "interval": "15m"}, Verdict.FAIL, "may fail 3 times, and is measured 3 times at most"),
+        ({"interval": "1m", "failureLimit": -1, "consecutiveSuccessLimit": 3}, Verdict.FAIL, "as often as it likes"),
+        ({"interval": "1m", "failureLimit": "{{args.limit}}"}, Verdict.UNKNOWN, "goes by a limit that is filled in later"),
+        ({"interval": "{{args.interval}}"}, Verdict.UNKNOWN, "is measured nobody knows how often"),
+        ({"initialDelay": "31m"}, Verdict.FAIL, "is not measured before it goes on"),
+        ({"count": 0}, Verdict.PASS, ""),  # As if it were not there.
+        ({"count": 0, "interval": "1m", "failureLimit": 20}, Verdict.PASS, ""),
+    ],
+)
+def test_what_could_not_end_it_at_its_first_step_watches_nothing(metric: dict[str, Any], verdict: Verdict, reason: str) -> None:
+    found, reasons = judged(rollout({"setWeight": 5}, PAUSE, {"setWeight": 50}, PAUSE, **ROUTED), measured(**metric))
+
+    assert found is verdict, reasons
+    assert reason in reasons
 
 
-def test_a_metric_without_a_condition_watches_nothing_unless_its_provider_judges() -> None:
-    metric = TEMPLATE["spec"]["metrics"][0]
-    provider = {"provider": {"job": {"spec": "shop_orders_completed_total"}}}
+@pytest.mark.parametrize(
+    ("metric", "stays_s"),
+    [
+        ({}, 0.0),
+        ({"initialDelay": "2m"}, 120.0),
+        ({"count": 5, "interval": "1m"}, 240.0),
+        ({"interval": "1m"}, "until it is decided"),
+        ({"interval": "1m", "consecutiveSuccessLimit": 3}, 120.0),
+        ({"provider": {"job": {}}}, "until it is decided"),
+        ({"count": "{{args.count}}", "interval": "1m"}, None),
+    ],
+)
+def test_a_step_waits_for_an_analysis_as_long_as_that_measures(metric: dict[str, Any], stays_s: Any) -> None:
+    steps = ({"setWeight": 5}, {"analysis": ANALYSIS}, {"setWeight": 50})
+    (exposure,), _ = exposures(manifests(rollout(*steps, **ROUTED), measured(**metric)))
+
+    assert exposure.as_facts()["stages"][0]["stays_s"] == stays_s
+
+
+def test_what_must_succeed_before_it_goes_on_watches_however_often_it_may_fail() -> None:
+    needed = measured(interval="1m", failureLimit=-1, consecutiveSuccessLimit=3)
+    steps = ({"setWeight": 5}, {"analysis": ANALYSIS}, {"setWeight": 50})
+
+    assert judged(rollout(*steps, analysis=None, **ROUTED), needed)[0] is Verdict.PASS
+
+
+@pytest.mark.parametrize("name", ["m", ".*", "^m$", "[m-", ""])
+@pytest.mark.parametrize("at", ["template", "rollout"])
+def test_a_metric_that_only_looks_on_watches_nothing(name: str, at: str) -> None:
+    """Names are patterns, and a Rollout has a list of its own."""
+    dry = {"dryRun": [{"metricName": name}]}
+    template = {**TEMPLATE, "spec": {**TEMPLATE["spec"], **(dry if at == "template" else {})}}
+    analysis = {**ANALYSIS, **(dry if at == "rollout" else {})}
+    found, reasons = judged(rollout({"setWeight": 5}, PAUSE, analysis=analysis, **ROUTED), template)
+
+    assert found is Verdict.FAIL
+    assert "nothing watches it: AnalysisTemplate orders: m only looks on (dryRun)" in reasons
+
+
+@pytest.mark.parametrize(
+    ("query", "is_measured"),
+    [
+        ("rate(shop_orders_completed_total[5m])", True),
+        ("histogram_quantile(0.9, rate(shop_orders_completed_total_bucket[5m]))", True),
+        ("job:shop_orders_completed_total:rate5m", True),
+        ("{__name__='shop_orders_completed_total'}", True),
+        ("rate(shop_orders_completed_total_refused[5m])", False),
+        ("rate(old_shop_orders_completed_total[5m])", False),
+        ("vector(1)  # shop_orders_completed_total", False),
+        ("up{job='shop_orders_completed_total'}", False),
+        ("up{job='#'} / shop_orders_completed_total", True),
+    ],
+)
+def test_a_metric_is_measured_by_a_query_that_names_it(query: str, is_measured: bool) -> None:  # noqa: FBT001 - a column.
+    asked = measured(provider={"prometheus": {"query": query}})
+    template = {
+        "kind": "MetricTemplate",
+        "metadata": {"name": "t"},
+        "spec": {"provider": {"type": "prometheus"}, "query": query},
+    }
     found = [
-        {**TEMPLATE, "spec": {"metrics": [one]}}
-        for one in ({**metric, "successCondition": ""}, {**metric, "successCondition": "", **provider})
+        judged(rollout({"setWeight": 5}, PAUSE, **ROUTED), asked)[0],
+        judged(flagged(stepWeight=5, metrics=[{"query": query}]))[0],
+        judged(flagged(stepWeight=5, metrics=[{"templateRef": {"name": "t"}}]), template)[0],
     ]
 
-    assert [judged(rollout({"setWeight": 5}, PAUSE, **ROUTED), one)[0] for one in found] == [Verdict.FAIL, Verdict.PASS]
+    assert found == [Verdict.PASS if is_measured else Verdict.FAIL] * 3
+
+
+def test_a_template_may_be_made_of_others() -> None:
+    around = {**TEMPLATE, "metadata": {"name": "all"}, "spec": {"templates": [*ANALYSIS["templates"], {"templateName": "all"}]}}
+    whole = rollout({"setWeight": 5}, PAUSE, analysis={"templates": [{"templateName": "all"}]}, **ROUTED)
+
+    assert judged(whole, TEMPLATE, around)[0] is Verdict.PASS
+    assert "AnalysisTemplate orders, which the project does not hold" in judged(whole, around)[1]
 
 
 def scaled(kind: str, api: str) -> dict[str, Any]:
@@ -227,6 +333,30 @@ def test_what_a_list_holds_is_released_as_well() -> None:
 )
 def test_the_first_step_of_flagger(declared: dict[str, Any], verdict: Verdict) -> None:
     assert judged(declared)[0] is verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "can_stop_it"),
+    [
+        ({"name": "request-success-rate", "thresholdRange": {"min": 99}}, True),
+        ({"name": "request-success-rate", "thresholdRange": {"min": 0}}, False),
+        ({"name": "request-success-rate", "thresholdRange": {"max": 100}}, False),
+        ({"name": "request-success-rate", "thresholdRange": {}}, False),
+        ({"name": "request-success-rate", "threshold": 99}, True),
+        ({"name": "request-success-rate"}, False),
+        ({"name": "request-duration", "thresholdRange": {"min": 0}}, False),
+        ({"name": "request-duration", "thresholdRange": {"max": 500}}, True),
+        ({"name": "request-duration"}, True),
+        ({"query": "request-success-rate", "thresholdRange": {"min": 0}}, True),  # Others may well be less than 0.
+        ({"query": "request-success-rate", "thresholdRange": {}}, False),
+        ({"query": "request-success-rate"}, True),
+    ],
+)
+def test_a_threshold_that_nothing_can_miss_watches_nothing(metric: dict[str, Any], can_stop_it: bool) -> None:  # noqa: FBT001
+    found, reasons = judged(flagged(stepWeight=5, metrics=[metric]), metrics=("request-success-rate", "request-duration"))
+
+    assert found is (Verdict.PASS if can_stop_it else Verdict.FAIL), reasons
+    assert ("has a threshold that nothing it measures can miss" in reasons) is not can_stop_it
 
 
 def test_a_deployment_alone_is_everybody_at_once_and_one_that_is_shifted_is_not_told_twice() -> None:
@@ -272,7 +402,9 @@ def test_what_ships_the_project_is_what_is_named() -> None:
         ["Rollout shop"],
         ["Deployment redis"],
     ]
-    assert exposures(files, ["shop", "worker"])[1] == ["worker: no Rollout, Canary or Deployment is called so"]
+    assert exposures(files, ["shop", "worker"])[1] == [
+        "worker: no Rollout, Canary or Deployment is called so"
+    ]
 
 
 @pytest.mark.parametrize("content", [b"at: 2024-13-45", b"\xff", b"[" * 5000])

@@ -13,20 +13,22 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.yaml_files import mapping, mappings
+from interlock.gate.canaries.analysis import Watch, waits_s
 from interlock.gate.canaries.exposure import Exposure, Stage, duration_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from interlock.gate.canaries.analysis import Templates
 
 API: Final = "argoproj.io/"
 _ALL: Final = 100
 _USUAL_SURGE: Final = "25%"
 _USUAL_REPLICAS: Final = 1
 _NO_ROUTER: Final = {"managedRoutes", "maxTrafficWeight"}  # What `trafficRouting` may hold beside routers.
-_JUDGE: Final = {"job", "kayenta", "plugin"}  # Providers that say themselves whether all is well.
 
 
-def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]], scaler: str = "") -> Exposure:
+def exposure(rollout: dict[str, Any], templates: Templates, scaler: str = "") -> Exposure:
     """How a Rollout begins.
 
     Args:
@@ -43,7 +45,7 @@ def exposure(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str,
     return replace(found, least=None, most=None, how=how, stages=unknown)
 
 
-def _as_written(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[str, Any]]) -> Exposure:
+def _as_written(rollout: dict[str, Any], templates: Templates) -> Exposure:
     name = f"Rollout {mapping(rollout, 'metadata').get('name', '?')}"
     spec = mapping(rollout, "spec")
     strategy = mapping(spec, "strategy")
@@ -57,21 +59,22 @@ def _as_written(rollout: dict[str, Any], templates: dict[tuple[str, str], dict[s
         return Exposure(name=name, least=1.0, most=1.0, how=how, stays_s=0.0)
     last = next((place for place in range(first + 1, len(steps)) if "setWeight" in steps[place]), len(steps))
     least, most, how = _shares(spec, canary, steps[first]["setWeight"])
-    watched, unseen = _watched(canary, steps[first:last], last, templates)
-    stays_s = _stays_s(steps[first:last])
+    watch = _watched(canary, steps, first, last, templates)
     return Exposure(
         name=name,
         least=least,
         most=most,
         how=how,
-        stays_s=stays_s,
-        watched=tuple(watched),
-        unseen=tuple(unseen),
-        stages=tuple(_stages(spec, canary, steps)),
+        stays_s=_stays_s(steps[first:last], templates),
+        watched=tuple(watch.queries),
+        unseen=tuple(watch.missing),
+        unsure=tuple(watch.unsure),
+        idle=tuple(watch.idle),
+        stages=tuple(_stages(spec, canary, steps, templates)),
     )
 
 
-def _stages(spec: dict[str, Any], canary: dict[str, Any], steps: list[dict[str, Any]]) -> Iterator[Stage]:
+def _stages(spec: dict[str, Any], canary: dict[str, Any], steps: list[dict[str, Any]], templates: Templates) -> Iterator[Stage]:
     """Every weight above 0, and at the end everybody."""
     places = [place for place, step in enumerate(steps) if "setWeight" in step]
     everybody = mapping(canary, "trafficRouting").get("maxTrafficWeight", _ALL)
@@ -81,7 +84,7 @@ def _stages(spec: dict[str, Any], canary: dict[str, Any], steps: list[dict[str, 
             break
         if _reaches(steps[place]):
             least, most, _ = _shares(spec, canary, weight)
-            yield Stage(least=least, most=most, stays_s=_stays_s(steps[place:end]))
+            yield Stage(least=least, most=most, stays_s=_stays_s(steps[place:end], templates))
     yield Stage(least=1.0, most=1.0, stays_s=0.0)
 
 
@@ -120,56 +123,34 @@ def _surge(value: object, replicas: int) -> int:
     return int(value) if isinstance(value, int) else 0
 
 
-def _stays_s(steps: list[dict[str, Any]]) -> float | None:
-    """How long it is held at a weight: by pauses, or for as long as an analysis, an experiment or a person takes."""
-    if any("analysis" in step or "experiment" in step for step in steps):
-        return inf
-    pauses = [mapping(step, "pause").get("duration", inf) for step in steps if "pause" in step]
-    lasting = [pause if pause is inf else duration_s(pause) for pause in pauses]
-    return None if None in lasting else sum(pause_s for pause_s in lasting if pause_s is not None)
+def _stays_s(steps: list[dict[str, Any]], templates: Templates) -> float | None:
+    """How long it is held at a weight: by pauses, and for as long as an analysis, an experiment or a person takes."""
+    lasting = [_step_s(step, templates) for step in steps]
+    return None if None in lasting else sum(time_s for time_s in lasting if time_s is not None)
 
 
-def _watched(
-    canary: dict[str, Any], steps: list[dict[str, Any]], last: int, templates: dict[tuple[str, str], dict[str, Any]]
-) -> tuple[list[str], list[str]]:
-    """The queries of the analyses that run at the first weight, and the names of templates that are not there.
+def _step_s(step: dict[str, Any], templates: Templates) -> float | None:
+    if "pause" in step:
+        return duration_s(mapping(step, "pause")["duration"]) if "duration" in mapping(step, "pause") else inf
+    if "experiment" in step:
+        return duration_s(mapping(step, "experiment")["duration"]) if "duration" in mapping(step, "experiment") else inf
+    return waits_s(mapping(step, "analysis"), templates) if "analysis" in step else 0.0
+
+
+def _watched(canary: dict[str, Any], steps: list[dict[str, Any]], first: int, last: int, templates: Templates) -> Watch:
+    """What watches the first weight.
 
     Args:
         canary: The strategy.
-        steps: Those of the first weight.
-        last: The place of the step that ends it; an analysis that starts there watches the next one.
+        steps: All its steps.
+        first: The place of the one that sets the first weight.
+        last: The place of the one that ends it; an analysis that starts there watches the next one.
         templates: The analysis templates of the project.
     """
-    analyses = [mapping(step, "analysis") for step in steps if "analysis" in step]
-    background = mapping(canary, "analysis")
-    if background and int(background.get("startingStep", 0)) < last:
-        analyses.append(background)
-    queries, unseen = list[str](), list[str]()
-    for kind, name in (reference for analysis in analyses for reference in _references(analysis)):
-        if (kind, name) in templates:
-            queries += _queries(templates[kind, name])
-        else:
-            unseen.append(f"{kind} {name}")
-    return queries, unseen
-
-
-def _references(analysis: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for reference in mappings(analysis, "templates"):
-        kind = "ClusterAnalysisTemplate" if reference.get("clusterScope") else "AnalysisTemplate"
-        yield kind, str(reference.get("templateName"))
-
-
-def _queries(template: dict[str, Any]) -> Iterator[str]:
-    """What a template asks its providers, as one text each.
-
-    A metric that only looks on (`dryRun`) watches nothing, and neither does one without a condition: whatever it answers is a
-    success (argo-rollouts, utils/evaluate/evaluate.go).
-    """
-    spec = mapping(template, "spec")
-    dry = {str(metric.get("metricName")) for metric in mappings(spec, "dryRun")}
-    for metric in mappings(spec, "metrics"):
-        can_fail = (
-            metric.get("successCondition") or metric.get("failureCondition") or mapping(metric, "provider").keys() & _JUDGE
-        )
-        if can_fail and str(metric.get("name")) not in dry and ".*" not in dry:
-            yield str(metric.get("provider"))
+    watch, background = Watch(), mapping(canary, "analysis")
+    for step in steps[first:last]:
+        if "analysis" in step:
+            watch.add(mapping(step, "analysis"), templates, inf, is_awaited=True)
+    if background and (starts := int(background.get("startingStep", 0))) < last:
+        watch.add(background, templates, _stays_s(steps[starts:last], templates), is_awaited=False)
+    return watch

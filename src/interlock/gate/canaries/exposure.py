@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Final
 
 from interlock.core.verdict import Verdict, worst
+from interlock.gate.canaries import promql
 
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -37,8 +38,10 @@ class Exposure:
         most: The largest.
         how: How the shares were worked out.
         stays_s: How long it stays there before it goes on; `inf` if a person or an analysis decides, none if it cannot be told.
-        watched: The queries by which it is watched there.
+        watched: The queries by which it is watched there, each of which could end it.
         unseen: Templates of such queries that the project does not hold.
+        unsure: What looks at it there, and may or may not be able to end it, with the reason.
+        idle: What looks at it there and could not end it, with the reason.
         stages: All its steps, the first among them; none where everybody is reached at once.
     """
 
@@ -49,6 +52,8 @@ class Exposure:
     stays_s: float | None = inf
     watched: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
 
     def as_facts(self) -> dict[str, Any]:
@@ -87,15 +92,18 @@ class Exposure:
         return Verdict.UNKNOWN, f"{told}: not within {limit:.0%} for certain"
 
     def _watching(self, metrics: tuple[str, ...]) -> tuple[Verdict, str]:
-        if any(metric in query for query in self.watched for metric in metrics):
+        if any(promql.names(query, metric) for query in self.watched for metric in metrics):
             return Verdict.PASS, "it is watched by a metric of what it touches"
         if self.unseen:
             return Verdict.UNKNOWN, f"it is watched by {', '.join(self.unseen)}, which the project does not hold"
+        if self.unsure:
+            return Verdict.UNKNOWN, f"what watches it may not be able to end it: {'; '.join(self.unsure)}"
         if not self.watched:
-            return Verdict.FAIL, "nothing watches it: no analysis"
+            return Verdict.FAIL, f"nothing watches it: {'; '.join(self.idle) or 'no analysis'}"
         if not metrics:
             return Verdict.UNKNOWN, "it is watched, but what it touches declares no metrics to be watched by"
-        return Verdict.FAIL, f"none of {', '.join(metrics)} is among what watches it"
+        idle = f" ({'; '.join(self.idle)})" if self.idle else ""
+        return Verdict.FAIL, f"none of {', '.join(metrics)} is among what watches it{idle}"
 
 
 def duration_s(value: object) -> float | None:
