@@ -403,8 +403,72 @@ def test_what_ships_the_project_is_what_is_named() -> None:
         ["Deployment redis"],
     ]
     assert exposures(files, ["shop", "worker"])[1] == [
-        "worker: no Rollout, Canary or Deployment is called so"
+        "worker: no Rollout, Canary, Deployment, StatefulSet or DaemonSet is called so"
     ]
+
+
+def plain(kind: str, name: str, app: str = "shop", **spec: Any) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": app, "tier": "web"}}}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": {"template": template, **spec}}
+
+
+CANARY = rollout({"setWeight": 5}, PAUSE, **ROUTED)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
+def test_whatever_runs_pods_and_shifts_no_traffic_is_everybody_at_once(kind: str) -> None:
+    assert judged(plain(kind, "shop"))[0] is Verdict.FAIL
+    _, unclear = exposures(manifests(CANARY, TEMPLATE, plain(kind, "shop")))
+    assert unclear[0].startswith(f"{kind} shop reaches everybody at once, and whether it ships this project is not known")
+    found, _ = exposures(manifests(CANARY, TEMPLATE, plain(kind, "shop")), ["shop"])
+    assert [one.name for one in found] == ["Rollout shop", f"{kind} shop"]
+
+
+@pytest.mark.parametrize("update", [{"type": "OnDelete"}, {"rollingUpdate": {"partition": 3}}])
+def test_of_one_whose_own_strategy_holds_pods_back_nobody_can_say_whom_it_reaches(update: dict[str, Any]) -> None:
+    found, reasons = judged(plain("StatefulSet", "shop", updateStrategy=update))
+    assert found is Verdict.FAIL  # Nothing watches it.
+    assert "how many users its first step reaches is not known: its updateStrategy leaves pods as they are" in reasons
+    assert "reaches 100.0%" in judged(plain("StatefulSet", "shop", updateStrategy={"rollingUpdate": {"partition": 0}}))[1]
+
+
+def test_only_the_kind_that_is_named_is_moved() -> None:
+    canary = flagged(stepWeight=5, metrics=[{"query": "shop_orders_completed_total"}])
+    found, _ = exposures(manifests(canary, plain("StatefulSet", "shop"), plain("Deployment", "shop")), ["shop"])
+
+    assert [one.name for one in found] == ["Canary shop", "StatefulSet shop"]
+
+
+def test_what_moves_an_object_that_is_named_is_judged_whatever_it_is_called() -> None:
+    canary = {**flagged(stepWeight=50, metrics=[{"query": "shop_orders_completed_total"}]), "metadata": {"name": "slowly"}}
+    found, unclear = exposures(manifests(canary, plain("Deployment", "shop")), ["shop"])
+
+    assert ([one.name for one in found], unclear) == (["Canary slowly"], [])
+
+
+@pytest.mark.parametrize(
+    ("selector", "namespace", "told"),
+    [
+        ({"app": "shop"}, "default", True),
+        ({"app": "other"}, "default", False),
+        ({"app": "shop"}, "else", False),
+        ({}, "", False),
+    ],
+)
+def test_what_gets_the_traffic_of_a_release_beside_it_is_asked_about(
+    selector: dict[str, str],
+    namespace: str,
+    told: bool,  # noqa: FBT001 - a column.
+) -> None:
+    service = {"kind": "Service", "metadata": {"name": "web", "namespace": namespace}, "spec": {"selector": selector}}
+    labelled = {**CANARY, "spec": {**CANARY["spec"], "template": {"metadata": {"labels": {"app": "shop"}}}}}
+    files = manifests(labelled, TEMPLATE, service, plain("Deployment", "shop-next"), plain("Deployment", "redis", "redis"))
+    found, unclear = exposures(files, ["shop"])
+
+    assert [one.name for one in found] == ["Rollout shop"]
+    line = "Service web leads to Deployment shop-next as well, which is none of [canary] releases"
+    assert unclear == ([line] if told else [])
+    assert exposures(files, ["shop", "shop-next"])[1] == []
 
 
 @pytest.mark.parametrize("content", [b"at: 2024-13-45", b"\xff", b"[" * 5000])

@@ -13,6 +13,7 @@ from interlock.core.errors import UsageError
 from interlock.core.globs import matches
 from interlock.core.verdict import Verdict, worst
 from interlock.core.yaml_files import mapping, mappings, objects_in
+from interlock.gate.canaries.beside import name_of, target
 from interlock.gate.canaries.manifests import CanarySettings
 from interlock.gate.question import Answer
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from interlock.gate.change import Change
 
 _DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}$")
-_SHIPPING: Final = ("Deployment", "Rollout")
+_SHIPPING: Final = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
 _MOST_TOLD: Final = 6
 
 
@@ -63,16 +64,16 @@ def flawed(files: dict[str, bytes], names: Sequence[str] = ()) -> Iterator[tuple
         UsageError: If a file is not YAML.
     """
     objects = [(path, found) for path, content in files.items() for found in objects_in(path, content)]
-    own = {_name(found) for _, found in objects if not names or _name(found) in names}
-    own |= {_target(found) for _, found in objects if _name(found) in own}
+    own = {name_of(found) for _, found in objects if not names or name_of(found) in names}
+    own |= {target(found)[1] for _, found in objects if name_of(found) in own}
     for path, found in objects:
-        if found.get("kind") in _SHIPPING and _name(found) in own:
+        if found.get("kind") in _SHIPPING and name_of(found) in own:
             yield from _flaws(path, files[path].decode(errors="replace"), found)
 
 
 def _flaws(path: str, text: str, found: dict[str, Any]) -> Iterator[tuple[Verdict, str]]:
     spec = mapping(found, "spec")
-    what = f"{found['kind']} {_name(found)}"
+    what = f"{found['kind']} {name_of(found)}"
     if spec.get("revisionHistoryLimit") == 0:
         yield (
             Verdict.FAIL,
@@ -90,13 +91,3 @@ def _line(text: str, key: str, value: str) -> str:
     """`:line` of the first place where a key has a value; nothing if it is written in another way."""
     pattern = re.compile(rf"""["']?{re.escape(key)}["']?\s*:\s*["']?{re.escape(value)}["']?\s*(?:[,}}#]|$)""")
     return next((f":{number}" for number, line in enumerate(text.splitlines(), start=1) if pattern.search(line)), "")
-
-
-def _name(found: dict[str, Any]) -> str:
-    return str(mapping(found, "metadata").get("name", ""))
-
-
-def _target(found: dict[str, Any]) -> str:
-    """The Deployment that a Rollout or a Canary moves."""
-    spec = mapping(found, "spec")
-    return str((mapping(spec, "workloadRef") or mapping(spec, "targetRef")).get("name", ""))
