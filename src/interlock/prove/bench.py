@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from interlock.core.errors import UsageError
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.one_core import one_core
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
@@ -62,7 +63,8 @@ class _Network:
         return self.schedule
 
     def chance(self) -> Chance | None:
-        return self.schedule.chance() if self.schedule is not None else None
+        run = self.schedule
+        return None if run is None else run.chance()
 
     def wire(self, address: object) -> Wire:
         assert self.world is not None  # noqa: S101 - a schedule is running.
@@ -370,6 +372,7 @@ def bench(contract: Contract) -> Generator[Bench]:
     """
     network = _Network()
     with (
+        one_core(),
         running_redis() as redis,
         closing(Postgres(network)) as postgres,
         controlled_sockets(network),

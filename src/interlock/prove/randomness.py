@@ -16,8 +16,9 @@ import ssl
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from interlock.prove.holders import put_in_place_of
@@ -47,12 +48,16 @@ class Chance:
     who: str
     life: int
     number: int
-    source: random.Random = field(init=False)
+    _source: random.Random | None = None
     _last_uuid: int = 0
 
-    def __post_init__(self) -> None:
-        # A text is hashed the same in every process, whatever PYTHONHASHSEED says.
-        self.source = random.Random(f"{self.seed}:{self.who}:{self.life}")  # noqa: S311 - to be repeated.
+    @property
+    def source(self) -> random.Random:
+        """Where its draws come from; made at the first one, since most workers never draw."""
+        if self._source is None:
+            # A text is hashed the same in every process, whatever PYTHONHASHSEED says.
+            self._source = random.Random(f"{self.seed}:{self.who}:{self.life}")  # noqa: S311 - to be repeated.
+        return self._source
 
     @property
     def pid(self) -> int:
@@ -95,24 +100,25 @@ class _StandIn:
     """What is called instead of a source of chance. It binds to no object, as a built-in function does not."""
 
     real: Callable[..., Any]
-    drawn: Callable[[Chance], Callable[..., Any]]
+    drawn: Callable[..., Any]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         current = _current()
-        return (self.real if current is None else self.drawn(current))(*args, **options)
+        return self.real(*args, **options) if current is None else self.drawn(current, *args, **options)
 
 
-def _own(name: str, current: Chance) -> Callable[..., Any]:
-    return getattr(current.source, name)  # type: ignore[no-any-return]
+def _draw(name: str, current: Chance, *args: Any, **options: Any) -> Any:
+    return getattr(current.source, name)(*args, **options)
 
 
-_DRAWN: dict[Callable[..., Any], Callable[[Chance], Callable[..., Any]]] = {
-    **{getattr(random, name): partial(_own, name) for name in _DRAWS},
-    os.urandom: lambda current: current.some_bytes,
-    os.getrandom: lambda current: current.some_bytes,
-    ssl.RAND_bytes: lambda current: current.some_bytes,
-    uuid.uuid1: lambda current: current.uuid1,
-    os.getpid: lambda current: lambda: current.pid,
+# What is drawn instead, with the worker's chance as the first argument.
+_DRAWN: dict[Callable[..., Any], Callable[..., Any]] = {
+    **{getattr(random, name): partial(_draw, name) for name in _DRAWS},
+    os.urandom: Chance.some_bytes,
+    os.getrandom: Chance.some_bytes,
+    ssl.RAND_bytes: Chance.some_bytes,
+    uuid.uuid1: Chance.uuid1,
+    os.getpid: attrgetter("pid"),
 }
 _STAND_INS: dict[object, object] = {real: _StandIn(real, drawn) for real, drawn in _DRAWN.items()}
 

@@ -81,6 +81,8 @@ def stowaways_seen(run: Callable[[], Run | None]) -> Generator[None]:
 
 
 def _look(event: str, what: tuple[object, ...]) -> None:
+    if event == "object.__getattr__":  # Most of what is told, and nothing that starts.
+        return
     if event in _STARTS:
         _stop(f"{_STARTS[event]}, {_NOBODY}")
     elif event in ABOUT_FILES:

@@ -199,7 +199,7 @@ class ControlledSocket(Certified):
     def _mute(self) -> None:
         """Whoever is no worker any more does nothing: an instance that is cleared away, and says goodbye to its server."""
         run = self._network.run()
-        if run is None or (run.here() is None and (self._is_left_over or run.is_here)):
+        if run is None or (run.here() is None and (run is not self._made_in or run.is_here)):
             raise Crashed
 
     def _exchange(self) -> None:

@@ -172,7 +172,7 @@ class RedisWire:
             effect = replace(effect, reads=effect.reads | self._watched)  # Whether anything is done depends on them.
         if command.name == b"WATCH":
             self._watched |= effect.reads | effect.writes  # Also if the client is not told.
-        has_programs = any(one.calls for one in together)
+        has_programs = command.calls or (bool(queued) and any(one.calls for one in queued))
         is_done = False
 
         def perform() -> bytes:
@@ -184,7 +184,7 @@ class RedisWire:
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
             self._asked(resp.encoded("DISCARD"))
         self._queued = None  # Until now, so that a connection whose client dies here is not kept.
-        if not self._run.plan and not self._run.is_cleared_up:
+        if (queued or command.grants) and not self._run.plan and not self._run.is_cleared_up:
             self._note_lengths([*queued, command], effect.writes)
         if command.name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
             self._watched = frozenset[str]()
