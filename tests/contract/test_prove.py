@@ -163,10 +163,16 @@ def fails_before(world: World) -> None:
     world.run(lambda: None)
 
 
+def a_crowd(world: World) -> None:
+    world.run(*[lambda: None] * 501)
+    world.check(world.provider("http://pay.example/").charged_at_most_once("p1"))
+
+
 @pytest.mark.usefixtures("queues")
 @pytest.mark.parametrize(
     ("arrange", "message"),
     [
+        (a_crowd, "501 workers and functions given, expected 500 at most"),
         (nothing_to_break, "nothing could break it"),
         (nothing_to_run, "has no world.run"),
         (wrong_mood, "did you mean 'declines'"),

@@ -14,6 +14,7 @@ from interlock.core.errors import InterlockError, UsageError, nearest
 from interlock.prove.effect import Uncontrolled
 from interlock.prove.faults import every_kind, is_usual, kind_of
 from interlock.prove.load.shapes import Shape
+from interlock.prove.worker import WORKERS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -105,6 +106,10 @@ class Contract:
         if not world.tasks or not world.invariants:
             missing = "world.check(...): nothing could break it" if world.tasks else "world.run(...)"
             raise UsageError(f"{self.where}: {self.name} has no {missing}")
+        if (count := max(self.workers, len(world.tasks)) + len(world.setup)) > WORKERS_MAX:
+            raise UsageError(
+                f"{self.where}: {self.name} has {count} workers and functions given, expected {WORKERS_MAX} at most"
+            )
 
     def apart(self, world: World) -> list[Contract]:
         """A contract for each scenario of the promise; the contract itself, if it is a plain one.

@@ -6,11 +6,12 @@ somebody else goes on. Turns are counted for each worker apart, so that a switch
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.prove.worker import LANES, letter
+from interlock.prove.worker import LANES, index_of, letter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # A worker, or a lane of one, and how many turns it has had; nobody and none at the beginning.
 Turn = tuple[str, int]
 BEGINNING: Turn = ("", 0)
+_NAME = re.compile(r"(?P<worker>[A-Z]{1,2})(:(?P<lane>[0-9]+))?")
 
 
 def called(number: int) -> str:
@@ -34,10 +36,10 @@ def number_of(name: str) -> int:
     Raises:
         ValueError: If nobody is.
     """
-    worker, _, lane = name.partition(":")
-    if len(worker) != 1 or not worker.isupper():
-        raise ValueError(f"found {name!r}, expected a worker such as A, or a lane of one such as A:1")
-    return ord(worker) - ord("A") + LANES * int(lane or 0)
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(f"found {name!r}, expected a worker such as A or AB, or a lane of one such as A:1")
+    return index_of(found["worker"]) + LANES * int(found["lane"] or 0)
 
 
 def _name(worker: Worker) -> str:

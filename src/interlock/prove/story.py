@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
-from interlock.prove.worker import LOOKING, SETTING_UP
+from interlock.prove.worker import LOOKING, SETTING_UP, index_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LINES_MAX = 15
 _BROKEN_MAX = 3
-_COLUMN = 3
+_COLUMN, _COLUMNS_MAX = 3, 12
 _MARGIN = " " * 12
 
 # How much a step tells. What has to be told has to be, however much there is.
@@ -209,7 +209,7 @@ def _line(step: Step) -> str:
     # Each worker has its own column, so that one sees where they cross.
     if not step.worker[0].isupper():
         return f"{step.at_s:8.1f} s  {_told(step)}"
-    column = " " * _COLUMN * (ord(step.worker[0]) - ord("A"))
+    column = " " * _COLUMN * min(index_of(step.worker.partition(".")[0]), _COLUMNS_MAX)
     return f"{step.at_s:8.1f} s  {column}{step.worker}  {_told(step)}"
 
 

@@ -16,14 +16,25 @@ if TYPE_CHECKING:
 
 # The first lane of worker 2 has the number 1002, and so on: the numbers of workers stay what they are without lanes.
 LANES = 1000
+WORKERS_MAX = 500  # Whoever sets up, clears up and looks has a number as well.
+_LETTERS = 26
 
 # What those are called who are no worker of the contract's own: their chance depends on it, and so do stories.
 SETTING_UP, CLEARING_UP, LOOKING = "before", "recovery", "look"
 
 
 def letter(index: int) -> str:
-    """What a contract's worker is called."""
-    return chr(ord("A") + index)
+    """What a contract's worker is called: A to Z, and then AA, AB and so on, as the columns of a sheet."""
+    earlier, last = divmod(index, _LETTERS)
+    return (letter(earlier - 1) if earlier else "") + chr(ord("A") + last)
+
+
+def index_of(letters: str) -> int:
+    """The number of the worker that is called so."""
+    index = 0
+    for one in letters:
+        index = index * _LETTERS + ord(one) - ord("A") + 1
+    return index - 1
 
 
 class Crashed(BaseException):

@@ -14,6 +14,7 @@ from interlock.prove.contract import Contract, contract
 from interlock.prove.explore import prove
 from interlock.prove.invariant import Invariant
 from interlock.prove.loading import contracts_in
+from interlock.prove.replay import again, kept, read, write
 from interlock.prove.schedule import digest
 from interlock.prove.steering import Steering
 from interlock.prove.story import story
@@ -63,8 +64,8 @@ def test_a_finding_is_small_and_is_the_same_again_and_happens_among_processes(qu
     assert len(story(violation)) <= 15
     assert (sure.same, sure.times, sure.killed) == (5, 5, 5 * len(crashes)), sure.said
     with bench(subject) as own:
-        again = [own.schedule(schedule.program, Steering(dict(schedule.switches)).choose) for _ in range(5)]
-    assert [one and digest(one.steps) for one in again] == [digest(violation.steps)] * 5
+        repeated = [own.schedule(schedule.program, Steering(dict(schedule.switches)).choose) for _ in range(5)]
+    assert [one and digest(one.steps) for one in repeated] == [digest(violation.steps)] * 5
 
 
 def test_a_story_names_the_lines_of_the_users_own_code(queues: Any) -> None:
@@ -110,6 +111,28 @@ def looks_for_ever(world: World) -> None:
     client = redis.Redis.from_url(world.redis_url)
     while not client.get("never"):
         pass
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_race_of_the_last_two_of_many_workers_is_told_kept_and_found_again(tmp_path: Path) -> None:
+    @contract(faults=0)
+    def none_is_lost(world: World) -> None:
+        def raises_by_one() -> None:
+            client = redis.Redis.from_url(world.redis_url)
+            client.set("n", int(client.get("n") or 0) + 1)
+
+        others = [lambda key=key: redis.Redis.from_url(world.redis_url).set(f"key:{key}", 1) for key in range(26)]
+        world.run(*others, raises_by_one, raises_by_one)
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("both count", lambda: None if world.redis("GET", "n") == b"2" else "one is lost"))
+
+    proof = prove(none_is_lost, budget_s=60)
+
+    assert proof.finding is not None, proof.reason
+    found = proof.finding.violation
+    assert [step.worker for step in found.steps if "n" in step.effect.said.split()] == ["AA", "AB", "AB", "AA"]
+    replay = read(write(kept(none_is_lost, proof.finding.schedule, found), tmp_path))
+    assert again(none_is_lost, replay).said == "it still breaks the contract"
 
 
 @pytest.mark.usefixtures("redis_server")

@@ -15,8 +15,8 @@ from interlock.prove.proof import Violation
 from interlock.prove.schedule import Schedule, digest
 from interlock.prove.scheduler import Run
 from interlock.prove.shrink import RUNS_MAX, Shrinking
-from interlock.prove.steering import BEGINNING, Steering
-from interlock.prove.worker import Worker, letter
+from interlock.prove.steering import BEGINNING, Steering, called, number_of
+from interlock.prove.worker import LANES, WORKERS_MAX, Worker, letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,3 +210,19 @@ def test_a_switch_that_cannot_be_taken_is_skipped_and_said() -> None:
 
     assert steering.taken == {("A", 2): "B"}
     assert steering.skipped == {("A", 99): "B", ("A", 1): "Z"}
+
+
+def test_every_worker_and_lane_has_a_name_of_its_own_that_tells_its_number() -> None:
+    numbers = [LANES * lane + worker for worker in range(WORKERS_MAX) for lane in (0, 1, 12)]
+    names = [called(number) for number in numbers]
+
+    assert names[:6] == ["A", "A:1", "A:12", "B", "B:1", "B:12"]
+    assert [called(number) for number in (25, 26, 27, 52, 1026)] == ["Z", "AA", "AB", "BA", "AA:1"]
+    assert len(set(names)) == len(names)
+    assert [number_of(name) for name in names] == numbers
+
+
+@pytest.mark.parametrize("name", ["", "a", "[", "AAA", "A.2", "A:", "A:x", "Ä", ":1"])
+def test_what_is_nobody_s_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="expected a worker such as A or AB"):
+        number_of(name)
