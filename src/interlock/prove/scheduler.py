@@ -166,7 +166,7 @@ class Run:
             raise Crashed
         worker.until, worker.wakes_at_s = until, None if seconds is None else self.now_s + seconds
         place = (worker.index, worker.done)
-        effect = _in_memory(worker, effect)
+        effect = self._as_noticed(worker, effect)
         if place in self.plan and self.belongings.get(worker.process):  # A connection may end, and let go of what it holds.
             effect = replace(effect, writes=effect.writes | {LOCKS})
         self._park(worker, effect)
@@ -258,7 +258,8 @@ class Run:
         worker = self.current()
         if worker.doing is not None:
             effect, fault = worker.doing
-            worker.doing = replace(effect, reads=reads, writes=writes | (effect.writes & {LOCKS})), fault
+            hears = self.main(worker).hears
+            worker.doing = replace(effect, reads=reads | hears, writes=writes | (effect.writes & {LOCKS})), fault
 
     def note(self, text: str) -> None:
         """Something that people should know of, though it breaks nothing."""
@@ -280,7 +281,7 @@ class Run:
             raise Crashed
         worker.wakes_at_s = None if seconds is None else self.now_s + max(0.0, seconds)
         worker.until, worker.is_prompt = until, is_prompt
-        self._park(worker, _in_memory(worker, effect))
+        self._park(worker, self._as_noticed(worker, effect))
 
     def crash(self, worker: Worker) -> None:
         """Ends the worker that is running, as SIGKILL does: this does not return."""
@@ -340,6 +341,10 @@ class Run:
     def keep(self, belonging: Belonging) -> None:
         """Notes what belongs to the process of the worker that is running."""
         self.belongings.setdefault(self.current().process, []).append(belonging)
+
+    def hear(self, names: frozenset[str]) -> None:
+        """From now on the process of the worker that is running may be told something by whoever writes to these."""
+        self.main(self.current()).hears |= names
 
     def main(self, worker: Worker) -> Worker:
         """The worker that a lane belongs to; itself, if it is none."""
@@ -467,6 +472,13 @@ class Run:
         worker.effect = effect
         self._switch_to_hub()
 
+    def _as_noticed(self, worker: Worker, effect: Effect) -> Effect:
+        """The effect, with what its worker may notice once it goes on; and with the memory for that, if lanes share it."""
+        hears = self.main(worker).hears
+        if hears:
+            effect = replace(effect, reads=effect.reads | hears)
+        return replace(effect, process=worker.process) if worker.lanes or worker.process != worker.index else effect
+
     def _switch_to_hub(self) -> None:
         """Back to who has let this worker run: the hub, or whoever has just started this lane."""
         back = greenlet.getcurrent().parent
@@ -485,8 +497,3 @@ def _switch(to: greenlet.greenlet) -> None:
         to.switch()
     finally:
         asyncio._set_running_loop(loop)  # noqa: SLF001 - likewise.
-
-
-def _in_memory(worker: Worker, effect: Effect) -> Effect:
-    """The effect, with the memory that its outcome goes to, if that is shared by lanes."""
-    return replace(effect, process=worker.process) if worker.lanes or worker.process != worker.index else effect

@@ -73,6 +73,7 @@ class Worker:
         lanes: How many lanes it has.
         is_prompt: Whether it goes on as soon as what it waits for holds, which is nobody's choice.
         serves: Whether it is there for others, and need not come to an end.
+        hears: Where it is told by others what it has not asked for: that they say something, it may notice at any time.
         holds: Whether it was granted something that ends by itself, such as a lease, or has slept.
         preempts: Whether it goes on though another could have, and has done nothing since.
     """
@@ -94,5 +95,6 @@ class Worker:
     lanes: int = 0
     is_prompt: bool = False
     serves: bool = False
+    hears: frozenset[str] = frozenset()
     holds: bool = False
     preempts: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import redis
 import sqlalchemy as sa
 from sqlalchemy import orm
 
@@ -358,6 +359,38 @@ def test_a_notification_reaches_who_listens() -> None:
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
     assert ["p1"] in heard
+
+
+def test_a_notification_comes_between_any_two_effects_of_who_listens() -> None:
+    """On another server, too."""
+    noticed_after: set[int | None] = set()
+
+    @contract(workers=2, faults=0)
+    def somebody_is_told(world: World) -> None:
+        dsn, url = world.postgres_dsn, world.redis_url
+
+        def listens() -> None:
+            client = redis.Redis.from_url(url)
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("LISTEN paid")
+                found = None
+                for number in range(3):
+                    client.set(f"own:{number}", 1)
+                    found = number if list(connection.notifies(timeout=0)) else found
+            noticed_after.add(found)
+
+        def notifies() -> None:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("SELECT pg_notify('paid', '')")
+
+        world.run(listens, notifies)
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("it ends", lambda: None))
+
+    proof = prove(somebody_is_told, budget_s=300)
+
+    assert (proof.verdict, proof.bounds) == (Verdict.PASS, ["all interleavings of 2 workers"])
+    assert noticed_after == {None, 0, 1, 2}
 
 
 def polls(dsn: str, account: int) -> None:

@@ -180,6 +180,26 @@ def test_messages_reach_who_has_subscribed_before(protocol: int) -> None:
     assert [] in told  # It came too late.
 
 
+def test_a_message_comes_between_any_two_effects_of_who_listens() -> None:
+    """Though they touch nothing that whoever sends it touches."""
+    noticed_after: set[int | None] = set()
+
+    def listens(client: Any) -> None:
+        with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe("news")
+            pubsub.get_message(timeout=1)
+            found = None
+            for number in range(3):
+                client.set(f"own:{number}", 1)
+                found = number if pubsub.get_message(timeout=0) else found
+            noticed_after.add(found)
+
+    proof = proof_of(listens, lambda client: client.publish("news", "a"))
+
+    assert (proof.verdict, proof.bounds) == (Verdict.PASS, ["all interleavings of 2 workers"])
+    assert noticed_after == {None, 0, 1, 2}
+
+
 def test_an_event_loop_waits_for_items_and_messages() -> None:
     told: list[Any] = []
 

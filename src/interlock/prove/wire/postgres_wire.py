@@ -219,7 +219,9 @@ class PostgresWire:
                 raise self._run.uncontrolled(f"{text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
             if not self._server.tells_virtual_time and _CLOCKS.search(text):
                 raise self._run.uncontrolled(_REAL_CLOCK)
-        self._listens = self._listens or "LISTEN" in words
+        if "LISTEN" in words:
+            self._listens = True
+            self._run.hear(frozenset({LOCKS}))
         self._sees_snapshots = self._sees_snapshots or any(_SNAPSHOTS.search(text) for text, _, _ in batch.statements)
         if all(word in _OWN for word in words) and not any(self._rolls_back_to(text) for text, _, _ in batch.statements):
             told, _ = self._asked(batch.raw)

@@ -96,7 +96,7 @@ class RedisWire:
         if command.loads:
             self._server.has_programs = True
         if command.listens:
-            self._listen()
+            self._listen(command)
         if command.name == b"MULTI":
             self._queued = []
         elif self._queued is not None and command.name not in {b"EXEC", b"DISCARD"}:
@@ -107,10 +107,11 @@ class RedisWire:
             return self._greeted(command)
         return self._asked(command.raw)
 
-    def _listen(self) -> None:
+    def _listen(self, command: Command) -> None:
         if not self._listens:
             self._run.keep(self)
         self._listens, self.expects = True, "a message"
+        self._run.hear(self._server.footprints.of(command.parts)[0])
 
     def _check_followed(self, command: Command) -> None:
         if command.asks_time and not self._server.tells_virtual_time:
