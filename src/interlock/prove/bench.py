@@ -24,6 +24,7 @@ from interlock.prove.search import Redundant
 from interlock.prove.sources import loaded_sources
 from interlock.prove.stowaways import stowaways_seen
 from interlock.prove.vacuity import reach_out, something_changes
+from interlock.prove.whereabouts import nowhere
 from interlock.prove.wire.postgres_protocol import PostgresError
 from interlock.prove.wire.postgres_server import Postgres
 from interlock.prove.wire.redis_server import running_redis
@@ -152,7 +153,7 @@ class Bench:
         *,
         did: Callable[[Effect], None] = _untold,
         make: Callable[..., Run] = Run,
-        where: Callable[[], str] = lambda: "",
+        where: Callable[[], str] = nowhere,
     ) -> Violation | None:
         """Runs one schedule.
 

@@ -28,6 +28,7 @@ from interlock.prove.effect import EVERYTHING, LOCKS, Effect, Step, Uncontrolled
 from interlock.prove.fault import Fault
 from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
+from interlock.prove.whereabouts import nowhere
 from interlock.prove.worker import LANES, Belonging, Crashed, Worker, letter
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Run:
     limit: int = 400
     time_passes: Callable[[float], None] = lambda _: None
     server: Server | None = None
-    where: Callable[[], str] = lambda: ""
+    where: Callable[[], str] = nowhere
     did: Callable[[Effect], None] = lambda _: None
     entered: Callable[[Worker], None] = lambda _: None
     left: Callable[[Worker], None] = lambda _: None
@@ -250,8 +251,11 @@ class Run:
 
     @property
     def learns(self) -> bool:
-        """Whether it matters what is touched. A worker in a process of its own only repeats what was found before."""
-        return self.current().doing is not None
+        """Whether it matters what is touched: for what is tried next, or for a story.
+
+        A worker in a process of its own only repeats what was found before; and the one that clears up does so in one order.
+        """
+        return self.current().doing is not None and not (self.is_cleared_up and self.where is nowhere)
 
     def touched(self, reads: frozenset[str], writes: frozenset[str]) -> None:
         """What the effect that is being carried out has really read and changed, if that is not what it announces."""

@@ -21,6 +21,11 @@ _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib
 _INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
 
 
+def nowhere() -> str:
+    """Where nobody wants to know."""
+    return ""
+
+
 def users_line() -> str:
     """The innermost of the user's own lines that are being run, as `path:line`; nothing, if there is none."""
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - nothing else says who calls.

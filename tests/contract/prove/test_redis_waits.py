@@ -180,6 +180,45 @@ def test_messages_reach_who_has_subscribed_before(protocol: int) -> None:
     assert [] in told  # It came too late.
 
 
+FUNCTION = "#!lua name=news\nredis.register_function('tell', function(keys, args) redis.call('PUBLISH', keys[1], args[1]) end)"
+WAYS_TO_TELL: dict[str, Callable[[Any], object]] = {
+    "a command": lambda client: client.publish("news", "x"),
+    "a transaction": lambda client: client.pipeline(transaction=True).set("k", 1).publish("news", "x").execute(),
+    "a script": lambda client: client.eval("redis.call('PUBLISH', KEYS[1], ARGV[1])", 1, "news", "x"),
+    "a function": lambda client: (client.function_load(FUNCTION, replace=True), client.fcall("tell", 1, "news", "x")),
+}
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("way", WAYS_TO_TELL)
+def test_a_message_is_heard_however_it_is_sent_and_not_by_who_listens_no_more(way: str, protocol: int) -> None:
+    """Also by the worker that clears up, to whose scripts nobody looks, and on connections that have served before."""
+    told: list[Any] = []
+
+    def hears(client: Any) -> object:
+        with client.pubsub() as pubsub:
+            pubsub.subscribe("news")
+            pubsub.get_message(timeout=5)
+            WAYS_TO_TELL[way](client)
+            message = pubsub.get_message(timeout=5)
+        return message and message["data"], client.publish("news", "y")
+
+    @contract(workers=1, faults=0)
+    def whoever_comes_hears(world: World) -> None:
+        def task() -> None:
+            told.append(hears(redis.Redis.from_url(world.redis_url, decode_responses=True, protocol=protocol)))
+
+        world.run(task)
+        world.recover(task, times=2)
+        world.check(Invariant("it ends", lambda: None))
+
+    proof = prove(whoever_comes_hears, budget_s=60)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert told
+    assert set(told) == {("x", 0)}
+
+
 def test_a_message_comes_between_any_two_effects_of_who_listens() -> None:
     """Though they touch nothing that whoever sends it touches."""
     noticed_after: set[int | None] = set()

@@ -49,24 +49,28 @@ class VirtualSelector(selectors.SelectSelector):
     def __init__(self, current: Callable[[], Run | None]) -> None:
         super().__init__()
         self._current = current
+        # The library's own dictionary: its view of it, `get_map`, takes as long as all else that is done with it here.
+        self._keys: dict[int, selectors.SelectorKey] = vars(self)["_fd_to_key"]
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As the real one; but while it waits, other workers act."""
         run, loop = self._current(), cast("Any", asyncio._get_running_loop())  # noqa: SLF001 - whoever asks.
         if run is None:
-            return self._happened()
+            return self._happened(None)
         try:
             run.stay_alive()
-            happened = self._happened()
+            happened = self._happened(loop)
+            if not happened and not _is_busy(loop):
+                happened = self._happened_really()
             if not happened and (timeout is None or timeout > 0):
                 run.wait(
                     None if timeout is None else timeout + ROUNDING_S,
                     Effect("wait", "wait for whatever comes first"),
-                    until=lambda: bool((loop is not None and loop._ready) or self._happened()),  # noqa: SLF001 - what a lane has left.
+                    until=lambda: _is_busy(loop) or bool(self._happened(loop)),
                     is_prompt=True,
                 )
-                happened = self._happened()
-                if timeout is not None and not happened and not (loop is not None and loop._ready):  # noqa: SLF001 - as above.
+                happened = self._happened(loop)
+                if timeout is not None and not happened and not _is_busy(loop):
                     run.grant(round(timeout, 3), sleeps=True)
         except Crashed:
             if loop is not None:
@@ -74,13 +78,14 @@ class VirtualSelector(selectors.SelectSelector):
             raise
         return happened
 
-    def _happened(self) -> list[tuple[selectors.SelectorKey, int]]:
+    def _happened(self, loop: Any) -> list[tuple[selectors.SelectorKey, int]]:
+        """What has happened to the sockets; and to whatever else somebody asks about, but for the pipe of a loop itself."""
         found: list[tuple[selectors.SelectorKey, int]] = []
-        real = False
-        for key in self.get_map().values():
+        own, real = None if loop is None else loop._ssock.fileno(), False  # noqa: SLF001 - what it wakes itself by.
+        for key in self._keys.values():
             ours = controlled(key.fd)
             if ours is None:
-                real = True
+                real = real or key.fd != own
                 continue
             readable = selectors.EVENT_READ if key.events & selectors.EVENT_READ and ours.has_come() else 0
             if events := readable | (key.events & selectors.EVENT_WRITE):
@@ -88,8 +93,13 @@ class VirtualSelector(selectors.SelectSelector):
         return [*found, *self._happened_really()] if real else found
 
     def _happened_really(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """What has come from threads through the loop's own pipe."""
+        """What has come on descriptors of the system, such as the pipe by which a thread or a signal wakes a loop."""
         return [(key, events) for key, events in super().select(0) if controlled(key.fd) is None]
+
+
+def _is_busy(loop: Any) -> bool:
+    """Whether a loop has something left to do by itself, which a lane may have given it."""
+    return loop is not None and bool(loop._ready)  # noqa: SLF001 - nothing else tells.
 
 
 @contextmanager

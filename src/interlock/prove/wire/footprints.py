@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from interlock.prove.effect import EVERYTHING, Effect
-from interlock.prove.wire.redis_command import LISTENING
+from interlock.prove.wire.redis_command import LISTENING, TELLING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Touched = tuple[frozenset[str], frozenset[str]]
 
-_TELLING = frozenset({b"PUBLISH", b"SPUBLISH"})
 _ALL_CHANNELS = "redis-channels"
 KEY = "redis:"
 # The libraries of functions that are loaded.
@@ -52,7 +51,7 @@ class Footprints:
     def of(self, command: list[bytes]) -> Touched:
         """What a command reads and writes; everything, if the server does not say."""
         name = command[0].upper()
-        if name in _TELLING:
+        if name in TELLING:
             told = frozenset({_channel(command[1]), _ALL_CHANNELS})
             return told, told
         if name in LISTENING:

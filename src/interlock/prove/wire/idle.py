@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlock.prove.wire.redis_server import Connection
 
-_NAMES = frozenset({b"HELLO", b"SELECT", b"AUTH", b"READONLY"})
+_NAMES = frozenset({b"HELLO", b"SELECT", b"AUTH", b"READONLY", b"PING"})
 _OF_CLIENTS = frozenset({b"SETINFO", b"SETNAME", b"MAINT_NOTIFICATIONS", b"NO-EVICT", b"NO-TOUCH"})
 
 

@@ -34,13 +34,18 @@ class Listener:
         self._numbers = count()
         connection.value("MONITOR")
 
-    def heard(self, perform: Callable[[], Any]) -> tuple[Any, list[list[bytes]]]:
+    def heard(self, perform: Callable[[], Any], *, is_behind: bool) -> tuple[Any, list[list[bytes]]]:
         """What came of something, and the commands that scripts called meanwhile.
+
+        Args:
+            perform: Does it.
+            is_behind: Whether other scripts may have run since the last time.
 
         Raises:
             WorldError: If the server has ended.
         """
-        self._up_to_here()
+        if is_behind:
+            self._up_to_here()
         answer = perform()
         return answer, [command(line) for line in self._up_to_here() if _BY_A_SCRIPT.match(line)]
 
@@ -51,11 +56,7 @@ class Listener:
     def _up_to_here(self) -> list[bytes]:
         mark = f"interlock:{next(self._numbers)}"
         self._say(mark)
-        end = b'"%s"' % mark.encode()
-        lines: list[bytes] = []
-        while not lines or not lines[-1].endswith(end):
-            lines.append(self._connection.line())
-        return lines
+        return self._connection.lines_up_to(b'"%s"' % mark.encode())
 
 
 def command(line: bytes) -> list[bytes]:

@@ -15,6 +15,7 @@ from interlock.prove.wire.redis_waits import MAY_WAIT
 
 # What sets a connection up, and concerns nobody else.
 _SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
+TELLING = frozenset({b"PUBLISH", b"SPUBLISH"})
 LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"})
 # What changes how the server treats this client or others, in ways that are not followed.
 _NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
@@ -27,7 +28,7 @@ _NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
     (b"CONFIG", b"SET"): "changes the server itself",
     (b"WAITAOF",): "waits for a disk that the proof's server does not write to",
 }
-_CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
+CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
 PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
 _TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
 
@@ -60,6 +61,7 @@ class Command:
         listens: Whether messages may follow.
         may_wait: Whether it may wait inside the server.
         calls: Whether it runs a script or a function.
+        tells: Whether it is a message for whoever listens.
         loads: Whether the server keeps a script or a function that it brings.
         asks_time: Whether it asks the server what time it is.
         grants: Whether it is of those that make something last for a time.
@@ -77,6 +79,7 @@ class Command:
     listens: bool
     may_wait: bool
     calls: bool
+    tells: bool
     loads: bool
     asks_time: bool
     grants: bool
@@ -117,7 +120,8 @@ def _made(parts: list[bytes], raw: bytes) -> Command:
         is_greeting=is_greeting(parts),
         listens=name in LISTENING,
         may_wait=name in MAY_WAIT,
-        calls=name in _CALLS,
+        calls=name in CALLS,
+        tells=name in TELLING,
         loads=name in PROGRAMS,
         asks_time=name == b"TIME" or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
         grants=name in _GRANTS,

@@ -25,7 +25,7 @@ from interlock.prove.wire import resp
 from interlock.prove.wire.footprints import Footprints
 from interlock.prove.wire.idle import IdleConnections
 from interlock.prove.wire.listener import Listener
-from interlock.prove.wire.redis_command import PROGRAMS
+from interlock.prove.wire.redis_command import CALLS, PROGRAMS, TELLING
 from interlock.prove.wire.redis_log import begin_log, restore
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self._socket = _RealSocket(socket.AF_UNIX)
-        self._rest = b""  # What has come of a line that is not whole yet.
+        self._rest = b""  # What has come of lines that were not asked for yet.
         try:
             self._socket.connect(str(path))
         except OSError:
@@ -84,12 +84,13 @@ class Connection:
         """The decoded reply to one command of our own."""
         return resp.decoded(self.ask(resp.encoded(*command)))[0]
 
-    def line(self) -> bytes:
-        """The next line that the server sends by itself."""
-        while b"\r\n" not in self._rest:
-            self._rest += self._received()
-        found, _, self._rest = self._rest.partition(b"\r\n")
-        return found
+    def lines_up_to(self, end: bytes) -> list[bytes]:
+        """The next lines that the server sends by itself, up to one that ends so, of which the end is left out."""
+        told, last = self._rest, end + b"\r\n"
+        while last not in told:
+            told += self._received()
+        found, _, self._rest = told.partition(last)
+        return found.split(b"\r\n")
 
     def close(self) -> None:
         """Ends it."""
@@ -111,7 +112,7 @@ class RedisServer:
 
     Attributes:
         lives: How often it has ended and come back, as far as this process knows.
-        asked: How often a client has asked it something.
+        told: How often somebody who listens may have been told something.
         footprints: What commands touch.
         has_programs: Whether it may keep scripts or functions. To make it forget them takes as long as three commands.
     """
@@ -121,7 +122,7 @@ class RedisServer:
         self._own = Connection(path)
         self._home = _process_number()
         self._idle = IdleConnections(self.connect)
-        self.lives = self.asked = 0
+        self.lives = self.told = 0
         self._clock = clock
         self._passed_s = 0.0
         self._own_changes = 0
@@ -129,6 +130,7 @@ class RedisServer:
         self.has_programs = True
         self._forget_programs = [resp.encoded(*command) for command in self._forgetting()]
         self._listener: Listener | None = None
+        self._is_behind = True
         self.footprints = Footprints(lambda *command: self._own.value(*command))  # noqa: PLW0108 - another one in a new process.
 
     def in_new_process(self) -> None:
@@ -140,7 +142,7 @@ class RedisServer:
 
     def was_elsewhere(self) -> None:
         """It is emptied before each schedule, whoever has written."""
-        self.has_programs = True
+        self.has_programs = self._is_behind = True
 
     def connect(self) -> Connection:
         """Another connection.
@@ -161,7 +163,7 @@ class RedisServer:
     @property
     def moment(self) -> tuple[int, int] | None:
         """Changes whenever the server may have something new to tell; none if others may have asked it."""
-        return (self.lives, self.asked) if self.idle is not None else None
+        return (self.lives, self.told) if self.idle is not None else None
 
     def close(self) -> None:
         """Ends the connections that are its own."""
@@ -186,6 +188,7 @@ class RedisServer:
         if self._clock is not None:
             self._clock.show(EPOCH_S + self._passed_s)
         else:
+            self._is_behind = True
             with self._uncounted():
                 self._own.value("EVAL", _AGE, 0, int(seconds * 1000))
 
@@ -248,8 +251,9 @@ class RedisServer:
 
     def value(self, *command: str | bytes | int) -> Any:
         """The reply to a question of our own, which is no effect of any worker."""
-        self.asked += 1
-        self.has_programs = self.has_programs or resp.text(command[0]).upper() in PROGRAMS
+        name = resp.text(command[0]).upper()
+        self.has_programs = self.has_programs or name in PROGRAMS
+        self.note(tells=name in TELLING or name in CALLS, runs_unheard=name in CALLS)
         return self._own.value(*command)
 
     def left_ms(self, keys: Sequence[str]) -> list[int]:
@@ -266,10 +270,23 @@ class RedisServer:
         try:
             if self._listener is None:
                 self._listener = Listener(self.connect(), lambda mark: self._own.value("ECHO", mark))
-            return self._listener.heard(perform)
+            is_behind, self._is_behind = self._is_behind, True
+            told = self._listener.heard(perform, is_behind=is_behind)
         except WorldError:
             self._stop_listening()
             raise
+        self._is_behind = False
+        return told
+
+    def note(self, *, tells: bool, runs_unheard: bool = False) -> None:
+        """Notes what a client has carried out, or is about to.
+
+        Args:
+            tells: Whether whoever listens may be told something by it.
+            runs_unheard: Whether a script runs in it, and nobody looks at what that calls.
+        """
+        self.told += tells
+        self._is_behind = self._is_behind or runs_unheard
 
     def _stop_listening(self) -> None:
         if self._listener is not None:

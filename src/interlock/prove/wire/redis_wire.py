@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.wire import resp
 from interlock.prove.wire.footprints import FUNCTIONS, KEY
-from interlock.prove.wire.redis_command import commands, shortened
+from interlock.prove.wire.redis_command import LISTENING, TELLING, commands, shortened
 from interlock.prove.wire.redis_waits import Waiting, waiting
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _MARK = b"interlock"
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
 SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.5, 86_400.0
 MOST_PARTS = 6
+_LISTEN_NO_MORE = b"".join(resp.encoded(command) for command in sorted(LISTENING) if b"UNSUB" in command)
 
 
 class RedisWire:
@@ -55,10 +56,9 @@ class RedisWire:
         return b"".join([self._carried_out(command) for command in sent])
 
     def has_news(self) -> bool:
-        """Whether there is a message. None can have come if nobody has asked the server anything."""
+        """Whether there is a message. None can have come if nobody has told anybody anything."""
         moment = self._server.moment
         if self._listens and not self._news and (moment is None or moment != self._heard_at):
-            self._heard_at = moment
             self._news = self._asked(b"")
         return bool(self._news)
 
@@ -72,22 +72,24 @@ class RedisWire:
         self._is_left = True
 
     def close(self) -> None:
-        """Ends the real connection, and the server drops its WATCH and MULTI; or keeps it, if nothing is pending on it."""
+        """Ends the real connection, and the server drops its WATCH and MULTI; or keeps it, if nothing is pending on it.
+
+        Whoever publishes afterwards tells this one nothing any more.
+        """
         real, self._real, self._is_closed = self._real, None, True  # It is closed by its client, and at the end again.
         if real is None:
             return
-        is_clean = self._queued is None and not (self._watched or self._listens or self._is_left or self._is_odd)
+        is_clean = self._queued is None and not (self._watched or self._is_left or self._is_odd)
         if self._server.idle is not None and is_clean and self._life == self._server.lives:
+            if self._listens:
+                real.ask_up_to(_LISTEN_NO_MORE, _MARK)
             self._server.idle.give(self._greeting, real)
-        else:
-            real.close()
+            return
+        real.close()
+        if self._listens:
+            self._server.value("PING")  # By the time it answers, it has seen the connection's end.
 
-    def left(self) -> None:
-        """The process ends: whoever publishes is not told of it any more."""
-        self.close()
-        self._server.value("PING")  # By the time it answers, it has seen the connection's end.
-
-    lost = left
+    left = lost = close
 
     def _carried_out(self, command: Command) -> bytes:
         self._check_followed(command)
@@ -124,10 +126,10 @@ class RedisWire:
     def _greeted(self, command: Command) -> bytes:
         if command.name == b"HELLO":
             self._is_resp3 = command.parts[1:2] == [b"3"]
-        if self._real is None and (idle := self._server.idle) is not None:
+        if self._real is None and self._life == self._server.lives and (idle := self._server.idle) is not None:
             self._greeting += (command.raw,)
             return idle.greeted(self._greeting)
-        self._is_odd = True  # It was set up anew, after it was used.
+        self._is_odd = self._is_odd or command.name != b"PING"  # It was set up anew, after it was used.
         return self._asked(command.raw)
 
     def _waiting(self, command: Command) -> Waiting | None:
@@ -179,7 +181,10 @@ class RedisWire:
         def perform() -> bytes:
             nonlocal is_done
             is_done = True
-            return self._heard(command.raw, together, effect) if has_programs and self._run.learns else self._asked(command.raw)
+            if has_programs and self._run.learns:
+                return self._heard(command.raw, together, effect)
+            self._server.note(runs_unheard=has_programs, tells=has_programs or any(one.tells for one in together))
+            return self._asked(command.raw)
 
         answer: bytes = self._run.effect(effect, perform, _told)
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
@@ -213,10 +218,12 @@ class RedisWire:
         return self._real
 
     def _asked(self, raw: bytes) -> bytes:
-        self._server.asked += bool(raw)
         try:
             real = self._real or self._connected()
-            return real.ask_up_to(raw, _MARK) if self._listens else real.ask(raw)
+            if not self._listens:
+                return real.ask(raw)
+            self._heard_at = self._server.moment
+            return real.ask_up_to(raw, _MARK)
         except OSError as error:
             self._is_odd = True
             self._server.connect().close()  # The client is told of it, unless it is the guard's own trouble.
@@ -225,6 +232,7 @@ class RedisWire:
     def _heard(self, raw: bytes, together: tuple[Command, ...], effect: Effect) -> bytes:
         """Carries scripts out, and notes what they have really touched."""
         answer, called = self._server.heard(lambda: self._asked(raw))
+        self._server.note(tells=any(one.tells for one in together) or any(part[0].upper() in TELLING for part in called))
         reads, writes = self._server.footprints.together(called)
         reads |= effect.reads & FUNCTIONS  # Which it cannot do without.
         if len(together) == 1:  # A script alone, which may announce too much, or too little.
