@@ -232,6 +232,15 @@ class TestAnAuditOfThePast:
         told = tagged("--keep", then=lambda: git.commit({"shop/pay.py": "A = 3\n"}) and None)
         assert (told["said"], told["said_set_aside"]) == (None, [])
 
+    def test_one_from_before_a_file_became_a_program_is_no_word_about_this(
+        self, tagged: Callable[..., dict[str, Any]], git: Git
+    ) -> None:
+        def executable() -> None:
+            (git.root / "shop" / "pay.py").chmod(0o755)
+            git.commit()
+
+        assert tagged("--keep", then=executable)["said"] is None
+
     def test_one_about_a_link_is_none_since_it_may_lead_elsewhere(
         self, tagged: Callable[..., dict[str, Any]], git: Git
     ) -> None:

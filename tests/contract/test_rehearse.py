@@ -187,6 +187,23 @@ def test_what_did_not_come_back_fails(
     assert flaw in ran.out
 
 
+@pytest.mark.parametrize(("then", "now"), [(0o755, 0o644), (0o644, 0o755)])
+def test_whether_a_step_may_be_executed_is_what_it_was(  # noqa: PLR0913, PLR0917 - fixtures, and a case.
+    interlock_in: Interlock, git: Git, staging: Staging, key: Path, then: int, now: int
+) -> None:
+    """A rollback that is rehearsed with `deploy/run.sh` does nothing at night if that is no program any more."""
+    begun(git, settings(staging, key))
+    (git.root / "deploy" / "run.sh").chmod(then)
+    git.commit()
+    assert rehearsed(interlock_in, git, "--sign", str(key), "--", *staging.deploying("v1")).code == 0
+    assert asked(interlock_in, git)["verdict"] == "pass"
+    (git.root / "deploy" / "run.sh").chmod(now)
+    git.commit()
+    found = asked(interlock_in, git)
+    assert found["verdict"] == "unknown"
+    assert "whether deploy/run.sh may be executed is not what it was then" in found["evidence"][0]
+
+
 def test_a_step_that_fails_is_the_last(interlock_in: Interlock, git: Git, staging: Staging, key: Path) -> None:
     begun(git, settings(staging, key, within_s=1.5))
     ran = rehearsed(interlock_in, git, "--", "false", "--then", *staging.deploying("v1"))

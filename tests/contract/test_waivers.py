@@ -178,6 +178,7 @@ class TestWhatDoesNotCount:
             (BO, {"reason": " ... "}, "it gives no reason"),
             (BO, {"until": day(-1)}, "it expired on"),
             (BO, {"until": day(90)}, "more than 14 days after"),
+            (BO, {"until": "9999-12-31"}, "more than 14 days after"),
         ],
     )
     def test_foreign_ownerless_reasonless_expired_and_too_long(
@@ -230,6 +231,15 @@ class TestWhatDoesNotCount:
         assert waive(interlock_in, git, keys(BO)).code == 0
         git.commit(edit)
         refused(interlock_in, git, why)
+
+    def test_after_a_file_has_become_a_program(self, interlock_in: Interlock, git: Git, keys: Callable[[str], Path]) -> None:
+        begun(git, keys)
+        assert waive(interlock_in, git, keys(BO)).code == 0
+        (git.root / "shop" / "pay.py").chmod(0o755)
+        git.commit()
+        refused(interlock_in, git, "the change makes other files executable")
+        assert waive(interlock_in, git, keys(BO)).code == 0
+        gate(interlock_in, git, 0)
 
     def test_one_of_more_than_the_change(self, interlock_in: Interlock, git: Git, keys: Callable[[str], Path]) -> None:
         begun(git, keys)

@@ -458,6 +458,29 @@ class TestAChangeCannotLoosenItsOwnGate:
 
 
 class TestWhatIsNotKnown:
+    @pytest.mark.parametrize(
+        ("there", "added", "clash"),
+        [
+            ("shop/payments/charge.py", "Shop/payments/charge.py", "Shop beside shop"),
+            ("shop/payments/charge.py", "shop/Payments/new.py", "shop/Payments beside shop/payments"),
+            ("shop/payments/charge.py", "shop/payments/Charge.py", "shop/payments/Charge.py beside shop/payments/charge.py"),
+            ("shop/caf\u00e9.txt", "shop/cafe\u0301.txt", "beside"),
+            ("shop/payments/charge.py", "shop/payments/charges.py", ""),
+        ],
+    )
+    def test_a_name_that_is_another_only_where_case_is_told_apart(
+        self, interlock_in: Interlock, git: Git, there: str, added: str, clash: str
+    ) -> None:
+        """There it is the other file, whose feature nobody would be asked about here."""
+        git.commit({there: CLEAN, "Docs/a.md": "", "docs/b.md": ""})
+        with_feature(git, 'paths = ["shop/**"]', tier=3)
+        git.commit({added: CLEAN, "Docs/c.md": ""})  # Docs was there before, and is the base's own affair.
+        found = judge(interlock_in, git.root).answer(TOUCHED)
+        lines = [line for line in found["evidence"] if line.startswith("the change adds ")]
+        assert found["verdict"] == ("unknown" if clash else "pass")
+        assert bool(lines) == bool(clash)
+        assert clash in lines[0] if clash else not lines
+
     def test_no_feature_is_declared(self, interlock_in: Interlock, git: Git) -> None:
         git.commit(PROJECT)
         git.branch("change")

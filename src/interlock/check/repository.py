@@ -27,6 +27,7 @@ _NOT_INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")  # A hook's; 
 _KINDS: Final = {"a branch": "heads", "a tag": "tags", "a remote branch": "remotes"}
 _TAG: Final = "%(refname:strip=2)%00%(creatordate:iso-strict)"
 _LINK: Final = "120000"
+_EXECUTABLE: Final = "100755"
 _SUBMODULE: Final = "160000"
 _AT_ONCE: Final = 500  # Paths in one command line, which must not grow longer than the system allows.
 
@@ -43,6 +44,11 @@ class Change:
     def is_link(self) -> bool:
         """Whether it is a symbolic link."""
         return self.mode == _LINK
+
+    @property
+    def is_executable(self) -> bool:
+        """Whether it is a file that may be executed, and still there."""
+        return self.mode == _EXECUTABLE and self.status != "D"
 
     @property
     def is_submodule(self) -> bool:
@@ -225,6 +231,12 @@ class Repository:
                 if mode.startswith("100"):
                     found[path] = name
         return found
+
+    def executable(self, commit: str) -> set[str]:
+        """The files of a commit that may be executed."""
+        listed = self._git("ls-tree", "-r", "-z", "--full-tree", commit).decode(errors="surrogateescape")
+        entries = (entry.partition("\t") for entry in listed.split("\0"))
+        return {path for fields, _, path in entries if fields.startswith(_EXECUTABLE)}
 
     def tree(self, commit: str) -> list[str]:
         """Every file of a commit."""

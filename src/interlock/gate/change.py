@@ -14,6 +14,7 @@ from interlock.core.errors import UsageError
 from interlock.core.evidence import git_blob
 from interlock.core.settings import load
 from interlock.gate.features import Block, Feature, change_blocks
+from interlock.gate.left_behind import LeftBehind
 from interlock.gate.test_audit.declared import MustTest
 from interlock.hazards.catalogue import listings
 from interlock.hazards.own import OwnHazards
@@ -76,6 +77,11 @@ class Change:
     def differences(self) -> list[Difference]:
         """Every file that differs, deleted ones as well."""
         return self.repository.changes(self.start, self.head)
+
+    @cached_property
+    def left_behind(self) -> LeftBehind:
+        """What it leaves behind, evidence on record apart."""
+        return LeftBehind.by(self)
 
     @property
     def paths(self) -> list[str]:
@@ -148,6 +154,11 @@ class Change:
     def commits(self) -> list[Commit]:
         """The commits that it is made of, the newest first."""
         return self.repository.commits(self.start, self.head)
+
+    @cached_property
+    def executable(self) -> set[str]:
+        """The files of its head that may be executed."""
+        return self.repository.executable(self.head)
 
     @cached_property
     def line_count(self) -> int:

@@ -10,6 +10,7 @@ long as the files that [rollback] covers stay what they are. With --sign KEY it 
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         subjects=subjects,
         made_at=datetime.now(UTC),
         command=("interlock", "rehearse", "rollback", "--env", environment.name, "--", *arguments.command),
-        found=done.as_facts(),
+        found={**done.as_facts(), "executable": [path for path in subjects if os.access(project.root / path, os.X_OK)]},
     )
     path = write(evidence, project.root)
     if arguments.sign is not None:

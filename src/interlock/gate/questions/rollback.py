@@ -52,6 +52,10 @@ def _flaw(one: Kept, change: Change, covered: list[str], contents: dict[str, byt
     unknown = [path for path in covered if path not in one.evidence.subjects]
     if unknown:
         return f"it knows nothing of {unknown[0]}"
+    could, can = set(one.evidence.found.get("executable", [])), change.executable
+    other = [path for path in covered if (path in could) != (path in can)]
+    if other:
+        return f"whether {other[0]} may be executed is not what it was then"
     needed = policy.needed(is_tier_1=change.touches_tier_1)
 
     def content(path: str) -> bytes | None:

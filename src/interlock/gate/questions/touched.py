@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
 from interlock.core.verdict import Verdict
+from interlock.gate.namesakes import clashes
 from interlock.gate.providers import unclaimed
 from interlock.gate.question import Answer, Question
 from interlock.hazards.own import is_shared
@@ -42,6 +43,7 @@ def _doubts(change: Change) -> Iterator[str]:
     files = list({*change.repository.tree(change.base), *change.paths})
     for feature in change.features:
         yield from feature.astray(files)
+    yield from clashes(change)
     if change.alters_settings:
         yield "the change alters the settings: a person has to agree that they guard as much as before"
     for contact in unclaimed(change):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from interlock.core.verdict import Verdict
-from interlock.gate.left_behind import LeftBehind
 from interlock.gate.records.kept import Kept, Policy, kept
 from interlock.gate.records.signers import Signer
 from interlock.gate.records.verdicts import KIND
@@ -69,8 +68,7 @@ def _is_about(one: Kept, change: Change) -> bool:
 
     A link may lead elsewhere by now, so a verdict on one is about nothing that could be found again.
     """
-    left = LeftBehind.by(change)
-    return not left.bare and dict(one.evidence.subjects) == left.subjects and one.evidence.found.get("deleted") == left.deleted
+    return not change.left_behind.bare and not change.left_behind.departure(one.evidence.subjects, one.evidence.found)
 
 
 def _flaw(one: Kept, change: Change, policy: Policy) -> str:

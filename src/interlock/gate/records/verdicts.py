@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from interlock.core.errors import UsageError
 from interlock.core.evidence import SIMPLE_VERIFICATION_RESULT, Evidence, Frame
 from interlock.core.verdict import Verdict
-from interlock.gate.left_behind import LeftBehind
 
 if TYPE_CHECKING:
     from interlock.gate.change import Change
@@ -29,7 +28,7 @@ def recorded(decision: Decision, change: Change) -> Evidence:
     Raises:
         UsageError: If the change leaves no file behind that it could be bound to.
     """
-    left = LeftBehind.by(change)
+    left = change.left_behind
     if not left.subjects:
         message = "the change leaves no file behind, so there is no content that its verdict could be bound to"
         raise UsageError(message)
@@ -42,7 +41,7 @@ def recorded(decision: Decision, change: Change) -> Evidence:
         found={
             "base": change.base,
             "head": change.head,
-            "deleted": left.deleted,
+            **left.beside,
             "bare": left.bare,
             "questions": [_question(asked) for asked in decision.asked],
         },

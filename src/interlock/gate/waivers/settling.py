@@ -8,7 +8,7 @@ view.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import UsageError, WorldError
@@ -98,13 +98,13 @@ def _authors(change: Change) -> frozenset[str]:
 
 
 def _out_of_time(waiver: Waiver, change: Change) -> Iterator[str]:
-    expires_at, most = waiver.expires_at, Policy.of(change.settings).waiver_max_days
-    if expires_at is None:
+    most, made_on = Policy.of(change.settings).waiver_max_days, waiver.made_at.astimezone(UTC).date()
+    if waiver.until is None:
         yield "it names no day until which it counts"
-    elif change.moment >= expires_at:
+    elif change.moment.astimezone(UTC).date() > waiver.until:
         yield f"it expired on {waiver.until}"
-    elif expires_at > waiver.made_at + timedelta(days=most + 1):
-        yield f"it counts until {waiver.until}, more than {most} days after {waiver.made_at:%Y-%m-%d}, when it was made"
+    elif (waiver.until - made_on).days > most:
+        yield f"it counts until {waiver.until}, more than {most} days after {made_on}, when it was made"
     if waiver.made_at > change.moment + _SKEW:
         yield "it was made in the future"
 
@@ -116,17 +116,7 @@ def _unbound(piece: Kept, change: Change) -> Iterator[str]:
     except UsageError as error:
         yield str(error)
         return
-    subjects, found = piece.evidence.subjects, piece.evidence.found
-    unknown = [path for path in bound.subjects if path not in subjects]
-    beyond = [path for path in subjects if path not in bound.subjects]
-    other = [path for path, blob in bound.subjects.items() if path not in unknown and subjects[path] != blob]
-    if other:
-        yield f"it is about other code: {', '.join(sorted(other)[:_MOST_FLAWS])} changed"
-    if unknown:
-        yield f"it knows nothing of {min(unknown)}"
-    if beyond:
-        yield f"it reaches beyond this change: {min(beyond)}"
-    if found.get("deleted") != bound.deleted:
-        yield "the change deletes other files"
-    if found.get("policies") != bound.policies:
+    if departure := bound.left.departure(piece.evidence.subjects, piece.evidence.found):
+        yield departure
+    if piece.evidence.found.get("policies") != bound.policies:
         yield "the base has other settings than when it was given"

@@ -7,19 +7,19 @@ to the settings by which it was judged, so that it is of no use to another chang
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from interlock.core.errors import UsageError
 from interlock.core.evidence import Evidence
 from interlock.core.finding import printable
 from interlock.core.verdict import Verdict
-from interlock.gate.left_behind import LeftBehind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from interlock.gate.change import Change
+    from interlock.gate.left_behind import LeftBehind
     from interlock.gate.question import Asked
     from interlock.gate.records.kept import Kept
     from interlock.gate.records.signers import Trust
@@ -56,11 +56,6 @@ class Waiver:
         )
 
     @property
-    def expires_at(self) -> datetime | None:
-        """The moment from which it does not count: the end of its last day."""
-        return None if self.until is None else datetime.combine(self.until, time(), UTC) + timedelta(days=1)
-
-    @property
     def told(self) -> str:
         """One line for people."""
         return f"waived by {self.owner} until {self.until}: {self.reason} ({self.trust})"
@@ -81,8 +76,7 @@ class Waiver:
 class Bound:
     """What a waiver of a change is bound to."""
 
-    subjects: dict[str, str]  # what the change leaves behind -> its git blob
-    deleted: list[str]
+    left: LeftBehind
     policies: list[dict[str, Any]]  # the settings of the base
 
     @classmethod
@@ -92,12 +86,12 @@ class Bound:
         Raises:
             UsageError: If there is something in it that has no content, or nothing that has.
         """
-        left = LeftBehind.by(change)
+        left = change.left_behind
         if left.bare or not left.subjects:
             what = f"{left.bare[0]} is no plain file" if left.bare else "the change leaves no file behind"
             message = f"{what}, so there is no content that a waiver could be bound to"
             raise UsageError(message)
-        return cls(left.subjects, left.deleted, change.policies)
+        return cls(left, change.policies)
 
 
 def made(change: Change, asked: Asked, *, owner: str, reason: str, until: date) -> Evidence:
@@ -117,7 +111,7 @@ def made(change: Change, asked: Asked, *, owner: str, reason: str, until: date) 
     return Evidence(
         kind=KIND,
         verdict=Verdict.UNKNOWN,  # As the answer stays.
-        subjects=bound.subjects,
+        subjects=bound.left.subjects,
         made_at=change.moment,
         command=("interlock", "waive", asked.name, "--base", change.base, "--head", change.head),
         found={
@@ -126,7 +120,7 @@ def made(change: Change, asked: Asked, *, owner: str, reason: str, until: date) 
             "reason": reason,
             "until": until.isoformat(),
             "answer": asked.answer.answer,
-            "deleted": bound.deleted,
+            **bound.left.beside,
             "policies": bound.policies,
         },
     )
