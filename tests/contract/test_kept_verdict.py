@@ -152,15 +152,26 @@ def test_it_holds_as_long_as_the_content_is_what_it_was(interlock_in: Interlock,
     assert found.stale_paths({"shop/pay.py": b"A = 3\n"}.get) == ["shop/pay.py"]
 
 
-def test_a_change_that_only_deletes_has_nothing_to_bind_a_verdict_to(interlock_in: Interlock, git: Git) -> None:
+def test_a_verdict_that_cannot_be_bound_to_anything_is_told_all_the_same(interlock_in: Interlock, git: Git) -> None:
     changed(git)
     git("checkout", "--quiet", "-B", "change", "main")
     git.commit({"shop/old.py": None})
     ran = interlock_in("gate", "--base", "main", "--keep", folder=git.root)
 
-    assert ran.code == 2
-    assert "no content that its verdict could be bound to" in ran.err
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].startswith("verdict: pass (")
+    assert "the verdict is not kept: the change leaves no file behind" in ran.err
     assert not (git.root / ".interlock").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--sign", "no-such-key"], 2), (["--keep", "--write", "html=nowhere/page.html"], 3)]
+)
+def test_no_verdict_is_told_beside_another_exit_code(interlock_in: Interlock, git: Git, words: list[str], code: int) -> None:
+    changed(git)
+    ran = interlock_in("gate", "--base", "main", *words, folder=git.root)
+
+    assert (ran.code, ran.out) == (code, "")
 
 
 class TestAnAuditOfThePast:

@@ -564,6 +564,29 @@ def test_outside_a_repository_it_is_a_mistake(interlock_in: Interlock) -> None:
     assert "gate needs a git repository" in ran.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gate", "--base", "main"],
+        ["check", "--base", "main"],
+        ["audit", "--last", "1"],
+        ["waive", "touched", "--base", "main", "--owner", "bo", "--reason", "why", "--until", "2026-12-01"],
+        ["init"],
+        ["init", "claude"],
+    ],
+)
+@pytest.mark.parametrize("inside", ["bare", "repository/.git"])
+def test_where_git_has_no_files_it_says_so(interlock_in: Interlock, git: Git, words: list[str], inside: str) -> None:
+    git("init", "--quiet", "--bare", str(git.root.parent / "bare"))
+    folder = git.root.parent / inside
+    before = sorted(folder.rglob("*"))
+    ran = interlock_in(*words, folder=folder)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "is a bare repository, or inside of `.git`; clone it, and go there" in ran.err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_without_git_nothing_is_known(interlock_in: Interlock, git: Git) -> None:
     git.commit({"a.py": CLEAN})
     ran = interlock_in.under(PATH="/nowhere")("gate", "--base", "main", folder=git.root)

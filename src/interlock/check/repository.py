@@ -24,6 +24,7 @@ _GIT: Final = (
     *("-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit"),
 )
 _NOT_INHERITED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")  # A hook's; they would make another folder the repository.
+_WITHOUT_FILES: Final = (b"cannot use bare repository", b"must be run in a work tree")
 _KINDS: Final = {"a branch": "heads", "a tag": "tags", "a remote branch": "remotes"}
 _TAG: Final = "%(refname:strip=2)%00%(creatordate:iso-strict)"
 _LINK: Final = "120000"
@@ -92,14 +93,8 @@ class Repository:
 
         Raises WorldError if there is one that git does not open, as where it belongs to somebody else.
         """
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell, and no word of it is an option that others could slip in.
-                [*_GIT, "-C", str(place), "rev-parse", "--show-toplevel"],
-                capture_output=True,
-                env=_environment() | {"LC_ALL": "C"},
-                check=False,
-            )
-        except FileNotFoundError:
+        done = _top(place)
+        if done is None:
             return None
         if b"dubious ownership" in done.stderr:
             message = f"git does not open the repository around {place}: {done.stderr.decode(errors='replace').strip()}"
@@ -110,7 +105,7 @@ class Repository:
     def needed(cls, place: Path, what: str) -> Repository:
         """The repository that a folder is in, for what cannot do without one.
 
-        Raises UsageError if it is in none, and WorldError if there is no git to ask.
+        Raises UsageError if it is in none, or in one without files, and WorldError if there is no git to ask.
         """
         found = cls.around(place)
         if found is not None:
@@ -120,6 +115,7 @@ class Repository:
         if which("git") is None:
             message = f"git is not installed, and {what} needs it"
             raise WorldError(message)
+        hold_to_files(place, what)
         message = f"{what} needs a git repository, and {place} is in none"
         raise UsageError(message)
 
@@ -297,6 +293,28 @@ class Repository:
             "grep", "--text", "--name-only", "--no-color", "-z", "--fixed-strings", *patterns, commit, allowed=(0, 1)
         )
         return [name.partition(":")[2] for name in listed.decode(errors="surrogateescape").split("\0") if name]
+
+
+def hold_to_files(place: Path, what: str) -> None:
+    """Raises UsageError where git has a project's history and none of its files: in a bare repository, or inside of `.git`."""
+    done = _top(place)
+    if done is not None and any(word in done.stderr for word in _WITHOUT_FILES):
+        why = f"{place} is a bare repository, or inside of `.git`; clone it, and go there"
+        message = f"{what} needs the files of a project, and {why}"
+        raise UsageError(message)
+
+
+def _top(place: Path) -> subprocess.CompletedProcess[bytes] | None:
+    """What git says of the top of the repository around a folder; None if there is no git."""
+    try:
+        return subprocess.run(  # noqa: S603 - no shell, and no word of it is an option that others could slip in.
+            [*_GIT, "-C", str(place), "rev-parse", "--show-toplevel"],
+            capture_output=True,
+            env=_environment() | {"LC_ALL": "C"},
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
 
 
 def _commit(entry: str) -> Commit:

@@ -81,10 +81,7 @@ def _whole(arguments: argparse.Namespace, console: Console) -> Report:
 def _since(arguments: argparse.Namespace, console: Console) -> Report:
     from interlock.check.repository import Repository  # noqa: PLC0415 - needed with --base alone.
 
-    repository = Repository.around(Path.cwd())
-    if repository is None:
-        message = f"--base {arguments.base} needs a git repository, and {Path.cwd()} is in none"
-        raise UsageError(message)
+    repository = Repository.needed(Path.cwd(), f"--base {arguments.base}")
     project = project_around(Path.cwd())
     excludes = CheckSettings.of(project.document).excludes
     wanted = [_place(path, repository.root) for path in arguments.paths]

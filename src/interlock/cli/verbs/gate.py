@@ -67,11 +67,16 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     change = Change.between(repository, arguments.base, arguments.head, _reviews(arguments))
     decision = decide(change)
     ruling = Ruling(decision=decision, change=change, is_dry_run=arguments.dry_run)
-    console.result(told(arguments.format, replace(ruling, paint=console.paint)))
-    if arguments.keep or arguments.sign is not None:
-        _keep(ruling, arguments.sign, console)
+    keeps = arguments.keep or arguments.sign is not None
+    kept = _kept(ruling, arguments.sign) if keeps else None
     for form, path in arguments.write:
         _write(told(form, ruling), path)
+    # Last, for whatever goes wrong before ends with another exit code than this.
+    console.result(told(arguments.format, replace(ruling, paint=console.paint)))
+    if kept:
+        console.note(f"evidence: {kept}")
+    elif keeps:
+        console.complain("the verdict is not kept: the change leaves no file behind, so there is nothing to bind it to")
     console.note(
         f"{counted(len(change.paths), 'file')}, {counted(len(decision.asked), 'question')}, "
         f"{decision.open_count} unanswered, {console.elapsed_s:.2f} s"
@@ -79,13 +84,21 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     return 0 if arguments.dry_run else decision.verdict.exit_code
 
 
-def _keep(ruling: Ruling, key: Path | None, console: Console) -> None:
-    """Leaves the verdict as evidence. Raises UsageError if it can be bound to nothing, or the key cannot be used."""
+def _kept(ruling: Ruling, key: Path | None) -> Path | None:
+    """Leaves the verdict as evidence, and answers with its path in the project; None if there is nothing to bind it to.
+
+    Raises:
+        UsageError: If the key cannot be used.
+        WorldError: If it cannot be written.
+    """
     root = ruling.change.repository.root
-    path = evidence.write(recorded(ruling.decision, ruling.change), root)
+    claim = recorded(ruling.decision, ruling.change)
+    if claim is None:
+        return None
+    path = evidence.write(claim, root)
     if key is not None:
         sign(path, key)
-    console.note(f"evidence: {path.relative_to(root)}")
+    return path.relative_to(root)
 
 
 def _written(text: str) -> tuple[str, Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock.check.discovery import ENDINGS, discover
-from interlock.check.repository import Repository
+from interlock.check.repository import Repository, hold_to_files
 from interlock.cli.init import assistants, first_settings
 from interlock.cli.settings import project_around
 
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Writes, and says what was written."""
+    hold_to_files(Path.cwd(), "init")
     match arguments.what:
         case "claude":
             console.result(assistants.claude(_top()))

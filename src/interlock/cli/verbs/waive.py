@@ -47,10 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Asks, writes, signs, and answers with 0 if the gate will count it, and 3 if it will not yet."""
-    repository = Repository.around(Path.cwd())
-    if repository is None:
-        message = f"waive needs a git repository, and {Path.cwd()} is in none"
-        raise UsageError(message)
+    repository = Repository.needed(Path.cwd(), "waive")
     change = Change.between(repository, arguments.base, arguments.head)
     asked = _open(arguments.question, change)
     console.note("\n".join([f"{asked.question.text} {asked.answer.answer}", *(f"  {line}" for line in asked.answer.evidence)]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from interlock.core.errors import UsageError
 from interlock.core.evidence import SIMPLE_VERIFICATION_RESULT, Evidence, Frame
 from interlock.core.verdict import Verdict
 
@@ -22,16 +21,11 @@ KIND: Final = "gate"
 _VERIFIER: Final = "urn:interlock:gate:v1"  # The next one has other questions, or takes other answers for a pass.
 
 
-def recorded(decision: Decision, change: Change) -> Evidence:
-    """A decision as evidence.
-
-    Raises:
-        UsageError: If the change leaves no file behind that it could be bound to.
-    """
+def recorded(decision: Decision, change: Change) -> Evidence | None:
+    """A decision as evidence; None if the change leaves no file behind that it could be bound to."""
     left = change.left_behind
     if not left.subjects:
-        message = "the change leaves no file behind, so there is no content that its verdict could be bound to"
-        raise UsageError(message)
+        return None
     return Evidence(
         kind=KIND,
         verdict=decision.verdict,
