@@ -16,7 +16,7 @@ import ssl
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -42,14 +42,21 @@ class Chance:
         who: The worker.
         life: How often it was started before.
         number: Of the process, from 0.
+
+    Attributes:
+        pid: What the process takes for its number.
     """
 
     seed: int
     who: str
     life: int
     number: int
+    pid: int = field(init=False)
     _source: random.Random | None = None
     _last_uuid: int = 0
+
+    def __post_init__(self) -> None:
+        self.pid = _FIRST_PID + self.number
 
     @property
     def source(self) -> random.Random:
@@ -58,11 +65,6 @@ class Chance:
             # A text is hashed the same in every process, whatever PYTHONHASHSEED says.
             self._source = random.Random(f"{self.seed}:{self.who}:{self.life}")  # noqa: S311 - to be repeated.
         return self._source
-
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return _FIRST_PID + self.number
 
     def some_bytes(self, size: int, flags: int = 0) -> bytes:  # noqa: ARG002 - as the system call has it.
         """As many as asked for."""

@@ -430,7 +430,7 @@ class Run:
 
     def _alive(self, own: Sequence[Worker]) -> list[Worker]:
         """Who is not done; nobody, if all that are left only serve others."""
-        alive = [worker for worker in (*own, *self.lanes) if not worker.is_over]
+        alive = [worker for worker in ((*own, *self.lanes) if self.lanes else own) if not worker.is_over]
         return alive if any(not worker.serves for worker in alive) else []
 
     def _advance(self, alive: Sequence[Worker]) -> None:
@@ -439,12 +439,9 @@ class Run:
         self.turns += 1
         if self.turns >= TURNS_MAX:
             raise Stuck(f"no end within {TURNS_MAX} effects and waits")
-        ready = [worker for worker in alive if self._can_go_on(worker)]
+        ready = [worker for worker in alive if (worker.until is None and worker.wakes_at_s is None) or self._can_go_on(worker)]
         if ready:
-            prompt = next(
-                (worker for worker in ready if worker.is_prompt and worker.until is not None and worker.until()), None
-            )
-            chosen = prompt or self.choose(ready)
+            chosen = _prompt(ready) or self.choose(ready)
             chosen.preempts |= self._last is not chosen and self._last in ready
             self._last = chosen
             self._resume(chosen)
@@ -488,6 +485,14 @@ class Run:
         back = greenlet.getcurrent().parent
         assert back is not None  # noqa: S101 - a worker runs, so a run does.
         _switch(back)
+
+
+def _prompt(ready: list[Worker]) -> Worker | None:
+    """Who goes on before anybody is chosen, if somebody does."""
+    for worker in ready:
+        if worker.is_prompt and worker.until is not None and worker.until():
+            return worker
+    return None
 
 
 def _switch(to: greenlet.greenlet) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from interlock.prove.effect import Effect, Step
@@ -61,8 +59,8 @@ def test_what_touches_it_is_never_said_not_to() -> None:
 
 def test_the_effect_that_a_fault_strikes_and_both_sides_of_a_switch_are_told_whatever_they_touch() -> None:
     about = [step("A", f"LPUSH p1 {number}") for number in range(40)]
-    struck = replace(step("A", "SET elsewhere:1 1"), fault="crash after")
-    preempted, preempting = step("A", "SET elsewhere:2 1"), replace(step("B", "SET elsewhere:3 1"), preempts=True)
+    struck = step("A", "SET elsewhere:1 1")._replace(fault="crash after")
+    preempted, preempting = step("A", "SET elsewhere:2 1"), step("B", "SET elsewhere:3 1")._replace(preempts=True)
     lines = told([*about[:20], preempted, preempting, *about[20:], struck])
 
     assert len(lines) <= LINES_MAX

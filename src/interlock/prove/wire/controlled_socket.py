@@ -72,16 +72,16 @@ class ControlledSocket(Certified):
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ARG002 - as a socket has it.
         """Sends. Whatever breaks the connection is told by the next receive, as networks do."""
-        self._mute()
+        run = self._mute()
         if self._is_closed or self._wire is None:
             raise OSError(errno.EBADF, "Bad file descriptor")
-        if self._broken is not None or self._is_left_over:
+        if self._broken is not None or run is not self._made_in:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         self._outbox += bytes(data)
         if self._timeout != 0 or asyncio._get_running_loop() is None:  # noqa: SLF001 - who is asking.
             self._exchange()
         elif self._lane is None or self._lane.is_over:
-            self._exchange_beside(self._run())
+            self._exchange_beside(run)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Sends all of it."""
@@ -94,8 +94,7 @@ class ControlledSocket(Certified):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What has come."""
-        self._mute()
-        if self._is_left_over:
+        if self._mute() is not self._made_in:
             raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         if not self._inbox and not self.has_come():
             self._await()
@@ -196,11 +195,12 @@ class ControlledSocket(Certified):
         """Whether it is of a schedule that is over: a module keeps clients for all of its instances, as processes do not."""
         return self._network.run() is not self._made_in
 
-    def _mute(self) -> None:
-        """Whoever is no worker any more does nothing: an instance that is cleared away, and says goodbye to its server."""
+    def _mute(self) -> Run:
+        """The schedule. Whoever is no worker any more does nothing: an instance that is cleared away, and says goodbye."""
         run = self._network.run()
         if run is None or (run.here() is None and (run is not self._made_in or run.is_here)):
             raise Crashed
+        return run
 
     def _exchange(self) -> None:
         """Lets the other end answer what was sent."""
