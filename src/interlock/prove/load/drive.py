@@ -215,7 +215,7 @@ class _Drive:
         upcoming = next(drawn, None)
         number, next_work_s, restarts_s = 0, 0.0, self._restart_times(0.0, self.shape.over_s)
         while upcoming is not None:
-            if time.monotonic() > ends_s:
+            if number and time.monotonic() > ends_s:  # However long it took to begin, something is made.
                 return
             until_s, batch = (number + 1) * slice_s, list[Call]()
             while upcoming is not None and upcoming.due_s < until_s:
