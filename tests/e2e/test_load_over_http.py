@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,17 +69,11 @@ def served(shop: Path, release: str, folder: Path) -> Generator[str]:
         subprocess.run(["git", "worktree", "remove", "--force", str(worktree)], cwd=shop, check=True)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(url: str) -> None:
     ends_at_s = time.monotonic() + STARTS_WITHIN_S
     while True:
         try:
-            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - of our own.
+            urllib.request.urlopen(url, timeout=STARTS_WITHIN_S).close()  # noqa: S310 - of our own.
         except (urllib.error.URLError, OSError):
             assert time.monotonic() < ends_at_s, "the shop does not start"
             time.sleep(0.05)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.core.yaml_files import documents
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,13 +80,6 @@ class Pods:
         self.server.server_close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 @pytest.fixture
 def pods() -> Iterator[Pods]:
     there = Pods()
@@ -118,7 +111,7 @@ def prometheus(pods: Pods, tmp_path: Path) -> Iterator[tuple[str, subprocess.Pop
 
 def ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own server.
+        with urllib.request.urlopen(url, timeout=WITHIN_S) as answer:  # noqa: S310 - our own server.
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -247,7 +240,7 @@ def test_what_argo_could_not_mean_is_refused_so_that_it_counts_as_an_error(
     with judging(tmp_path, port):
         for path in wrong:
             with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=WITHIN_S)
             assert refused.value.code in {400, 404}, path
             refused.value.close()
     assert not list((tmp_path / ".interlock" / "argo").glob("*.json"))

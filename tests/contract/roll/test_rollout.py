@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.roll.routers import Setting
-from tests.contract.roll.conftest import free_port, wait_until
+from tests.contract.roll.conftest import wait_until
 from tests.documented import disagreements
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Generator

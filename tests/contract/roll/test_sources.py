@@ -27,7 +27,8 @@ from interlock.roll.sources.exposition import Exposition
 from interlock.roll.sources.haproxy_log import listening
 from interlock.roll.sources.prometheus import Prometheus
 from interlock.roll.sources.tail import Tail
-from tests.contract.roll.conftest import free_port, needed, wait_until
+from tests.contract.roll.conftest import needed, wait_until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,7 +18,8 @@ from interlock.roll.buckets import bucket_of, user_hash
 from interlock.roll.routers import FOREVER_S, Setting
 from interlock.roll.routers.asgi import SplitterControl
 from interlock.roll.sources.splitter import SplitterRequests
-from tests.contract.roll.conftest import free_port, wait_until
+from tests.contract.roll.conftest import wait_until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,6 +17,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.core.errors import WorldError
@@ -125,9 +126,16 @@ def running_redis() -> Generator[LoadedRedis]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that clients are given.
+
+    One of them could have it otherwise, before the server does, or while it is away: also one that connects to itself.
+    """
+    ports = SystemRandom()
+    while True:
+        port = ports.randrange(10_000, 30_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind((LOCALHOST, port))
+            return port
 
 
 class Services:
