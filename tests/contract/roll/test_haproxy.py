@@ -83,11 +83,12 @@ def test_a_header_can_tell_users_apart(haproxy_by_header: Running) -> None:
 
 
 def test_a_share_that_nobody_renews_ends_by_itself(haproxy: Running) -> None:
-    haproxy.router.write(setting(1.0, until_s=int(time.time()) + 3))
-    assert haproxy.get(user="u1").startswith("canary")
-    while time.time() < haproxy.router.read().until_s + 1:
-        time.sleep(0.1)
-    assert haproxy.get(user="u1").startswith("baseline")
+    def is_on_canary_while_it_is_renewed() -> bool:
+        haproxy.router.write(setting(1.0, until_s=int(time.time()) + 3))
+        return haproxy.get(user="u1").startswith("canary")
+
+    wait_until(is_on_canary_while_it_is_renewed)
+    wait_until(lambda: haproxy.get(user="u1").startswith("baseline"))
     assert haproxy.get(user="u1").split()[2] == "0"  # And the log says so.
 
 

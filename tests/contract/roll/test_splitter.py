@@ -111,12 +111,12 @@ def test_without_an_id_each_request_is_drawn(served: Served) -> None:
 
 
 def test_a_share_that_nobody_renews_ends_by_itself(served: Served) -> None:
-    until_s = int(time.time()) + 2
-    served.control.write(setting(10_000, until_s=until_s))
-    assert served.get(user="u1").startswith("canary")
-    while time.time() < until_s:
-        time.sleep(0.05)
-    assert served.get(user="u1").startswith("baseline")
+    def is_on_canary_while_it_is_renewed() -> bool:
+        served.control.write(setting(10_000, until_s=int(time.time()) + 2))
+        return served.get(user="u1").startswith("canary")
+
+    wait_until(is_on_canary_while_it_is_renewed)
+    wait_until(lambda: served.get(user="u1").startswith("baseline"))
 
 
 def test_requests_are_told_once_with_side_user_and_failure(served: Served) -> None:
