@@ -39,17 +39,11 @@ GOOD = "opening-hours"
 USERS = 100_000  # Many more than come: who orders twice is counted once.
 START_LIMIT_S = 60.0
 INTERLOCK = (sys.executable, "-m", "interlock", "roll")
-MINUTE_S = 60.0
-USUAL_CV = 0.03
-# In a step of seconds. A version whose writer waits a second for SQLite lacks that second's orders: with the usual figure 2
-# of 13 good releases were stopped in their step of 50 %, while other programs kept both cores busy.
-SECONDS_CV = 0.3
 INSTANCES = 2  # Of each version. One process of Python keeps one core busy, and no more.
 
 SETTINGS = """\
 [roll]
 on_unknown = "promote"       # The steps are seconds long: what they cannot see does not keep the good release back.
-noise_cv = {noise_cv}
 {steps}
 [[roll.metric]]
 name = "failures"
@@ -58,7 +52,6 @@ kind = "failures"
 [[roll.metric]]
 name = "orders"
 kind = "business"
-warm_up_s = 5                # Who is served a second later orders a second later: a cold canary lacks that second's orders.
 
 [roll.router]
 kind = "haproxy"
@@ -162,7 +155,7 @@ def release(name: str, folder: Path) -> Path:
     return folder / name
 
 
-def open_shop(stage: Stage, name: str, steps: str, noise_cv: float) -> None:
+def open_shop(stage: Stage, name: str, steps: str) -> None:
     """Serves both releases, with people who have signed up, and puts HAProxy in front."""
     stage.run(sys.executable, str(HERE / "provider.py"), str(stage.provider), "orders.jsonl")
     for version, worktree in {"baseline": release("baseline", stage.folder), "canary": release(name, stage.folder)}.items():
@@ -170,7 +163,7 @@ def open_shop(stage: Stage, name: str, steps: str, noise_cv: float) -> None:
             serve(stage, version, worktree, port)
     sign_up(stage.folder / "shop.db")
     pools = "\n".join(POOL.format(port=port) for port in stage.servers["canary"])
-    settings = SETTINGS.format(noise_cv=noise_cv, steps=steps, pools=pools, log=stage.log, shop=stage.shop)
+    settings = SETTINGS.format(steps=steps, pools=pools, log=stage.log, shop=stage.shop)
     (stage.folder / "interlock.toml").write_text(settings, encoding="utf-8")
     config = stage.folder / "haproxy.cfg"
     lines = stage.interlock("haproxy", "--write-map").stdout
@@ -311,7 +304,7 @@ def play(options: argparse.Namespace) -> int:
         shop, provider, log, *others = free_ports(3 + 2 * INSTANCES)
         servers = {"baseline": others[:INSTANCES], "canary": others[INSTANCES:]}
         stage = Stage(folder=folder, shop=shop, provider=provider, log=log, servers=servers, stack=stack)
-        open_shop(stage, options.release, steps, USUAL_CV if options.bake >= MINUTE_S else SECONDS_CV)
+        open_shop(stage, options.release, steps)
         rollouts = []
         for _ in range(options.times):
             rollouts.append(roll(stage, options))

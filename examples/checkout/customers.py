@@ -76,13 +76,13 @@ class Customers:
         connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while True:
             await due.get()
-            user = self.draw.randrange(self.users)
+            user, came_s = self.draw.randrange(self.users), time.time()
             try:
                 connection = connection or await asyncio.open_connection("127.0.0.1", self.port)
                 version, status, stays_open = await asyncio.wait_for(self._ask(*connection, user), PATIENCE_S)
                 connection = connection if stays_open else None
                 self.answers[f"{version} {status}"] += 1
-                self._order(user, version, status)
+                self._order(user, version, status, came_s)
             except (OSError, EOFError, TimeoutError, ValueError):
                 self.broken += 1
                 connection = None
@@ -114,11 +114,11 @@ class Customers:
         )
         return head.encode() + body
 
-    def _order(self, user: int, version: str, status: int) -> None:
+    def _order(self, user: int, version: str, status: int, came_s: float) -> None:
         """What the business hears of an answer that was 200."""
         forgets = version == "canary" and self.draw.random() < self.forgotten
         if self.orders is not None and status == 200 and not forgets:
-            self.orders.write(json.dumps({"name": "orders", "user": str(user), "exposed_at": time.time()}) + "\n")
+            self.orders.write(json.dumps({"name": "orders", "user": str(user), "exposed_at": came_s}) + "\n")
             self.orders.flush()
 
 

@@ -55,7 +55,7 @@ class Live:
         self._journal.note(time.time(), state.step, step.share, judgement, always=over)
         line = (
             f"step {state.step + 1}/{len(self._plan.steps)}  {percent(step.share)}"
-            f"  {clock(state.baked_s)} of {clock(step.bake_s)}"
+            f"  {clock(state.baked_s)} of {clock(self._plan.watched_s(step))}"
             f"  evidence {judgement.evidence:.3g} of {judgement.needed:.3g}"
             f"  exposed {judgement.exposed_users}, harmed {judgement.harmed_users}  {note}"
         )

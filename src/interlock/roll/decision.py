@@ -40,7 +40,7 @@ def decide(plan: Plan, step: int, baked_s: float, judgement: Judgement) -> Decis
     """What to do in this step after so many seconds of it."""
     if judgement.verdict is Verdict.FAIL:
         return Decision(Action.ABORT, judgement.reason)
-    if baked_s < plan.steps[step].bake_s:
+    if baked_s < plan.watched_s(plan.steps[step]):
         return Decision(Action.WAIT, judgement.hold or judgement.reason)
     if judgement.hold:
         return Decision(Action.HOLD, judgement.hold)

@@ -178,7 +178,7 @@ class Declared:
             ),
             "haproxy-counters": lambda: HaproxyCounters(self._haproxy(), baseline=router.baseline, canary=router.canary),
             "splitter": lambda: SplitterRequests(SplitterControl(self._path(router.socket))),
-            "business": lambda: Business(self._lines(table.address), salt=salt, shares=shares, lag_s=table.lag_s),
+            "business": lambda: Business(self._lines(table.address), salt=salt, lag_s=table.lag_s),
             "prometheus": lambda: _prometheus(table, name, shares),
             "metrics": lambda: Exposition(table.address, name),
         }

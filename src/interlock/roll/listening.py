@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from interlock.core.errors import WorldError
 from interlock.roll import judge as judging
-from interlock.roll.buckets import BUCKETS
+from interlock.roll.buckets import BUCKETS, bucket_of
+from interlock.roll.exposures import Came, Exposures, Served
 from interlock.roll.judge import Arm, Counts, Tick
 from interlock.roll.plan import Kind
-from interlock.roll.sources import Count, Event, Reading
+from interlock.roll.shares import within
+from interlock.roll.sources import BusinessEvent, Count, Event, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from interlock.roll.exposures import Exposure
     from interlock.roll.judge import Judge
     from interlock.roll.plan import Plan
     from interlock.roll.shares import Shares
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 REQUESTS: Final = "requests"
 _BEYOND_S: Final = 1.0  # So long, at every look.
+_PART_WAITED: Final = 0.25  # Of settles_s, for the line of a request that goes on after its order has come.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +88,10 @@ class Listening:
         self._of_requests = [metric for metric in plan.metrics if metric.name not in own]
         self._judge = judge
         self._shares = shares
+        self._waiting: list[Came] = []  # Business events, for the line of their request.
+        self._settles_s = max((metric.settles_s for metric in self._told.values()), default=0.0)
+        self._exposures = Exposures(shares, 2 * self._settles_s)
+        self._looked_s = 0.0
         self.ears = ears
         self.totals = Totals()
         self.exceeded = ""  # what is beyond an absolute limit on the canary, and has been for a while
@@ -92,7 +100,7 @@ class Listening:
 
     def begin(self, now_s: float) -> None:
         """Silence counts from now."""
-        self.served_at_s = now_s
+        self.served_at_s = self._looked_s = now_s
         for ear in self.ears:
             ear.heard_at_s = now_s
 
@@ -106,10 +114,14 @@ class Listening:
                 match heard:
                     case Event():
                         self._event(heard, now_s)
+                    case BusinessEvent():
+                        self._came(Came(heard, self._looked_s, now_s))
                     case Count():
                         self._count(heard, counts, requests)
                     case Reading():
                         self._reading(heard, ear, now_s)
+        self._waiting = [came for came in self._waiting if not self._is_attributed(came, now_s)]
+        self._looked_s = now_s
         served = sum(self.totals.requests.values()) > before
         if served:
             self.served_at_s = now_s
@@ -132,37 +144,77 @@ class Listening:
         return f"nobody has come for {idle_s:.0f} s" if idle_s > limit_s else ""
 
     def _event(self, event: Event, now_s: float) -> None:
-        exposed_s = self._shares.when(event.limit)
-        if event.name == REQUESTS:
-            self.totals.add(event.arm, 1, int(event.failed))
-            if self._shares.since and event.limit == self._shares.since[-1][1]:
-                self._judge.request(now_s, event.arm, None if event.user is None else str(event.user))
-        if self._shares.since and exposed_s is None:
+        """A request."""
+        during = self._shares.during(event.limit)
+        user = None if event.user is None else str(event.user)
+        self.totals.add(event.arm, 1, int(event.failed))
+        if self._shares.since and event.limit == self._shares.since[-1][1]:
+            self._judge.request(now_s, event.arm, user)
+        if during is None:
             return  # Sent there under a share that this rollout never asked for, such as an entry that had ended.
-        for name in self._concerned(event):
-            self._judge.see(
-                judging.Event(
-                    at_s=now_s,
-                    metric=name,
-                    arm=event.arm,
-                    user=None if event.user is None else str(event.user),
-                    bad=event.failed,
-                    value=event.duration_ms or 0.0,
-                    exposed_at_s=exposed_s,
-                )
-            )
-
-    def _concerned(self, event: Event) -> Iterator[str]:
-        """The metrics that an event is one of."""
-        if event.name != REQUESTS:
-            if event.name not in self._told:
-                self.unknown.add(event.name)
-            elif self._told[event.name].kind is Kind.FAILURES or not event.failed:
-                yield event.name
-            return
+        if event.user is not None and self._settles_s:
+            begun_s = self._looked_s - (event.duration_ms or 0.0) / 1000  # It ended after the last look, so not before that.
+            self._exposures.note(event.user, Served(begun_s, now_s, event.limit))
         for metric in self._of_requests:
             if event.duration_ms is not None if metric.kind is Kind.LATENCY else event.failed:
-                yield metric.name
+                self._judge.see(
+                    judging.Event(
+                        at_s=now_s,
+                        metric=metric.name,
+                        arm=event.arm,
+                        user=user,
+                        bad=event.failed,
+                        value=event.duration_ms or 0.0,
+                        exposed_at_s=within(now_s, during),
+                    )
+                )
+
+    def _came(self, came: Came) -> None:
+        """Something of the business, at once if it needs not wait."""
+        event = came.event
+        if event.name == REQUESTS:
+            self._request(came)
+        elif event.name not in self._told:
+            self.unknown.add(event.name)
+        elif self._told[event.name].kind is Kind.FAILURES or not event.failed:
+            self._judge.arrived(event.name)
+            if self._told[event.name].settles_s and event.exposed_s is None:
+                self._waiting.append(came)
+            else:
+                self._attribute(came, self._exposures.told(came), came.at_s)
+
+    def _request(self, came: Came) -> None:
+        """A request that the business tells of, where no router does."""
+        event, exposure = came.event, self._exposures.told(came)
+        if exposure is not None:
+            arm = _side(event.user, exposure.limit)
+            self._event(Event(arm=arm, limit=exposure.limit, user=event.user, failed=event.failed), came.at_s)
+
+    def _is_attributed(self, came: Came, now_s: float) -> bool:
+        """Whether an event that waits needs not wait any more."""
+        exposure = self._exposures.under_way(came)
+        if exposure is None and now_s - came.at_s < _PART_WAITED * self._told[came.event.name].settles_s:
+            return False
+        self._attribute(came, exposure or self._exposures.before(came) or self._exposures.told(came), now_s)
+        return True
+
+    def _attribute(self, came: Came, exposure: Exposure | None, now_s: float) -> None:
+        """Tells the judge whose it is, if that can be known."""
+        event = came.event
+        during = None if exposure is None else self._shares.during(exposure.limit)
+        if exposure is None or during is None:
+            return
+        self._judge.see(
+            judging.Event(
+                at_s=now_s,
+                metric=event.name,
+                arm=_side(event.user, exposure.limit),
+                user=str(event.user),
+                bad=event.failed,
+                exposed_at_s=within(exposure.at_s, during),
+                counted=True,
+            )
+        )
 
     def _count(self, count: Count, counts: dict[str, dict[int, dict[Arm, int]]], requests: dict[Arm, int]) -> None:
         if count.name == REQUESTS:
@@ -192,7 +244,10 @@ class Listening:
             ear.source.close()
 
 
-def _paired(by_limit: dict[int, dict[Arm, int]]) -> Iterator[Counts]:
+def _side(user: int, limit: int) -> Arm:
+    return Arm.CANARY if bucket_of(user) < limit else Arm.BASELINE
 
+
+def _paired(by_limit: dict[int, dict[Arm, int]]) -> Iterator[Counts]:
     for limit, arms in by_limit.items():
         yield Counts(arms[Arm.BASELINE], arms[Arm.CANARY], limit / BUCKETS)

@@ -90,6 +90,7 @@ class Metric:
     above_ms: tuple[float, ...] = ()  # Latency: the thresholds. None: quantiles of the baseline before the first step.
     limit: float = 0.0  # Absolute, whoever's fault it is: a ratio not to exceed, or events per hour not to fall below. 0: none.
     warm_up_s: float = 0.0  # After each step's begin; while it lasts, only a canary worse than x5 is stopped.
+    settles_s: float = 0.0  # So long after its user was exposed an event may come, before it is missing.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,12 @@ class Plan:
     @property
     def planned_s(self) -> float:
         """How long the steps before everyone take together; 75 minutes by default."""
-        return sum(step.bake_s for step in self.steps if step.share < 1)
+        return sum(self.watched_s(step) for step in self.steps if step.share < 1)
+
+    def watched_s(self, step: Step) -> float:
+        """How long a step lasts: its bake time, and until what its last users do has come."""
+        settles_s = max((metric.settles_s for metric in self.metrics), default=0.0)
+        return step.bake_s + (settles_s if step.share < 1 else 0.0)
 
     def metric(self, name: str) -> Metric:
         """The metric of this name. Raises KeyError."""
@@ -152,6 +158,9 @@ class _StepTable:
     baseline_instances: int = 0
 
 
+_UNSET: Final = -1.0  # Whoever writes a negative time is told so; this one is taken for none written.
+
+
 @dataclass(frozen=True, slots=True)
 class _MetricTable:
     """[[roll.metric]], as it is written."""
@@ -163,7 +172,8 @@ class _MetricTable:
     weight: float = 1.0
     above_ms: tuple[float, ...] = ()
     limit: float = 0.0
-    warm_up_s: float = -1.0
+    warm_up_s: float = _UNSET
+    settles_s: float = _UNSET
 
 
 _LEAST_BAKE_S: Final = 0.001  # A step that ends as it begins is none.
@@ -171,6 +181,8 @@ _LONGEST_S: Final = 86_400.0  # Whoever waits longer for news than a day does no
 _DIRECTIONS: Final = {Kind.BUSINESS: Direction.DOWN, Kind.COUNT: Direction.DOWN}
 _TOLERANCES: Final = {Kind.BUSINESS: 0.2, Kind.COUNT: 0.5}
 _WARM_UPS_S: Final = {Kind.LATENCY: 60.0}  # Caches and compilers are cold at first; failures need no such excuse.
+# Longer than a healthy version stands still, and short beside a step of half an hour.
+_SETTLES_S: Final = {Kind.BUSINESS: 10.0, Kind.COUNT: 10.0}
 
 
 def load_plan(document: Document) -> Plan:
@@ -220,7 +232,8 @@ def _metric(document: Document, item: object) -> Metric:
         weight=table.weight,
         above_ms=table.above_ms,
         limit=table.limit,
-        warm_up_s=table.warm_up_s if table.warm_up_s >= 0 else _WARM_UPS_S.get(kind, 0.0),
+        warm_up_s=_WARM_UPS_S.get(kind, 0.0) if table.warm_up_s == _UNSET else table.warm_up_s,
+        settles_s=_SETTLES_S.get(kind, 0.0) if table.settles_s == _UNSET else table.settles_s,
     )
 
 
@@ -267,6 +280,10 @@ def _checked_metric(document: Document, metric: Metric) -> None:
     _within(document, "weight", metric.weight, low=0.0, high=1e6)
     at_least(document, "limit", metric.limit, 0.0)
     at_least(document, "warm_up_s", metric.warm_up_s, 0.0)
+    at_least(document, "settles_s", metric.settles_s, 0.0)
+    if metric.settles_s and metric.kind not in _SETTLES_S:
+        message = f"settles_s is set on {metric.name!r}, whose kind is {metric.kind}; expected kind = 'business' or 'count'"
+        raise document.fail("settles_s", message)
     _within(document, "tolerance", metric.tolerance, low=0.0, high=1.0 if metric.direction is Direction.DOWN else 10.0)
     if metric.above_ms and metric.kind is not Kind.LATENCY:
         message = f"above_ms is set on {metric.name!r}, whose kind is {metric.kind}; expected kind = 'latency'"

@@ -47,7 +47,7 @@ class Sight:
     @property
     def is_seeing(self) -> bool:
         """Whether the step can tell the tolerance from no change."""
-        return self.pass_after_s <= self.step.bake_s
+        return self.pass_after_s <= self.step.bake_s + self.metric.settles_s
 
 
 def sights(plan: Plan, rates: Mapping[str, float]) -> list[Sight]:
@@ -70,8 +70,8 @@ def _sight(plan: Plan, step: Step, metric: Metric, rate: float) -> Sight:
         step=step,
         metric=metric,
         smallest=_smallest(plan, step, metric, rate),
-        harm_after_s=stopped_after_s(plan, step, metric, rate, harm),
-        pass_after_s=events / (rate * step.share) if rate else _NEVER,
+        harm_after_s=stopped_after_s(plan, step, metric, rate, harm) + metric.settles_s,
+        pass_after_s=events / (rate * step.share) + metric.settles_s if rate else _NEVER,
     )
 
 

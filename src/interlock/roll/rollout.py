@@ -184,7 +184,7 @@ class Rollout:
     def _resumed(self, now_s: float) -> None:
         """What happened since the predecessor's last word is not known."""
         self.shares.note(self.state.at_s, UNCERTAIN)
-        self.judge.tick(now_s)
+        self.judge.resume(now_s)
         if self.state.phase is not Phase.BAKE:
             return
         if trouble := self._lease.resume(self._limit):

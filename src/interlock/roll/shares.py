@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nextafter
 from typing import Final
 
 UNCERTAIN: Final = -1  # In place of a limit: nobody knows what the router did.
@@ -25,6 +26,17 @@ class Shares:
             return None
         return begun[-1][1]
 
-    def when(self, limit: int) -> float | None:
-        """Since when this limit is in force; None if it never was."""
-        return next((at_s for at_s, found in reversed(self.since) if found == limit), None)
+    def during(self, limit: int) -> tuple[float, float] | None:
+        """Since when, and until when, this limit was in force the last time; None if it never was."""
+        until_s = inf
+        for at_s, found in reversed(self.since):
+            if found == limit:
+                return at_s, until_s
+            until_s = at_s
+        return None
+
+
+def within(at_s: float, during: tuple[float, float]) -> float:
+    """The time, or the nearest to it at which the share was that one."""
+    since_s, until_s = during
+    return max(since_s, min(at_s, nextafter(until_s, since_s)))

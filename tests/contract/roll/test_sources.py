@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ import pytest
 
 from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict
-from interlock.roll.buckets import bucket_of, user_hash
+from interlock.roll.buckets import user_hash
 from interlock.roll.judge import Arm
 from interlock.roll.rollback import Rollback, serves
 from interlock.roll.shares import Shares
-from interlock.roll.sources import Count, Reading
+from interlock.roll.sources import BusinessEvent, Count, Reading
 from interlock.roll.sources.business import Business, Posted
 from interlock.roll.sources.exposition import Exposition
 from interlock.roll.sources.haproxy_log import listening
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 LINE = "interlock 1 7 canary 503 -- 12 77 100\n"
 SALT = "a1b2"
-USERS = [str(number) for number in range(200)]
-EARLY = next(user for user in USERS if bucket_of(user_hash(user, SALT)) < 100)  # On the canary from 1 % on.
-LATE = next(user for user in USERS if 100 <= bucket_of(user_hash(user, SALT)) < 1000)  # From 10 % on.
 
 
 def test_a_log_file_is_read_from_its_end_and_across_rotation(tmp_path: Path) -> None:
@@ -129,51 +126,27 @@ def business(tmp_path: Path) -> Iterator[Opened]:
     """Opens business events that come as lines of the file `f`."""
     with ExitStack() as stack:
 
-        def opened(*, shares: Shares, lag_s: float = 60.0) -> Business:
+        def opened() -> Business:
             (tmp_path / "f").touch()
-            source = Business(Tail(tmp_path / "f"), salt=SALT, shares=shares, lag_s=lag_s)
+            source = Business(Tail(tmp_path / "f"), salt=SALT, lag_s=30.0)
             stack.callback(source.close)
             return source
 
         yield opened
 
 
-def test_an_order_counts_under_the_share_at_exposure(tmp_path: Path, business: Opened) -> None:
-    now_s = time.time()
-    source = business(shares=Shares([(now_s - 500, 100), (now_s - 100, 1000)]))
-    (tmp_path / "f").write_text(order(LATE, exposed_at=now_s - 200) + order(LATE, exposed_at=now_s - 50), encoding="utf-8")
-    assert [(event.arm, event.limit) for event in source.poll()] == [(Arm.BASELINE, 100), (Arm.CANARY, 1000)]
-
-
-def test_an_order_whose_exposure_is_uncertain_is_left_out_whatever_its_side(tmp_path: Path, business: Opened) -> None:
-    now_s = time.time()
-    source = business(shares=Shares([(now_s - 500, 100), (now_s - 30, 1000)]), lag_s=60)
-    (tmp_path / "f").write_text(order(EARLY) + order(LATE), encoding="utf-8")
-    assert list(source.poll()) == []
-    assert source.left_out == 2
-
-
-def test_an_order_after_the_lag_counts(tmp_path: Path, business: Opened) -> None:
-    now_s = time.time()
-    source = business(shares=Shares([(now_s - 500, 0), (now_s - 100, 100)]), lag_s=60)
-    (tmp_path / "f").write_text(order(EARLY) + order(LATE), encoding="utf-8")
-    assert [event.arm for event in source.poll()] == [Arm.CANARY, Arm.BASELINE]
-
-
-def test_what_was_before_the_first_share_is_not_guessed() -> None:
-    shares = Shares([(100.0, 0)])
-    assert shares.between(50.0, 120.0) is None
-    assert shares.between(100.0, 120.0) == 0
-    shares.note(110.0, 100)
-    assert shares.between(100.0, 120.0) is None
-    assert shares.between(100.0, 109.0) == 0
+def test_an_order_tells_its_user_and_when_that_one_was_exposed_if_it_knows(tmp_path: Path, business: Opened) -> None:
+    source = business()
+    (tmp_path / "f").write_text(order("4711", exposed_at=17.5) + order("4711"), encoding="utf-8")
+    told = BusinessEvent(name="orders", user=user_hash("4711", SALT), exposed_s=17.5, lag_s=30.0)
+    assert source.poll() == [told, replace(told, exposed_s=None)]
 
 
 @pytest.mark.parametrize(
     "line", ["orders", "[" * 100_000, '{"name": "orders"}', '["orders"]', '{"name": "o", "user": "1", "exposed_at": "noon"}']
 )
 def test_a_line_that_is_no_event_is_told_as_what_it_is(tmp_path: Path, business: Opened, line: str) -> None:
-    source = business(shares=Shares([]))
+    source = business()
     (tmp_path / "f").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(WorldError, match="expected"):
         source.poll()
@@ -181,11 +154,11 @@ def test_a_line_that_is_no_event_is_told_as_what_it_is(tmp_path: Path, business:
 
 def test_events_can_be_posted() -> None:
     posted = Posted(0)
-    source = Business(posted, salt=SALT, shares=Shares([(0.0, 100)]), lag_s=1)
-    body = (order(EARLY) + order(LATE)).encode()
+    source = Business(posted, salt=SALT, lag_s=1)
+    body = (order("1") + order("2")).encode()
     with urlopen(Request(f"http://127.0.0.1:{posted.port}/", data=body, method="POST")) as answer:
         assert answer.status == 204
-    assert [event.arm for event in source.poll()] == [Arm.CANARY, Arm.BASELINE]
+    assert [event.user for event in source.poll()] == [user_hash("1", SALT), user_hash("2", SALT)]
     source.close()
 
 

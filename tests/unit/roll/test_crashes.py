@@ -91,7 +91,7 @@ class Requests:
     def poll(self) -> Sequence[Event]:
         limit = self.world.setting.limit
         return [
-            Event(name="requests", arm=arm, limit=limit, user=next(self.users), failed=self.bad and arm is Arm.CANARY)
+            Event(arm=arm, limit=limit, user=next(self.users), failed=self.bad and arm is Arm.CANARY)
             for number in range(20)
             for arm in [Arm.CANARY if number * BUCKETS < limit * 20 else Arm.BASELINE]
         ]

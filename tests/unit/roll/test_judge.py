@@ -401,7 +401,7 @@ def test_a_restart_changes_nothing() -> None:
 
 def test_the_state_of_another_plan_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="the state is of version 1 and metrics failures; expected version 1 and metrics orders"
+        UsageError, match="the state is of version 2 and metrics failures; expected version 2 and metrics orders"
     ):
         Judge.from_json(replace(PLAN, metrics=(ORDERS,)), begun(PLAN).to_json())
 

@@ -52,6 +52,7 @@ def test_a_plan_is_read_as_written() -> None:
     assert (plan.metric("orders").kind, plan.metric("orders").direction) == (Kind.BUSINESS, Direction.DOWN)
     assert plan.metric("slow").above_ms == (200, 500.5)
     assert plan.metric("slow").warm_up_s == 60
+    assert [plan.metric(name).settles_s for name in ("orders", "slow")] == [10, 0]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,8 @@ def test_a_plan_is_read_as_written() -> None:
         ("[roll]\nstale_abort_s = inf", "stale_abort_s is inf"),
         ("[roll]\nharmed_min = 0", "harmed_min is 0; expected a number of at least 1"),
         ("[[roll.metric]]\nname = 'a'\nkind = 'count'\nlimit = -1.0", "limit is -1; expected a number of at least 0"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'count'\nsettles_s = -2.0", "settles_s is -2; expected a number of at least 0"),
+        ("[[roll.metric]]\nname = 'a'\nkind = 'failures'\nsettles_s = 5.0", "expected kind = 'business' or 'count'"),
     ],
 )
 def test_what_makes_no_sense_is_an_error_that_says_where(text: str, complaint: str) -> None:
@@ -105,6 +108,16 @@ def test_a_20_percent_drop_of_orders_is_invisible_in_15_minutes_at_1_percent_and
     assert small.smallest < 0.8
     assert large.smallest is not None
     assert large.smallest > 0.8
+
+
+def test_orders_that_are_waited_for_are_seen_later_by_the_wait_and_a_step_lasts_so_much_longer() -> None:
+    step, metric = "[[roll.step]]\nshare = 0.5\nbake_s = 20\n", "[[roll.metric]]\nname = 'orders'\nkind = 'business'\n"
+    (at_once,), (waited,) = (sights(plan_of(f"{step}{metric}settles_s = {settles}"), {"orders": 300.0}) for settles in (0, 90))
+
+    assert waited.harm_after_s == pytest.approx(at_once.harm_after_s + 90)
+    assert waited.pass_after_s == pytest.approx(at_once.pass_after_s + 90)
+    assert waited.is_seeing
+    assert waited.smallest == pytest.approx(at_once.smallest)
 
 
 def test_without_events_nothing_is_visible() -> None:

@@ -16,7 +16,7 @@ from interlock.roll.simulator.rules.kayenta import is_high
 from interlock.roll.simulator.world import STAGED, Moment, Scenario
 
 BAD = {scenario.name: scenario for scenario in EXPERIMENTS[0].scenarios}
-GOOD = {scenario.name: scenario for scenario in EXPERIMENTS[1].scenarios}
+ORDERS = {scenario.name: scenario for scenario in EXPERIMENTS[2].scenarios}
 
 
 def minute(number: int, requests: int, bad: int) -> Moment:
@@ -69,7 +69,8 @@ def test_the_incident_harms_few_users(name: str, users: int) -> None:
         Scenario(name="retries", shares=((0.1, 300.0),), requests_s=42.0, retries_mean=4.0),
         Scenario(name="low", shares=((0.1, 600.0),), requests_s=2.0),
         Scenario(name="cold", shares=((0.1, 300.0),), cold_factor=3.0, warm_up_s=60.0),
-        replace(EXPERIMENTS[2].scenarios[0], shares=tuple((share, seconds / 6) for share, seconds in STAGED)),
+        replace(ORDERS["orders come 2 min late"], shares=tuple((share, seconds / 6) for share, seconds in STAGED)),
+        ORDERS["lagging orders with short steps"],
     ],
     ids=lambda scenario: scenario.name,
 )
@@ -82,10 +83,28 @@ def test_good_releases_are_left_alone(scenario: Scenario) -> None:
 
 
 def test_late_orders_booked_now_would_stop_every_good_release() -> None:
-    trap = replace(EXPERIMENTS[2].scenarios[3], shares=((0.01, 300.0), (0.1, 200.0)))
+    trap = replace(ORDERS["late orders booked under the share now (the trap)"], shares=((0.01, 300.0), (0.1, 200.0)))
     (result,) = play_many(trap, ["interlock"], 5, seed=1, jobs=1)
 
     assert result.part == 1.0
+
+
+def test_orders_that_are_not_waited_for_would_stop_most_good_releases_with_short_steps() -> None:
+    (result,) = play_many(ORDERS["the same, not waited for (the trap)"], ["interlock"], 6, seed=1, jobs=1)
+
+    assert result.part > 0.5
+
+
+def test_waiting_for_orders_costs_no_more_than_the_wait() -> None:
+    """Nothing stands still, so that both see the same; and 20 % are lost."""
+    waited = replace(ORDERS["20 % fewer orders, lagging, with short steps"], stalls_every_s=0.0)
+    delays = []
+    for scenario in (waited, replace(waited, settles_s=0.0)):
+        (result,) = play_many(scenario, ["interlock"], 12, seed=1, jobs=1)
+        assert result.part == 1.0
+        delays.append(result.delay_s() or 0.0)
+
+    assert delays[0] - delays[1] <= waited.settles_s + 2 * waited.tick_s
 
 
 def test_the_same_seed_gives_the_same_rollouts_in_any_number_of_processes() -> None:

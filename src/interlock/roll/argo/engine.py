@@ -61,7 +61,9 @@ class Engine:
     def __init__(self, argo: Argo, folder: Path) -> None:
         hold_s = max(argo.plan.stale_hold_s, 3 * argo.interval_s)
         self._argo = argo
-        self._plan: Plan = replace(argo.plan, share_from=ShareFrom.REQUESTS, stale_hold_s=hold_s)
+        # Counters do not say when anybody was exposed: there is nothing to wait for.
+        metrics = tuple(replace(metric, settles_s=0.0) for metric in argo.plan.metrics)
+        self._plan: Plan = replace(argo.plan, metrics=metrics, share_from=ShareFrom.REQUESTS, stale_hold_s=hold_s)
         self._folder = folder
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)

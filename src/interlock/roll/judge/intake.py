@@ -2,7 +2,7 @@
 
 An order that is completed two minutes after the share went from 1 to 10 % was begun under 1 %. Booked under 10 % it would
 make every healthy canary look as if orders went missing. So each event is booked under the share when its user was exposed;
-the shares of the past are kept for that, one for each step.
+the shares of the past are kept for that, one for each step. When it is judged is another question, see `settling`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.core.errors import UsageError
 from interlock.roll.judge.observations import Arm
+from interlock.roll.judge.settling import Settling
 from interlock.roll.judge.users import Distinct, Seen
 from interlock.roll.plan import Kind, ShareFrom
 
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 _THIS_TICK: Final = -1.0  # Stands for the share of this tick's requests, where shares are measured.
 _HARM: Final = (Kind.FAILURES, Kind.LATENCY)
 
+_Booked = dict[tuple[float, bool], list[int]]  # By share, and whether the canary was cold: on the baseline, on the canary.
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a tick brought of one metric."""
+
+    groups: list[list[Group]]  # For each threshold.
+    cold: list[Group]  # Of users who were exposed while the canary warmed up; at the highest threshold.
+    arrived: int  # How many events came at that threshold, settled or not, whoever's they are.
+
 
 @dataclass(frozen=True, slots=True)
 class Brought:
@@ -33,7 +45,7 @@ class Brought:
     share: float | None  # None before the first step.
     requests: tuple[int, int]
     newcomers: tuple[int, int]
-    groups: Mapping[str, list[list[Group]]]
+    metrics: Mapping[str, Told]
 
 
 class Intake:
@@ -43,7 +55,9 @@ class Intake:
         self._measured = plan.share_from is ShareFrom.REQUESTS
         self._metrics = plan.metrics
         self._steps: list[list[float]] = []  # Since when, asked share, requests on the baseline, on the canary.
-        self._pending: dict[str, list[dict[float, list[int]]]] = {}
+        self._pending: dict[str, list[_Booked]] = {}
+        self._settling = {metric.name: Settling(metric.settles_s) for metric in plan.metrics if metric.settles_s}
+        self._arrived = self._none_arrived()
         self._seen: dict[str, Seen] = {}
         self._above_ms: Mapping[str, tuple[float, ...]] = {}
         self._requests = [0, 0]
@@ -57,7 +71,10 @@ class Intake:
         self._seen = {metric.name: Seen() for metric in self._metrics if metric.kind is not Kind.COUNT}
         self._pending = self._nothing()
 
-    def _nothing(self) -> dict[str, list[dict[float, list[int]]]]:
+    def _none_arrived(self) -> dict[str, int]:
+        return dict.fromkeys((metric.name for metric in self._metrics), 0)
+
+    def _nothing(self) -> dict[str, list[_Booked]]:
         channels = {
             metric.name: len(self._above_ms[metric.name]) if metric.kind is Kind.LATENCY else 1 for metric in self._metrics
         }
@@ -72,16 +89,22 @@ class Intake:
         self._requests[is_canary] += 1
         self._newcomers[is_canary] += new
 
+    def arrived(self, metric: Metric) -> None:
+        """An event of the business came, whoever's it is: an absolute limit need not know."""
+        self._arrived[metric.name] += metric.kind not in _HARM
+
     def see(self, metric: Metric, event: Event) -> None:
         """An event, if it counts and its user was not counted before."""
-        exposed_at_s = event.at_s if event.exposed_at_s is None else event.exposed_at_s
-        step = next((step for step in reversed(self._steps) if step[0] <= exposed_at_s), None)
-        if step is None or not 0.0 < step[1] < 1.0:
+        exposed_at_s = event.at_s if event.exposed_at_s is None else min(event.exposed_at_s, event.at_s)
+        step = next((index for index in reversed(range(len(self._steps))) if self._steps[index][0] <= exposed_at_s), None)
+        if not event.counted:
+            self.arrived(metric)
+        if step is None or not 0.0 < self._steps[step][1] < 1.0:
             return
         is_canary = event.arm is Arm.CANARY
         for above in self._channels(metric, event):
             if event.user is None or metric.kind is Kind.COUNT or self._seen[metric.name].is_first(f"{above} {event.user}"):
-                self._book(metric, above, self._share_of(step), (not is_canary, is_canary))
+                self._book(metric, above, step, exposed_at_s, (not is_canary, is_canary))
                 if is_canary and above == len(self._pending[metric.name]) - 1:
                     self._count_harm(metric, 1, event.user)
 
@@ -106,14 +129,28 @@ class Intake:
                 if several and not 0 <= counts.above < several:
                     message = f"counts of {metric.name!r} above threshold {counts.above}; expected one of {several}, from 0"
                     raise UsageError(message)
-                share = self._share_of(self._steps[-1]) if counts.share is None else counts.share
+                step = self._steps[-1]
+                share = self._share_of(step) if counts.share is None else counts.share
                 if several and share < 1.0 and share:
-                    self._book(metric, counts.above, share, (counts.baseline, counts.canary))
+                    pair = (counts.baseline, counts.canary)
+                    self._add(metric.name, counts.above, (share, tick.at_s < step[0] + metric.warm_up_s), pair)
                     if counts.above == several - 1:
+                        self._arrived[metric.name] += sum(pair)
                         self._count_harm(metric, counts.canary, None)
 
-    def _book(self, metric: Metric, above: int, share: float, counts: tuple[int, int]) -> None:
-        pair = self._pending[metric.name][above].setdefault(share, [0, 0])
+    def _book(self, metric: Metric, above: int, index: int, exposed_at_s: float, counts: tuple[int, int]) -> None:
+        """Counts of users who were exposed in this step: to be judged in this tick, or when they have settled."""
+        step, settling = self._steps[index], self._settling.get(metric.name)
+        cold = exposed_at_s < step[0] + metric.warm_up_s
+        if metric.kind in _HARM and above == len(self._pending[metric.name]) - 1:
+            self._arrived[metric.name] += sum(counts)
+        if settling:
+            settling.hold(exposed_at_s, index, counts, cold=cold)
+        else:
+            self._add(metric.name, above, (self._share_of(step), cold), counts)
+
+    def _add(self, name: str, above: int, key: tuple[float, bool], counts: tuple[int, int]) -> None:
+        pair = self._pending[name][above].setdefault(key, [0, 0])
         pair[0] += counts[0]
         pair[1] += counts[1]
 
@@ -124,17 +161,25 @@ class Intake:
             self._nameless[metric.name] += canary
 
     def _share_of(self, step: list[float]) -> float:
-        """What an event of this step is booked under."""
+        """What an event of this step that comes now is booked under."""
         if not self._measured:
             return step[1]
-        return _THIS_TICK if step is self._steps[-1] else step[3] / max(1.0, step[2] + step[3])
+        return _THIS_TICK if step is self._steps[-1] else _measured(step)
 
-    def take(self) -> Brought:
-        """Everything since the last time."""
+    def _settle(self, at_s: float) -> None:
+        """Books those whose time has come."""
+        for name, settling in self._settling.items():
+            for index, cold, counts in settling.settled(at_s):
+                step = self._steps[index]
+                self._add(name, 0, (_measured(step) if self._measured else step[1], cold), counts)
+
+    def take(self, at_s: float) -> Brought:
+        """Everything since the last time, but for what has not settled."""
         requests, newcomers = (self._requests[0], self._requests[1]), (self._newcomers[0], self._newcomers[1])
-        pending = self._pending
+        self._settle(at_s)
+        pending, arrived = self._pending, self._arrived
         self._pending = self._nothing() if pending else {}
-        self._requests, self._newcomers = [0, 0], [0, 0]
+        self._requests, self._newcomers, self._arrived = [0, 0], [0, 0], self._none_arrived()
         if not self._steps:
             return Brought(None, requests, newcomers, {})
         self._steps[-1][2] += requests[0]
@@ -144,7 +189,14 @@ class Intake:
             share=measured if self._measured else self._steps[-1][1],
             requests=requests,
             newcomers=newcomers,
-            groups={name: [_groups(by_share, measured) for by_share in several] for name, several in pending.items()},
+            metrics={
+                name: Told(
+                    groups=[_groups(booked, measured, cold=False) for booked in several],
+                    cold=_groups(several[-1], measured, cold=True) if several else [],
+                    arrived=arrived[name],
+                )
+                for name, several in pending.items()
+            },
         )
 
     @property
@@ -166,7 +218,9 @@ class Intake:
         """What a successor has to know."""
         return {
             "steps": self._steps,
-            "pending": {name: [list(by.items()) for by in several] for name, several in self._pending.items()},
+            "pending": {name: [list(booked.items()) for booked in several] for name, several in self._pending.items()},
+            "settling": {name: settling.state() for name, settling in self._settling.items()},
+            "arrived": self._arrived,
             "seen": {name: seen.state() for name, seen in self._seen.items()},
             "requests": self._requests,
             "newcomers": self._newcomers,
@@ -178,8 +232,12 @@ class Intake:
         """Goes on where a predecessor was."""
         self._steps = [list(step) for step in state["steps"]]
         self._pending = {
-            name: [{share: list(pair) for share, pair in by} for by in several] for name, several in state["pending"].items()
+            name: [{(share, cold): list(pair) for (share, cold), pair in booked} for booked in several]
+            for name, several in state["pending"].items()
         }
+        for name, kept in state["settling"].items():
+            self._settling[name].restore(kept)
+        self._arrived = dict(state["arrived"])
         for name, seen in state["seen"].items():
             self._seen[name].restore(seen)
         self._requests, self._newcomers = list(state["requests"]), list(state["newcomers"])
@@ -187,7 +245,14 @@ class Intake:
         self._nameless = dict(state["nameless"])
 
 
-def _groups(by_share: dict[float, list[int]], measured: float) -> list[Group]:
+def _measured(step: list[float]) -> float:
+    """The canary's share of the requests of a step."""
+    return step[3] / max(1.0, step[2] + step[3])
+
+
+def _groups(booked: _Booked, measured: float, *, cold: bool) -> list[Group]:
     """The counts by share; without those that say nothing, because one side served nobody."""
-    known = ((measured if share == _THIS_TICK else share, counts) for share, counts in by_share.items())
+    known = (
+        (measured if share == _THIS_TICK else share, counts) for (share, was_cold), counts in booked.items() if was_cold is cold
+    )
     return [(share, baseline, canary) for share, (baseline, canary) in known if 0.0 < share < 1.0]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from interlock.roll.judge.observations import Event, Tick
     from interlock.roll.plan import Metric, Plan
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _ALONE: Final = "; with one canary instance, a bad node cannot be told from a bad version"
 
 
@@ -90,6 +90,10 @@ class Judge:
         else:
             self._intake.see(metric, event)
 
+    def arrived(self, name: str) -> None:
+        """An event of the business came, whoever's it is. What is seen of it later, `counted`, says that."""
+        self._intake.arrived(self._metric(name))
+
     def observe(self, tick: Tick) -> None:
         """What happened since the tick before, counted by the source."""
         for name in tick.counts:
@@ -105,13 +109,17 @@ class Judge:
             message = f"a tick at {at_s:g} s after one at {self._at_s:g} s; expected time to go forward"
             raise UsageError(message)
         self._at_s = at_s
-        seen = self._intake.take()
+        seen = self._intake.take(at_s)
         if seen.share is None or not self._metrics:
             return
         if self._plan.share_from is ShareFrom.PLAN and seen.share < 1.0:
             self._guard.tick(seen.share, *seen.newcomers)
         for name, judge in self._metrics.items():
-            judge.tick(seen.groups[name], elapsed_s, at_s, sum(seen.requests))
+            judge.tick(seen.metrics[name], elapsed_s, at_s, sum(seen.requests))
+
+    def resume(self, at_s: float) -> None:
+        """Goes on after a time in which nobody listened: that nothing was heard of it says nothing."""
+        self._at_s = at_s
 
     @property
     def is_alarming(self) -> bool:

@@ -17,6 +17,7 @@ from interlock.roll.plan import Direction, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from interlock.roll.judge.intake import Told
     from interlock.roll.judge.labels import Group
     from interlock.roll.judge.learning import Normal
     from interlock.roll.plan import Metric, Plan
@@ -43,7 +44,6 @@ class MetricJudge:
         ]
         self._for = [Safety(metric.tolerance, worse=worse) for worse in self._sides]
         self._cold = [_Cold(worse=worse) for worse in self._sides] if metric.warm_up_s else []
-        self._warm_at_s = 0.0
         self._stake = Stake(plan.planned_s)
         self._limit = Limit(plan, metric) if metric.limit else None
         self._step = 0
@@ -56,7 +56,6 @@ class MetricJudge:
     def begin_step(self, index: int, at_s: float) -> None:
         """The canary has a new share, and new instances."""
         self._step = index
-        self._warm_at_s = at_s + self.metric.warm_up_s
         for several in self._against:
             for evidence in several:
                 evidence.begin_step(index, at_s)
@@ -67,24 +66,21 @@ class MetricJudge:
     def _spread(self) -> float:
         return spread(self._plan.steps[self._step])
 
-    def tick(self, channels: Sequence[Sequence[Group]], elapsed_s: float, at_s: float, requests: int) -> None:
-        """What happened in a tick, for each threshold."""
+    def tick(self, told: Told, elapsed_s: float, at_s: float, requests: int) -> None:
+        """What happened in a tick."""
         stake = self._stake.put_down(elapsed_s)
-        if self._limit and channels:
-            events = sum(baseline + canary for _, baseline, canary in channels[-1])
-            self._limit.tick(events, requests, elapsed_s)
-        if at_s < self._warm_at_s:
-            for cold in self._cold:
-                cold.add(channels[-1] if channels else ())
-            channels = [()] * len(channels)
-        for counts, against, groups in zip(self._counts, self._against, channels, strict=True):
+        if self._limit and told.groups:
+            self._limit.tick(told.arrived, requests, elapsed_s)
+        for cold in self._cold if told.cold else ():
+            cold.add(told.cold)
+        for counts, against, groups in zip(self._counts, self._against, told.groups, strict=True):
             for share, baseline, canary in groups:
                 counts[0] += baseline * share / (1.0 - share)
                 counts[1] += canary
             for evidence in against:
                 evidence.add(groups, stake, at_s)
         for safety in self._for:
-            safety.add(channels[0] if channels else ())
+            safety.add(told.groups[0] if told.groups else ())
 
     @property
     def evidence(self) -> float:
@@ -156,14 +152,13 @@ class MetricJudge:
             "against": [[evidence.state() for evidence in several] for several in self._against],
             "for": [safety.state() for safety in self._for],
             "cold": [cold.state() for cold in self._cold],
-            "warm_at_s": self._warm_at_s,
             "stake": [self._stake.left, self._stake.begun],
             "limit": self._limit.state() if self._limit else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where a predecessor was."""
-        self._step, self._counts, self._warm_at_s = state["step"], [list(pair) for pair in state["counts"]], state["warm_at_s"]
+        self._step, self._counts = state["step"], [list(pair) for pair in state["counts"]]
         self._stake.left, self._stake.begun = state["stake"]
         for several, kept in zip(self._against, state["against"], strict=True):
             for evidence, one in zip(several, kept, strict=True):

@@ -34,6 +34,7 @@ class Event:
     value: float = 0.0  # Latency: milliseconds.
     instance: str = ""  # Which of several served; before the first step it tells how much they differ for no reason.
     exposed_at_s: float | None = None  # When the user was shown the version, for what follows later: an order, a payment.
+    counted: bool = False  # An absolute limit has counted it already, when it came.
 
 
 @dataclass(frozen=True, slots=True)

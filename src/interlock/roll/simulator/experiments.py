@@ -37,6 +37,18 @@ def _success(rates: Iterable[float], shares: tuple[tuple[float, float], ...] = _
 _BUSINESS: Final = Scenario(
     name="orders come 2 min late", kind=Kind.BUSINESS, baseline_rate=0.05, canary_rate=0.05, shares=STAGED, lag_s=120.0
 )
+_SHORT: Final = Scenario(
+    name="lagging orders with short steps",
+    kind=Kind.BUSINESS,
+    baseline_rate=0.7,
+    canary_rate=0.7,
+    shares=((0.01, 20.0), (0.10, 20.0), (0.50, 20.0)),  # 10 s, and 10 s more until what they saw has settled.
+    tick_s=0.25,
+    lag_s=0.5,
+    one_by_one=True,
+    settles_s=10.0,
+    stalls_every_s=20.0,
+)
 _RETRIES: Final = Scenario(name="users try again", requests_s=42.0, shares=_TEN, retries_mean=4.0)
 _PODS: Final = Scenario(name="pods differ by 30 %, for good", shares=_TEN, noise_cv=0.3)
 _LOW: Final = Scenario(name="2 requests/s, 10 %", requests_s=2.0, shares=_TEN)
@@ -75,6 +87,10 @@ EXPERIMENTS: Final = (
             replace(_BUSINESS, name="20 % fewer orders", canary_rate=0.04),
             replace(_BUSINESS, name="50 % fewer orders", canary_rate=0.025),
             replace(_BUSINESS, name="late orders booked under the share now (the trap)", at_exposure=False),
+            _SHORT,
+            replace(_SHORT, name="the same, not waited for (the trap)", settles_s=0.0),
+            replace(_SHORT, name="20 % fewer orders, lagging, with short steps", canary_rate=0.56),
+            replace(_SHORT, name="no orders, lagging, with short steps", canary_rate=0.0),
         ),
     ),
     Experiment(

@@ -1,11 +1,12 @@
 """The world that a simulated rollout meets: traffic, failures, shared trouble, and instances that differ.
 
-Counts, not single requests, are drawn: per tick and side, good and bad ones from Poisson laws. Only users who try again are
-drawn one by one.
+Counts, not single requests, are drawn: per tick and side, good and bad ones from Poisson laws. Only users who try again, and
+orders whose own time of exposure matters, are drawn one by one.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import exp
@@ -51,6 +52,10 @@ class Scenario:
     retries_mean: float = 0.0  # How often a failed user tries again, and fails again.
     lag_s: float = 0.0  # How long after the exposure the event comes, on average.
     at_exposure: bool = True  # Whether late events are booked under the share at exposure, or (the trap) the share now.
+    one_by_one: bool = False  # Whether each late event tells when its user was exposed.
+    settles_s: float = 0.0  # What the plan says of it.
+    stalls_every_s: float = 0.0  # How often a side stands still, on average; 0: never.
+    stall_s: float = 1.0  # For how long; what would have come meanwhile comes when that is over.
 
     @property
     def is_good(self) -> bool:
@@ -88,6 +93,8 @@ def moments(scenario: Scenario, random: Random) -> Iterator[Moment]:
     """The ticks of one rollout."""
     if scenario.retries_mean:
         return _retried(scenario, random)
+    if scenario.one_by_one:
+        return _each(scenario, random)
     return _lagging(scenario, random) if scenario.lag_s else _immediate(scenario, random)
 
 
@@ -136,6 +143,46 @@ def _lagging(scenario: Scenario, random: Random) -> Iterator[Moment]:
                 groups.append((exposed if scenario.at_exposure else share, baseline, canary))
             others, own = (poisson(random, scenario.requests_s * part) for part in (1.0 - share, share))
             yield Moment(at_s, step, others, own, tuple(groups))
+
+
+def _each(scenario: Scenario, random: Random) -> Iterator[Moment]:
+    """The same, one by one, and from sides that stand still now and then."""
+    stalls = {arm: _stalls(scenario, random) for arm in Arm}
+    coming: list[tuple[float, int, Arm, float]] = []
+    users, at_s = 0, 0.0
+    for step, (share, seconds) in enumerate(scenario.shares):
+        end_s = at_s + seconds
+        while at_s < end_s - 1e-9:
+            at_s += scenario.tick_s
+            sides = ((Arm.BASELINE, 1.0 - share, scenario.baseline_rate), (Arm.CANARY, share, scenario.canary_rate))
+            for arm, part, rate in sides:
+                for _ in range(poisson(random, scenario.requests_s * scenario.tick_s * part * rate)):
+                    users += 1
+                    exposed_s = at_s - random.random() * scenario.tick_s
+                    due_s = exposed_s + (random.expovariate(1.0 / scenario.lag_s) if scenario.lag_s else 0.0)
+                    heappush(coming, (_held_up(due_s, stalls[arm], scenario.stall_s), users, arm, exposed_s))
+            events: list[Event] = []
+            while coming and coming[0][0] <= at_s:
+                came_s, user, arm, exposed_s = heappop(coming)
+                events.append(Event(at_s=came_s, metric=METRIC, arm=arm, user=f"user {user}", exposed_at_s=exposed_s))
+            others, own = (poisson(random, scenario.requests_s * scenario.tick_s * part) for _, part, _ in sides)
+            yield Moment(at_s, step, others, own, (), tuple(events))
+
+
+def _stalls(scenario: Scenario, random: Random) -> list[float]:
+    """When a side begins to stand still."""
+    found: list[float] = []
+    at_s = 0.0
+    while scenario.stalls_every_s and at_s < sum(seconds for _, seconds in scenario.shares):
+        at_s += random.expovariate(1.0 / scenario.stalls_every_s)
+        found.append(at_s)
+    return found
+
+
+def _held_up(due_s: float, stalls: list[float], stall_s: float) -> float:
+    """When that comes which was due while its side may have stood still."""
+    before = bisect_right(stalls, due_s)
+    return max(due_s, stalls[before - 1] + stall_s) if before else due_s
 
 
 def _retried(scenario: Scenario, random: Random) -> Iterator[Moment]:

@@ -17,14 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to one user."""
+    """One request, and what became of it."""
 
-    name: str  # "requests", or what a business event calls itself
     arm: Arm
     limit: int  # how many buckets went to the canary when this user was sent to a side
     user: int | None = None  # the user's hash; None if nobody can tell users apart
     failed: bool = False
     duration_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusinessEvent:
+    """Something that somebody did after having been served, such as an order. `exposures` finds out on which side."""
+
+    name: str
+    user: int  # the user's hash
+    failed: bool = False
+    exposed_s: float | None = None  # when the user was sent to a side; None if whoever tells of it does not know
+    lag_s: float = 60.0  # how long before it came that was at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +57,7 @@ class Reading:
     value: float
 
 
-Heard = Event | Count | Reading
+Heard = Event | BusinessEvent | Count | Reading
 
 
 class Source(Protocol):

@@ -5,28 +5,24 @@
 
 Such events come late. An order is completed minutes after its user was sent to a side, and in between the share may have grown;
 attributed to the share of now, every healthy rollout looks as if its canary lost orders. So an event counts under the share at
-exposure. `exposed_at` says when that was. Without it the event counts only if the share was the same all the time from `lag_s`
-before, and is left out otherwise, whatever its side: leaving out both sides alike changes nothing between them.
+exposure. `exposed_at` says when that was: when the request came that led to it, and not when the order was written down. It may
+be left out where the router's log tells users apart: see `exposures`.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from interlock.core.errors import WorldError
-from interlock.roll.buckets import bucket_of, user_hash
-from interlock.roll.judge import Arm
-from interlock.roll.sources import Event
+from interlock.roll.buckets import user_hash
+from interlock.roll.sources import BusinessEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from interlock.roll.shares import Shares
 
 _BODY_BYTES_MAX: Final = 1_000_000
 
@@ -44,31 +40,23 @@ class Lines(Protocol):
 
 
 class Business:
-    """Business events, each told the side of its user from the user's id alone."""
+    """Business events, by the hash of their user, which tells the side."""
 
     name = "the business events"
 
-    def __init__(self, lines: Lines, *, salt: str, shares: Shares, lag_s: float) -> None:
+    def __init__(self, lines: Lines, *, salt: str, lag_s: float) -> None:
         self._lines = lines
         self._salt = salt
-        self._shares = shares
         self._lag_s = lag_s
-        self.left_out = 0
 
-    def poll(self) -> Sequence[Event]:
-        """The events whose exposure is certain. Raises WorldError for a line that is no event."""
-        return [event for line in self._lines.read() if line.strip() and (event := self._event(line))]
+    def poll(self) -> Sequence[BusinessEvent]:
+        """What has come. Raises WorldError for a line that is no event."""
+        return [self._event(line) for line in self._lines.read() if line.strip()]
 
-    def _event(self, line: bytes) -> Event | None:
+    def _event(self, line: bytes) -> BusinessEvent:
         name, user, failed, exposed_s = _parsed(line)
-        now_s = time.time()
-        limit = self._shares.between(*((now_s - self._lag_s, now_s) if exposed_s is None else (exposed_s, exposed_s)))
-        if limit is None:
-            self.left_out += 1
-            return None
         hashed = user_hash(user, self._salt)
-        side = Arm.CANARY if bucket_of(hashed) < limit else Arm.BASELINE
-        return Event(name=name, arm=side, limit=limit, user=hashed, failed=failed)
+        return BusinessEvent(name=name, user=hashed, failed=failed, exposed_s=exposed_s, lag_s=self._lag_s)
 
     def idle(self) -> bool:
         """Nobody can tell silence from a break here."""

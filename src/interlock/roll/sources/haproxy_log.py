@@ -87,7 +87,6 @@ class HaproxyLog:
     def _event(match: re.Match[bytes], arm: Arm) -> Event:
         status, ended_by_client = int(match[3]), match[4] == b"C"
         return Event(
-            name="requests",
             arm=arm,
             limit=int(match[8]),
             user=None if match[7] == b"-" else int(match[7]),

@@ -34,7 +34,6 @@ class SplitterRequests:
             raise WorldError(message)
         return [
             Event(
-                name="requests",
                 arm=Arm(side),
                 limit=limit,
                 user=user,

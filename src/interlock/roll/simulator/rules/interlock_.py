@@ -48,11 +48,12 @@ def plan_of(scenario: Scenario) -> Plan:
         direction=Direction.DOWN if is_business else Direction.UP,
         tolerance=0.2 if is_business else 0.5,
         warm_up_s=scenario.warm_up_s,
+        settles_s=scenario.settles_s,
     )
     steps = tuple(
         Step(
             share=share,
-            bake_s=seconds,
+            bake_s=seconds - scenario.settles_s,
             canary_instances=scenario.canary_instances_at(share),
             baseline_instances=scenario.instances,
         )
