@@ -13,6 +13,8 @@ from interlock.core.verdict import Verdict
 from interlock.roll.plan import Kind, OnUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from interlock.roll.judge import Judgement
     from interlock.roll.plan import Plan
 
@@ -51,11 +53,14 @@ def decide(plan: Plan, step: int, baked_s: float, judgement: Judgement) -> Decis
     return Decision(Action.PROMOTE, f"too little to see of {', '.join(unseen)}" if unseen else judgement.reason)
 
 
-def unseen(plan: Plan, judgement: Judgement) -> list[str]:
-    """The metrics that nobody can call good. No failure among 300 users is good: below 1 % at 95 % (the rule of three)."""
+def unseen(plan: Plan, judgement: Judgement, *, told: Container[str]) -> list[str]:
+    """The metrics that nobody can call good. No failure among 300 users is good: below 1 % at 95 % (the rule of three).
+
+    Not so where not the requests tell of a metric, but a source of its own (`told`): it may have had nothing to say to us.
+    """
     enough = judgement.exposed_users >= _SPOTLESS_USERS
     kinds = {Kind.FAILURES, Kind.LATENCY} if enough else set[Kind]()
-    spotless = {metric.name for metric in plan.metrics if metric.kind in kinds}
+    spotless = {metric.name for metric in plan.metrics if metric.kind in kinds and metric.name not in told}
     return [
         metric.name
         for metric in judgement.metrics

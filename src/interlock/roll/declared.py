@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from interlock.core.errors import nearest
 from interlock.core.settings import strict
 from interlock.roll.judge import Arm
-from interlock.roll.listening import Ear
-from interlock.roll.plan import Kind, at_least
+from interlock.roll.listening import REQUESTS, Ear
+from interlock.roll.plan import LONGEST_S, Kind, at_least
 from interlock.roll.rollback import Rollback
 from interlock.roll.rollout import Pace
 from interlock.roll.routers.asgi import SplitterControl
@@ -64,6 +64,15 @@ _SILENT_S: Final = {
     "business": 300.0,
     "prometheus": 60.0,
     "metrics": 10.0,
+}
+_OF_REQUESTS: Final = ("haproxy-log", "haproxy-counters", "splitter")
+# What is known of requests beside their number: no durations by counters, and by Prometheus not even which of them failed.
+_BY_REQUESTS: Final = {Kind.FAILURES: (*_OF_REQUESTS, "business"), Kind.LATENCY: ("haproxy-log", "splitter")}
+_BY_NAME: Final = {
+    Kind.FAILURES: ("business", "prometheus"),
+    Kind.LATENCY: ("prometheus",),
+    Kind.BUSINESS: ("business", "prometheus"),
+    Kind.COUNT: ("business", "prometheus"),
 }
 
 
@@ -146,19 +155,29 @@ class Declared:
         return [self._ear(table, shares, salt) for table in self.sources]
 
     def _checked(self, plan: Plan) -> None:
-        told = {name for source in self.sources for name in source.names}
-        for metric in plan.metrics:
-            if metric.kind in {Kind.BUSINESS, Kind.COUNT} and metric.name not in told:
-                message = f"no [[roll.source]] tells of {metric.name!r}; expected one with it among its names"
-                raise self.document.fail(metric.name, message)
-        if not any(source.kind in {"haproxy-log", "haproxy-counters", "splitter"} for source in self.sources) and (
-            "requests" not in told
-        ):
+        """A metric of which nobody tells would never look bad."""
+        tellers = {name: source.kind for source in self.sources if not source.at_most for name in source.names}
+        of_requests = {source.kind for source in self.sources if source.kind in _OF_REQUESTS}
+        if REQUESTS in tellers:
+            of_requests.add(tellers[REQUESTS])
+        known = [REQUESTS, *(metric.name for metric in plan.metrics)]
+        if wrong := next((name for name in tellers if name not in known), None):
+            raise self.document.fail(
+                wrong, f"a [[roll.source]] tells of {wrong!r}, which is no metric; {nearest(wrong, known)}"
+            )
+        if len(of_requests) != 1:
             message = (
-                "no [[roll.source]] tells of requests; expected one of kind haproxy-log, haproxy-counters or splitter, "
-                "or business events called 'requests'"
+                f"{' and '.join(sorted(of_requests)) or 'no [[roll.source]]'} tells of requests; "
+                "expected one of kind haproxy-log, haproxy-counters or splitter, or business events called 'requests'"
             )
             raise self.document.fail("source", message)
+        for metric in plan.metrics:
+            by_name, by_requests = _BY_NAME[metric.kind], _BY_REQUESTS.get(metric.kind, ())
+            teller = tellers.get(metric.name)
+            if not (teller in by_name if teller else of_requests & set(by_requests)):
+                expected = f"{' or '.join(by_name)} with it among its names" + "".join(f", or {kind}" for kind in by_requests)
+                message = f"no [[roll.source]] tells of {metric.name!r}, of kind {metric.kind}; expected one of kind {expected}"
+                raise self.document.fail(metric.name, message)
 
     def _ear(self, table: SourceTable, shares: Shares, salt: str) -> Ear:
         limits = dict.fromkeys(table.names, table.at_most) if table.at_most else {}
@@ -216,6 +235,9 @@ def load_declared(document: Document, root: Path) -> Declared:
             raise document.fail("router", f"[roll.router] has no {key!r}, which a router of kind {router.kind!r} needs")
     at_least(document, "tick_s", router.tick_s, 0.01)
     at_least(document, "lease_s", router.lease_s, 1.0)
+    if router.tick_s > router.lease_s / 3:
+        message = f"tick_s is {router.tick_s:g}; expected a third of lease_s at most, {router.lease_s / 3:g}"
+        raise document.fail("tick_s", message)
     at_least(document, "learn_s", router.learn_s, 0.0)
     at_least(document, "hold_s", router.hold_s, 0.0)
     return Declared(
@@ -237,6 +259,20 @@ def _source_table(document: Document, item: object) -> SourceTable:
         raise document.fail("source", f"a [[roll.source]] of kind {table.kind!r} has no 'names'; expected what it tells of")
     if table.kind in {"prometheus", "metrics"} and len(table.names) != 1:
         raise document.fail("names", f"names is {', '.join(table.names)}; expected one, for one query of each arm")
+    if table.kind in _OF_REQUESTS and table.names:
+        message = f"a [[roll.source]] of kind {table.kind!r} has names; it tells of requests, and of nothing else"
+        raise document.fail("names", message)
+    if table.kind == "metrics" and not table.at_most:
+        raise document.fail(
+            "source", "a [[roll.source]] of kind 'metrics' has no 'at_most'; a gauge is compared with nothing else"
+        )
+    queries = (table.canary,) if table.at_most else (table.baseline, table.canary)
+    if table.kind == "prometheus" and not all(queries):
+        raise document.fail("source", f"the [[roll.source]] of {table.names[0]!r} lacks a query; expected baseline and canary")
+    for key, value in (("silent_s", table.silent_s), ("lag_s", table.lag_s)):
+        at_least(document, key, value, 0.0)
+        if value > LONGEST_S:
+            raise document.fail(key, f"{key} is {value:g}; expected a day, {LONGEST_S:g}, at most")
     return table
 
 

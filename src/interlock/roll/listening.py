@@ -52,7 +52,9 @@ class Ear:
         except WorldError as error:
             self.trouble = str(error)
             return []
-        if heard or self.source.idle():
+        # That somebody tells of something else is no news of what is asked for.
+        news = any(isinstance(one, Event) or not self.names or one.name in self.names for one in heard)
+        if news or (not heard and self.source.idle()):
             self.heard_at_s, self.trouble = now_s, ""
         return heard
 
@@ -84,12 +86,12 @@ class Listening:
 
     def __init__(self, plan: Plan, judge: Judge, shares: Shares, ears: Sequence[Ear]) -> None:
         own = {name for ear in ears for name in ear.names}
-        self._told = {metric.name: metric for metric in plan.metrics if metric.name in own}
+        self.told = {metric.name: metric for metric in plan.metrics if metric.name in own}
         self._of_requests = [metric for metric in plan.metrics if metric.name not in own]
         self._judge = judge
         self._shares = shares
         self._waiting: list[Came] = []  # Business events, for the line of their request.
-        self._settles_s = max((metric.settles_s for metric in self._told.values()), default=0.0)
+        self._settles_s = max((metric.settles_s for metric in self.told.values()), default=0.0)
         self._exposures = Exposures(shares, 2 * self._settles_s)
         self._looked_s = 0.0
         self.ears = ears
@@ -174,11 +176,11 @@ class Listening:
         event = came.event
         if event.name == REQUESTS:
             self._request(came)
-        elif event.name not in self._told:
+        elif event.name not in self.told:
             self.unknown.add(event.name)
-        elif self._told[event.name].kind is Kind.FAILURES or not event.failed:
+        elif self.told[event.name].kind is Kind.FAILURES or not event.failed:
             self._judge.arrived(event.name)
-            if self._told[event.name].settles_s and event.exposed_s is None:
+            if self.told[event.name].settles_s and event.exposed_s is None:
                 self._waiting.append(came)
             else:
                 self._attribute(came, self._exposures.told(came), came.at_s)
@@ -193,7 +195,7 @@ class Listening:
     def _is_attributed(self, came: Came, now_s: float) -> bool:
         """Whether an event that waits needs not wait any more."""
         exposure = self._exposures.under_way(came)
-        if exposure is None and now_s - came.at_s < _PART_WAITED * self._told[came.event.name].settles_s:
+        if exposure is None and now_s - came.at_s < _PART_WAITED * self.told[came.event.name].settles_s:
             return False
         self._attribute(came, exposure or self._exposures.before(came) or self._exposures.told(came), now_s)
         return True
@@ -223,7 +225,7 @@ class Listening:
             for metric in self._of_requests:
                 if metric.kind is Kind.FAILURES:
                     counts[metric.name][count.limit][count.arm] += count.failed
-        elif count.name in self._told:
+        elif count.name in self.told:
             counts[count.name][count.limit][count.arm] += count.total
         else:
             self.unknown.add(count.name)

@@ -177,7 +177,7 @@ class _MetricTable:
 
 
 _LEAST_BAKE_S: Final = 0.001  # A step that ends as it begins is none.
-_LONGEST_S: Final = 86_400.0  # Whoever waits longer for news than a day does not want any.
+LONGEST_S: Final = 86_400.0  # Whoever waits longer for news than a day does not want any.
 _DIRECTIONS: Final = {Kind.BUSINESS: Direction.DOWN, Kind.COUNT: Direction.DOWN}
 _TOLERANCES: Final = {Kind.BUSINESS: 0.2, Kind.COUNT: 0.5}
 _WARM_UPS_S: Final = {Kind.LATENCY: 60.0}  # Caches and compilers are cold at first; failures need no such excuse.
@@ -270,7 +270,7 @@ def checked(document: Document, plan: Plan) -> Plan:
         at_least(document, "baseline_instances", step.baseline_instances, 0)
     at_least(document, "harmed_min", plan.harmed_min, 1)
     for key, value in (("stale_hold_s", plan.stale_hold_s), ("stale_abort_s", plan.stale_abort_s)):
-        _within(document, key, value, low=0.0, high=_LONGEST_S)
+        _within(document, key, value, low=0.0, high=LONGEST_S)
     return plan if shares[-1] == 1.0 else replace(plan, steps=(*plan.steps, Step(share=1.0, bake_s=0.0)))
 
 

@@ -6,6 +6,7 @@ own name, and failures are as rare again as they were.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import time
@@ -84,7 +85,7 @@ def serves(rollback: Rollback) -> Done:
         except WorldError as error:
             trouble = str(error)
             continue
-        if rollback.version not in f"{headers}\n{body.decode(errors='replace')}":
+        if not re.search(_whole(rollback.version), f"{headers}\n{body.decode(errors='replace')}"):
             found = f"{rollback.version_url} does not say {rollback.version!r}"
             return Done(what=what, verdict=Verdict.FAIL, found=found)
         answered += 1
@@ -95,6 +96,11 @@ def serves(rollback: Rollback) -> Done:
             what=what, verdict=Verdict.FAIL, found=f"{rollback.version_url} answered {answered} of {_TRIED} times: {trouble}"
         )
     return Done(what=what, verdict=Verdict.PASS, found=f"{_ASKED} answers say {rollback.version!r}")
+
+
+def _whole(version: str) -> str:
+    """Finds a version, and not another one that begins or ends alike: `v4` is neither in `v41` nor in `v4.1`."""
+    return rf"(?<!\w)(?<!\w\.){re.escape(version)}(?!\.?\w)"
 
 
 def recovered(listening: Listening, within_s: float, tick_s: float, clock: Callable[[], float]) -> Done:
@@ -110,9 +116,12 @@ def recovered(listening: Listening, within_s: float, tick_s: float, clock: Calla
         rate = totals.failure_rate()
         if rate is None:
             continue
-        found, verdict = f"{rate:.2%} of {sum(totals.requests.values())} requests failed, {usual:.2%} is usual", Verdict.FAIL
-        if rate <= 2 * usual + _BACKGROUND and not totals.requests[Arm.CANARY]:
+        requests = sum(totals.requests.values())
+        found = f"{rate:.2%} of {requests} requests failed, {usual:.2%} is usual"
+        good = rate <= 2 * usual + _BACKGROUND and not totals.requests[Arm.CANARY]
+        if good and requests >= _RECOVERED_REQUESTS:
             return Done(what=what, verdict=Verdict.PASS, found=found)
+        verdict = Verdict.UNKNOWN if good else Verdict.FAIL
     return Done(what=what, verdict=verdict, found=found)
 
 

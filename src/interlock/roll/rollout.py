@@ -267,7 +267,7 @@ class Rollout:
                 return
             self._lease.renew(self._limit)
         self._lease.settle(0 if self.promote else BUCKETS)
-        unknown = unseen(self.plan, self.judge.judgement(self._now_s()))
+        unknown = unseen(self.plan, self.judge.judgement(self._now_s()), told=self.listening.told)
         self.state.judged = Verdict.UNKNOWN if unknown else Verdict.PASS
         if unknown:
             self.state.reason = f"nothing was seen to be wrong, but too little was seen of {', '.join(unknown)}"

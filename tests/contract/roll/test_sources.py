@@ -282,6 +282,12 @@ def test_an_old_version_that_dies_while_it_is_asked_has_not_come_back() -> None:
         assert serves(Rollback(version_url=url, version="v41")).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(("said_version", "verdict"), [("v4", "pass"), ("shop:v4", "pass"), ("v41", "fail"), ("v4.1", "fail")])
+def test_another_version_that_begins_alike_is_not_the_old_one(said_version: str, verdict: str) -> None:
+    with answering(said(f'{{"version": "{said_version}"}}')) as url:
+        assert serves(Rollback(version_url=url, version="v4")).verdict == verdict
+
+
 def test_a_prometheus_that_is_away_is_an_error() -> None:
     source = Prometheus(url=f"http://127.0.0.1:{free_port()}", gauges={("x", Arm.CANARY): "x"}, counters={}, shares=Shares([]))
     with pytest.raises(WorldError, match="did not answer"):

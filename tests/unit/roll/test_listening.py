@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
 from interlock.core.verdict import Verdict
 from interlock.roll.buckets import BUCKETS, bucket_of, user_hash
-from interlock.roll.judge import Arm, Judge
+from interlock.roll.decision import unseen
+from interlock.roll.judge import Arm, Judge, Tick
 from interlock.roll.listening import Ear, Listening
 from interlock.roll.plan import Direction, Kind, Metric, Plan, Step
+from interlock.roll.rollback import recovered
 from interlock.roll.shares import Shares
 from interlock.roll.sources import BusinessEvent, Event, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interlock.roll.judge import Judgement
 
 PLAN = Plan(steps=(Step(share=0.5, bake_s=60.0),), metrics=(Metric(name="failures"),))
@@ -165,3 +170,56 @@ def test_what_no_metric_is_called_is_not_counted_and_told() -> None:
     listening.hear(1.0)
 
     assert listening.unknown == {"ordres"}
+
+
+def test_that_somebody_tells_of_something_else_is_no_news_of_what_is_asked_for() -> None:
+    router = Router(orders=[BusinessEvent(name="page views", user=1)])
+    ear = Ear(source=Provider(router), silent_s=5.0, names=("orders",))
+    ear.poll(7.0)
+    assert ear.silence_s(7.0) == 2.0
+
+    router.orders = [BusinessEvent(name="orders", user=1)]
+    ear.poll(8.0)
+    assert ear.silence_s(8.0) == 0.0
+
+
+def test_where_a_source_of_its_own_has_told_of_no_failure_nobody_is_called_spotless() -> None:
+    judge = Judge(PLAN)
+    judge.begin_step(0, 0.0)
+    for second in range(1, 11):
+        judge.observe(Tick(second, 500, 500, {}))
+    judgement = judge.judgement(10.0)
+
+    assert unseen(PLAN, judgement, told=()) == []
+    assert unseen(PLAN, judgement, told=("failures",)) == ["failures"]
+
+
+def test_a_recovery_that_few_have_seen_is_none() -> None:
+    for users, expected in ((1, Verdict.UNKNOWN), (75, Verdict.PASS)):
+        listening = Listening(PLAN, Judge(PLAN), Shares([(0.0, 0)]), [Ear(source=Few(users), silent_s=5.0)])
+        assert recovered(listening, 5.0, 0.0, ticking()).verdict is expected
+
+
+def ticking() -> Callable[[], float]:
+    """A clock on which a tenth of a second passes between two looks."""
+    ticks = count()
+    return lambda: next(ticks) / 10
+
+
+@dataclass(slots=True)
+class Few:
+    """So many requests of the baseline, once they are looked for."""
+
+    users: int
+    name: str = "a log"
+    _looks: int = 0
+
+    def poll(self) -> list[Event]:
+        self._looks += 1
+        return [Event(arm=Arm.BASELINE, limit=0, user=user) for user in range(self.users)] if self._looks == 2 else []
+
+    def idle(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """There is nothing to give back."""

@@ -12,6 +12,7 @@ from interlock.core.settings import Document
 from interlock.roll.declared import load_declared
 from interlock.roll.plan import Direction, Kind, Plan, ShareFrom, load_plan
 from interlock.roll.planner import sights
+from interlock.roll.shares import Shares
 
 
 def plan_of(text: str) -> Plan:
@@ -134,9 +135,51 @@ def test_noise_as_large_as_the_tolerance_hides_it_for_ever() -> None:
     assert sight.harm_after_s == float("inf")
 
 
+LOG = "[[roll.source]]\nkind = 'haproxy-log'\naddress = 'log'\n"
+COUNTERS = "[[roll.source]]\nkind = 'haproxy-counters'\n"
+BUSINESS = "[[roll.source]]\nkind = 'business'\naddress = 'orders.jsonl'\nnames = {names}\n"
+PROMETHEUS = "[[roll.source]]\nkind = 'prometheus'\naddress = 'http://p'\nbaseline = 'b'\ncanary = 'c'\nnames = {names}\n"
+PAYMENTS = "[[roll.metric]]\nname = 'payments'\nkind = '{kind}'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        (LOG + "names = ['failures']", "'haproxy-log' has names"),
+        (LOG + BUSINESS.format(names=["faliures"]), "tells of 'faliures', which is no metric; did you mean 'failures'?"),
+        (BUSINESS.format(names=["failures"]), "no [[roll.source]] tells of requests"),
+        (LOG + COUNTERS, "haproxy-counters and haproxy-log tells of requests; expected one"),
+        (PROMETHEUS.format(names=["requests"]), "no [[roll.source]] tells of 'failures', of kind failures"),
+        (COUNTERS + PAYMENTS.format(kind="latency"), "no [[roll.source]] tells of 'payments', of kind latency"),
+        (
+            LOG + BUSINESS.format(names=["payments"]) + PAYMENTS.format(kind="latency"),
+            "no [[roll.source]] tells of 'payments', of kind latency",
+        ),
+        (LOG + PAYMENTS.format(kind="business"), "expected one of kind business or prometheus with it among its names"),
+        (
+            LOG + PROMETHEUS.format(names=["payments"]) + "at_most = 3.0\n" + PAYMENTS.format(kind="business"),
+            "no [[roll.source]] tells of 'payments', of kind business",
+        ),
+        (LOG + "[[roll.source]]\nkind = 'metrics'\naddress = 'http://c'\nnames = ['in_use']", "has no 'at_most'"),
+        (LOG + PROMETHEUS.format(names=["failures"]).replace("baseline", "# baseline"), "lacks a query"),
+        (LOG + "silent_s = inf", "silent_s is inf"),
+        (LOG + "silent_s = 1e6", "silent_s is 1e+06; expected a day"),
+        (LOG + "lag_s = -1.0", "lag_s is -1"),
+    ],
+)
+def test_a_metric_of_which_nobody_would_tell_is_an_error_before_the_start(text: str, complaint: str) -> None:
+    whole = f"[roll.router]\nkind = 'haproxy'\nsocket = 's'\nmap = 'm'\n{text}"
+    document = Document("interlock.toml", whole, tomllib.loads(whole))
+    with pytest.raises(UsageError) as error:
+        load_declared(document, Path()).open_ears(load_plan(document), Shares([]), "a1b2")
+
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("tick_s = 6.0", "tick_s is 6; expected a third of lease_s at most, 5"),
         ("lease_s = -1.0", "lease_s is -1; expected a number of at least 1"),
         ("tick_s = nan", "tick_s is nan"),
         ("[roll.rollback]\ncommands = ['']", "an empty command"),
