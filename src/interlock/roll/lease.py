@@ -16,6 +16,7 @@ from interlock.roll.shares import UNCERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from interlock.roll.routers import Router
     from interlock.roll.shares import Shares
@@ -55,13 +56,14 @@ class Lease:
             self.renew(limit)
         return ""
 
-    def resume(self, limit: int) -> str:
-        """Goes on with a predecessor's share, if the router still has it; says what it does otherwise."""
+    def resume(self, limit: int, before: AbstractSet[int] = frozenset()) -> str:
+        """Goes on with a predecessor's share, if the router still has it or one from before; says what it does otherwise."""
         found = self._found()
-        if found is None or (found.limit, found.salt) != (limit, self.salt):
+        if found is None or found.salt != self.salt or found.limit not in {limit, *before}:
             return f"the router was changed while nobody watched: {_told(found)}"
-        self.renew(limit)
-        self.shares.note(self.clock(), limit)
+        if found.limit == limit:
+            self.renew(limit)
+            self.shares.note(self.clock(), limit)
         return ""
 
     def renew(self, limit: int) -> bool:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interlock.roll.plan import Plan
     from interlock.roll.routers import Router
 
+BY_HAND: Final = "stopped by hand"
 _SAVED_EVERY_S: Final = 1.0
 
 
@@ -185,12 +186,23 @@ class Rollout:
         """What happened since the predecessor's last word is not known."""
         self.shares.note(self.state.at_s, UNCERTAIN)
         self.judge.resume(now_s)
-        if self.state.phase is not Phase.BAKE:
+        if self.state.phase is Phase.ABORT:
             return
-        if trouble := self._lease.resume(self._limit):
+        if trouble := BY_HAND if self.file.is_abort_wished else self._lease.resume(self._limit, self._limits_before):
             self._aborting(trouble, Verdict.UNKNOWN)
-        else:
+        elif self.state.phase is Phase.BAKE:
             self.watcher.entered(self.state)
+
+    @property
+    def _limits_before(self) -> set[int]:
+        """What else a predecessor that was killed may have left: it may not have told the router yet, or for the last time."""
+        match self.state.phase:
+            case Phase.STEP:
+                return {limit_for(self.plan.steps[self.state.step - 1].share) if self.state.step else 0}
+            case Phase.PROMOTE if self.promote:
+                return {0}
+            case _:
+                return set()
 
     # -- the phases
 
@@ -236,7 +248,9 @@ class Rollout:
             self.state.baked_s += seen_s
         decision = decide(self.plan, self.state.step, self.state.baked_s, judgement)
         router = self._lease.keep(self._limit)
-        if decision.action is Action.ABORT:
+        if self.file.is_abort_wished:
+            self._aborting(BY_HAND, Verdict.UNKNOWN)
+        elif decision.action is Action.ABORT:
             verdict = Verdict.FAIL if heard or not judgement.hold else Verdict.UNKNOWN
             self._aborting(decision.reason, verdict)
         elif self.listening.exceeded:
@@ -261,6 +275,9 @@ class Rollout:
 
     def _promote(self) -> None:
         """The new version becomes the only one: by the team's commands, or by staying where it is."""
+        if self.file.is_abort_wished:
+            self._aborting(BY_HAND, Verdict.UNKNOWN)
+            return
         for command in self.promote:
             if not self._did(run(command, self.folder, self.rollback.command_timeout_s)):
                 self._aborting(f"the promotion failed: {command}", Verdict.UNKNOWN)

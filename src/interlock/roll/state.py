@@ -96,6 +96,28 @@ class StateFile:
             message = f"{self.path}: the rollout cannot be kept: {error.strerror}"
             raise WorldError(message) from error
 
+    @property
+    def _wish(self) -> Path:
+        return self.path.with_name("abort")
+
+    def wish_abort(self) -> None:
+        """Somebody wants this rollout to end, whoever moves it, now or when it is gone on with."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._wish.touch()
+        except OSError as error:
+            message = f"{self._wish}: cannot be written: {error.strerror}"
+            raise WorldError(message) from error
+
+    @property
+    def is_abort_wished(self) -> bool:
+        """Whether somebody does."""
+        return self._wish.exists()
+
+    def forget_wish(self) -> None:
+        """It was fulfilled, or was about a rollout before."""
+        self._wish.unlink(missing_ok=True)
+
     @contextmanager
     def alone(self) -> Generator[None]:
         """Nobody else may move this rollout meanwhile. Raises UsageError if somebody does."""

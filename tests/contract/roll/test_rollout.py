@@ -136,6 +136,10 @@ class Stage:
         self._stack.callback(process.kill)
         return process
 
+    def abort(self) -> None:
+        """`interlock roll abort`."""
+        subprocess.run([sys.executable, "-m", "interlock", "roll", "abort"], cwd=self.folder, check=True, capture_output=True)
+
     def ended(self, process: subprocess.Popen[str], *codes: int) -> dict[str, Any]:
         """The result of a rollout."""
         out, err = process.communicate(timeout=180)
@@ -351,6 +355,19 @@ def test_orders_that_nobody_tells_of_are_not_taken_for_good_ones(stage: Stage) -
     assert "the business events" in result["reason"]
 
 
+def test_an_abort_by_hand_ends_the_rollout(stage: Stage) -> None:
+    stage.declare(0.5, bake_s=300)
+    stage.customers()
+    rollout = stage.start()
+    wait_until(lambda: stage.reached("bake", 0))
+    stage.abort()
+
+    result = stage.ended(rollout, 3)
+
+    assert (result["phase"], result["reason"], stage.rolled_back) == ("rolled back", "stopped by hand", 1)
+    assert stage.haproxy.router.read().limit == 0
+
+
 @pytest.mark.parametrize("how", ["somebody closes it", "it is started anew"])
 def test_a_router_that_somebody_else_changes_ends_the_rollout(stage: Stage, how: str) -> None:
     stage.declare(0.5, bake_s=300)
@@ -360,7 +377,7 @@ def test_a_router_that_somebody_else_changes_ends_the_rollout(stage: Stage, how:
     if how == "it is started anew":
         stage.haproxy.restart()
     else:
-        subprocess.run([sys.executable, "-m", "interlock", "roll", "abort"], cwd=stage.folder, check=True, capture_output=True)
+        stage.haproxy.router.write(stage.haproxy.router.read().closed())
 
     result = stage.ended(rollout, 3)
 
@@ -408,6 +425,11 @@ def test_half_a_rollout_is_not_gone_on_with_under_another_plan(stage: Stage) -> 
 
     assert other.returncode == 2
     assert "another plan is half done" in err
+
+    stage.abort()
+    result = stage.ended(stage.start(), 3)
+
+    assert (result["phase"], result["reason"], stage.rolled_back) == ("rolled back", "stopped by hand", 1)
 
 
 def test_a_share_that_changes_all_the_time_fails_no_request(stage: Stage) -> None:

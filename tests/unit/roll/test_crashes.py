@@ -153,6 +153,52 @@ def test_wherever_it_is_killed_it_comes_to_its_end(tmp_path: Path, *, after: boo
     assert number > 5
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("wished", [False, True])
+def test_whoever_sends_everybody_back_after_a_kill_is_not_overruled_by_a_successor(
+    tmp_path: Path, *, after: bool, wished: bool
+) -> None:
+    """By `interlock roll abort`, or by hand; in whatever phase it was killed."""
+    for number in count():
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        world = World(number, after)
+        try:
+            begun(world, folder, bad=False).run()
+            break
+        except KilledError:
+            world.kill_at = None
+        kept = StateFile(folder / "state.json").load()
+        if kept is None or kept.phase.over:
+            continue
+        world.setting = replace(world.setting, limit=0, until_s=0, salt=world.setting.salt if wished else "none")
+        if wished:
+            StateFile(folder / "state.json").wish_abort()
+
+        outcome = begun(world, folder, bad=False).run()
+
+        assert (outcome.state.phase, outcome.verdict, world.setting.limit) == (Phase.ROLLED_BACK, Verdict.UNKNOWN, 0), number
+    assert number > 5
+
+
+def test_an_abort_in_the_moment_in_which_a_step_begins_is_not_lost(tmp_path: Path) -> None:
+    """The router is told of the step just after it was told to send everybody back."""
+    file = StateFile(tmp_path / "state.json")
+
+    class Somebody(Nobody):
+        def entered(self, state: State) -> None:
+            if (state.phase, state.step) == (Phase.STEP, 1):
+                file.wish_abort()
+
+    world = World()
+    rollout = begun(world, tmp_path, bad=False)
+    rollout.watcher = Somebody()
+
+    outcome = rollout.run()
+
+    assert (outcome.state.phase, outcome.state.reason, world.setting.limit) == (Phase.ROLLED_BACK, "stopped by hand", 0)
+
+
 class FullDisk(StateFile):
     """A state file that cannot be written any more, once users are on the canary."""
 

@@ -23,7 +23,7 @@ from interlock.roll.buckets import new_salt
 from interlock.roll.declared import load_declared
 from interlock.roll.journal import Journal
 from interlock.roll.plan import load_plan
-from interlock.roll.rollout import Rollout
+from interlock.roll.rollout import BY_HAND, Rollout
 from interlock.roll.shares import Shares
 from interlock.roll.state import Phase, State, StateFile
 
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 def _rolled(project: Project, file: StateFile, journal: Journal, console: Console) -> Outcome:
     plan, declared = load_plan(project.document), load_declared(project.document, project.root)
     router = declared.open_router()
-    state = _state(file, repr(plan), journal, console)
+    state = _state(file, repr((plan, declared.router, declared.sources, declared.rollback, declared.promote)), journal, console)
     if not state.at_s:
         _nobody_there(router)
     shares = Shares(state.shares)
@@ -92,7 +92,7 @@ def _rolled(project: Project, file: StateFile, journal: Journal, console: Consol
         if not state.at_s:  # Nobody has been on the canary.
             raise
         console.complain("stopping: nobody stays on the canary, and the old version comes back ...")
-        return rollout.stop("stopped by hand")
+        return rollout.stop(BY_HAND)
     finally:
         rollout.listening.close()
         if unknown := rollout.listening.unknown:
@@ -116,8 +116,9 @@ def _state(file: StateFile, plan: str, journal: Journal, console: Console) -> St
     kept = file.load()
     if kept is None or kept.phase.over:
         journal.begin()
+        file.forget_wish()
         return State(phase=Phase.STEP, salt=new_salt(), plan=digest, started_s=time.time())
-    if kept.plan != digest and kept.phase is not Phase.ABORT:
+    if kept.plan != digest and kept.phase is not Phase.ABORT and not file.is_abort_wished:
         message = f"{file.path}: another plan is half done; expected the same settings, or `interlock roll abort` first"
         raise UsageError(message)
     console.note(f"going on with the rollout that was at step {kept.step + 1} ({kept.phase})")
