@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from interlock.roll.shares import Shares
 
 _DEADLINE_S: Final = 2.0
+# All queries of a look ask for the same moment: with a scrape between two of them, one side's events would come without the
+# other's. It lies a little back, because what is being scraped now belongs to a moment before, and is not there yet.
+_COMMITTED_S: Final = 2.0
 
 
 Queries = dict[tuple[str, Arm], str]
@@ -39,6 +42,7 @@ class Prometheus:
     shares: Shares
     stale_s: float = 30.0  # Older samples are not told; longer than two scrapes.
     name: str = field(default="Prometheus", init=False)
+    _at_s: float = field(default=0.0, init=False)
     _before: dict[tuple[str, Arm], float] = field(default_factory=dict[tuple[str, Arm], float], init=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +51,7 @@ class Prometheus:
 
     def poll(self) -> Sequence[Count | Reading]:
         """What Prometheus knows. A query without an answer gives nothing: no data is not zero."""
+        self._at_s = time.time() - _COMMITTED_S
         readings = [
             Reading(name=name, arm=side, value=value)
             for (name, side), query in self.gauges.items()
@@ -89,8 +94,9 @@ class Prometheus:
         return None if math.isnan(results[0]) else results[0]
 
     def _asked(self, query: str) -> list[float]:
-        """The values of a query, one a series."""
-        _, body = fetched(f"{self.url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}", _DEADLINE_S)
+        """The values of a query at the time of this look, one a series."""
+        asked = urlencode({"query": query, "time": f"{self._at_s:.3f}"})
+        _, body = fetched(f"{self.url.rstrip('/')}/api/v1/query?{asked}", _DEADLINE_S)
         try:
             data: dict[str, Any] = json.loads(body)["data"]
             if data["resultType"] != "vector":
