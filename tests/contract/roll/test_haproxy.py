@@ -11,10 +11,11 @@ import pytest
 
 from interlock.core.errors import UsageError, WorldError
 from interlock.roll.buckets import bucket_of, limit_for, new_salt, user_hash, xxh32
+from interlock.roll.judge import Arm
 from interlock.roll.routers import FOREVER_S, Setting
 from interlock.roll.routers.haproxy import Haproxy
 from interlock.roll.routers.haproxy_config import Section
-from interlock.roll.sources.haproxy_counters import HaproxyCounters
+from interlock.roll.sources.haproxy_counters import HaproxyCounters, totals_of
 from interlock.roll.sources.haproxy_log import HaproxyLog, listening
 from tests.contract.roll.conftest import wait_until
 
@@ -153,10 +154,16 @@ def test_the_log_comes_to_a_socket_of_the_file_system_as_well(haproxy_with_socke
 def test_the_counters_tell_what_came_since_the_last_look(haproxy: Running) -> None:
     haproxy.router.write(setting(1.0))
     counters = HaproxyCounters(haproxy.router)
+
+    def counted(requests: int, failed: int) -> bool:  # A request is counted a moment after it is answered.
+        return totals_of(haproxy.router, {"baseline": Arm.BASELINE, "canary": Arm.CANARY})[Arm.CANARY] == (requests, failed)
+
     haproxy.get("/fails")
+    wait_until(lambda: counted(1, 1))
     assert counters.poll() == []
     for path in ("/", "/fails", "/"):
         haproxy.get(path)
+    wait_until(lambda: counted(4, 2))
     assert [(count.arm, count.total, count.failed) for count in counters.poll()] == [("baseline", 0, 0), ("canary", 3, 1)]
     with pytest.raises(WorldError, match="no backend 'blue'"):
         HaproxyCounters(haproxy.router, baseline="blue").poll()
