@@ -558,6 +558,30 @@ def test_a_ref_that_is_not_there_is_a_mistake(interlock_in: Interlock, git: Git,
     assert "'no-such-branch' names no commit" in ran.err
 
 
+@pytest.mark.parametrize(("ref", "hint"), [("mian", "did you mean 'main'?"), ("release", "expected one of change, main")])
+def test_a_slip_in_a_ref_is_told_with_what_there_is(interlock_in: Interlock, git: Git, ref: str, hint: str) -> None:
+    git.commit({"a.py": CLEAN})
+    git.branch("change")
+    assert hint in interlock_in("gate", "--base", ref, folder=git.root).err
+
+
+def test_before_the_first_commit_there_is_nothing_to_compare(interlock_in: Interlock, git: Git) -> None:
+    ran = interlock_in("gate", "--base", "main", folder=git.root)
+    assert (ran.code, ran.out) == (2, "")
+    assert "nothing is committed yet" in ran.err
+
+
+def test_whoever_begins_is_told_how(interlock_in: Interlock, git: Git) -> None:
+    git.commit({"a.py": CLEAN})
+    git.branch("change")
+    git.commit({"a.py": f"{CLEAN}X = 1\n"})
+    assert "there are no settings yet: interlock init writes first ones" in judge(interlock_in, git.root).ran.out
+    git.commit({"interlock.toml": '[[feature]]\nname = "payments"\ntier = 1\npaths = ["a.py"]\n'})
+    judged = judge(interlock_in, git.root)
+    assert judged.verdict is Verdict.UNKNOWN
+    assert "the settings that the change brings are in force once they are on the base branch" in judged.ran.out
+
+
 def test_outside_a_repository_it_is_a_mistake(interlock_in: Interlock) -> None:
     ran = interlock_in("gate", "--base", "main")
     assert (ran.code, ran.out) == (2, "")

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from interlock.core.errors import UsageError, WorldError
+from interlock.core.errors import UsageError, WorldError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,7 @@ _TAG: Final = "%(refname:strip=2)%00%(creatordate:iso-strict)"
 _LINK: Final = "120000"
 _EXECUTABLE: Final = "100755"
 _SUBMODULE: Final = "160000"
+_MOST_NAMES: Final = 20  # Branches and tags among which a slip is looked for, and that fit on a screen.
 _AT_ONCE: Final = 500  # Paths in one command line, which must not grow longer than the system allows.
 
 
@@ -143,10 +144,16 @@ class Repository:
         """
         name = self._named(f"{ref}^{{commit}}")
         if not name:
-            message = f"{ref!r} names no commit in {self.root}; expected a branch, a tag or a commit"
+            message = f"{ref!r} names no commit in {self.root}; expected a branch, a tag or a commit{self._such_as(ref)}"
             raise UsageError(message)
         self._hold_to_one(ref)
         return name
+
+    def _such_as(self, ref: str) -> str:
+        """What may have been meant by a name that stands for nothing."""
+        told = self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", "refs/remotes")
+        names = told.decode(errors="surrogateescape").splitlines()
+        return f"; {nearest(ref, names)}" if 0 < len(names) <= _MOST_NAMES else "" if names else "; nothing is committed yet"
 
     def _hold_to_one(self, ref: str) -> None:
         """Raises UsageError if a name stands for several commits: git would take the tag, which anybody may push."""

@@ -25,7 +25,8 @@ def ask(change: Change) -> Answer:
     if not change.paths:
         return Answer(verdict=Verdict.UNKNOWN, answer="nothing lies between base and head: there is no change to judge")
     if not features:
-        return Answer(verdict=Verdict.UNKNOWN, answer="no feature is declared at the base, so nobody can say")
+        told = "no feature is declared at the base, so nobody can say"
+        return Answer(verdict=Verdict.UNKNOWN, answer=told, evidence=tuple(_to_begin_with(change)))
     named = [f"{feature.name} (tier {feature.tier})" for feature in change.touched]
     evidence = [f"{feature.name}: {line}" for feature, reasons in change.touched.items() for line in _shortened(reasons)]
     evidence += [f"{feature.name}: on call: {feature.on_call}" for feature in change.touched if feature.on_call]
@@ -36,6 +37,14 @@ def ask(change: Change) -> Answer:
         answer=f"{answer}, but the map is in doubt" if doubts else answer,
         evidence=(*evidence, *doubts),
     )
+
+
+def _to_begin_with(change: Change) -> Iterator[str]:
+    """What whoever asks for the first time has to know."""
+    if change.alters_settings:
+        yield "the settings that the change brings are in force once they are on the base branch"
+    elif not change.settings.tables:
+        yield "there are no settings yet: interlock init writes first ones, with proposals for this project"
 
 
 def _doubts(change: Change) -> Iterator[str]:
