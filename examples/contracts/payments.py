@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from published_queues import fixed, original
 
-from interlock.prove.contract import contract
+from interlock.prove import contract
 
 if TYPE_CHECKING:
     from interlock.prove.world import World

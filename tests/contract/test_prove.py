@@ -261,7 +261,16 @@ def test_the_page_shows_who_charged_twice_and_fetches_nothing(capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("x = 1\n", "no contract in it"), ("import nothing_of_this_name\n", "cannot be imported"), (None, "no such file")],
+    [
+        ("x = 1\n", "contracts.py: no contract in it"),
+        ("\nimport nothing_of_this_name\n", "contracts.py:2: cannot be imported: ModuleNotFoundError"),
+        ("x = 1\ndef shop(:\n", "contracts.py:2: cannot be imported: SyntaxError"),
+        (None, "contracts.py: no such file"),
+        (
+            "from interlock.prove import contract\n\n@contract\ndef shop(world):\n    world.provider('http://a').charged_onc('p1')\n",
+            "has no attribute 'charged_onc'; did you mean 'charged_once'?",
+        ),
+    ],
 )
 def test_a_file_without_contracts_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str

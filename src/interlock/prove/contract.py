@@ -142,7 +142,7 @@ class Contract:
         code = getattr(self.arrange, "__code__", None)
         frames = traceback.extract_tb(error.__traceback__)
         if code is not None and frames and isinstance(error, SLIPS) and frames[-1].filename in {code.co_filename, __file__}:
-            raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
+            raise UsageError(f"{self._line(error)}: {self.name} raises {_said(error)}") from error
 
     def slipped(self, error: Exception) -> UsageError:
         """What whoever wrote the contract is told of an error in something that it has put behind an address."""
@@ -162,7 +162,7 @@ class Contract:
         except (InterlockError, Uncontrolled):
             raise
         except Exception as error:
-            what = f"the invariant {invariant.says!r} raises {type(error).__name__}: {error}"
+            what = f"the invariant {invariant.says!r} raises {_said(error)}"
             raise UsageError(f"{self._line(error)}: {self.name}: {what}") from error
         if broken is not None and not isinstance(broken, str):  # pyright: ignore[reportUnnecessaryIsInstance] - by whoever has no checker.
             expected = "expected a text that tells how it does not hold, or None"
@@ -182,7 +182,7 @@ class Contract:
         except InterlockError:
             raise
         except Exception as error:
-            raise UsageError(f"{self._line(error)}: {self.name} raises {type(error).__name__}: {error}") from error
+            raise UsageError(f"{self._line(error)}: {self.name} raises {_said(error)}") from error
         if promise is not None and not hasattr(promise, "scenarios"):
             raise UsageError(
                 f"{self.where}: {self.name} returns {promise!r}, expected nothing, or a ready contract such as RetryQueue(...)"
@@ -195,6 +195,14 @@ class Contract:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
         return f"{own[-1].filename}:{own[-1].lineno}" if own else self.where
+
+
+def _said(error: BaseException) -> str:
+    """An error, and the nearest right name if one of ours is asked for something that it has not got."""
+    told = f"{type(error).__name__}: {error}"
+    if not isinstance(error, AttributeError) or not error.name or not type(error.obj).__module__.startswith("interlock.prove"):
+        return told
+    return f"{told}; {nearest(error.name, (name for name in dir(error.obj) if not name.startswith('_')))}"
 
 
 def _awaiting(world: World, promise: Any) -> Promise:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 
 from interlock.core.errors import UsageError, nearest
 from interlock.prove.contract import Contract
@@ -65,5 +66,13 @@ def _imported(path: Path) -> object:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{path}{_line(error, path)}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _line(error: Exception, path: Path) -> str:
+    """The line of the file that led to an error, as `:9`; nothing if none did."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f":{error.lineno}"
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f":{lines[-1]}" if lines else ""
