@@ -31,7 +31,6 @@ HOST = "api.pay.example"
 LOADS = (burst(1000), steady(420, for_s=10))
 POLICY = retryqueue.Policy(attempts=5)
 _kept = threading.local()
-_asked_for: list[str] = []  # The charges of this process.
 
 # The package of that name, and not the file beside this one.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -85,17 +84,22 @@ def the_published_fix(world: World) -> RetryQueue:
 
 def charge(lease: retryqueue.Lease) -> retryqueue.Outcome:
     """Charges under the key that the queue gives."""
-    _asked_for.append(lease.payment.key)
     status, body = post({"payment": lease.payment.key}, lease.provider_key)
     return from_reply(status, body, is_first=lease.is_first)
 
 
-async def until_nothing_is_due() -> None:
-    """Waits until no charge was asked for within a moment."""
-    before = -1
-    while before != len(_asked_for):
-        before = len(_asked_for)
-        await asyncio.sleep(0.1)
+async def until_nothing_is_due(queue: retryqueue.RetryQueue) -> None:
+    """Waits until every payment that was due has been taken up."""
+    is_due = True
+    while is_due:
+        await asyncio.sleep(0.01)
+        is_due = await asyncio.to_thread(is_something_due, queue)
+
+
+def is_something_due(queue: retryqueue.RetryQueue) -> bool:
+    """Whether a payment waits to be taken up now."""
+    status = queue.status()
+    return status.next_due_ms is not None and status.next_due_ms <= status.now_ms
 
 
 @contract(load=(burst(1000), steady(420, for_s=10, poll_every_s=1)))
@@ -117,7 +121,7 @@ def the_right_queue(world: World) -> RetryQueue:
     async def process() -> None:
         worker = retryqueue.Worker(world.redis_url, charge, policy=POLICY, concurrency=8, shards=1, durability="ignore")
         work = asyncio.ensure_future(worker.serve())
-        await until_nothing_is_due()
+        await until_nothing_is_due(queue())
         worker.stop()
         await work
 

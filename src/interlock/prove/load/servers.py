@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from interlock.core.errors import WorldError
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire.http_wire import Answer, Request
-from interlock.prove.wire.redis_server import Connection
+from interlock.prove.wire.redis_server import THREADLESS, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -33,6 +34,7 @@ START_TIMEOUT_S = 10.0
 LOCALHOST = "127.0.0.1"
 # As Redis has it by default; a load that needs more is told so.
 CLIENTS_MAX = 10_000
+_IDLE = re.compile(rb" idle=(\d+)")
 
 
 class LoadedRedis:
@@ -53,6 +55,7 @@ class LoadedRedis:
         self._clock = clock
         self._command = [binary, "--bind", LOCALHOST, "--port", str(self.port), "--unixsocket", str(folder / "redis")]
         self._command += ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        self._command += THREADLESS
         self._command += ["--maxclients", str(CLIENTS_MAX), "--tcp-backlog", "1024", "--loglevel", "warning"]
         self._start()
 
@@ -64,9 +67,18 @@ class LoadedRedis:
         """The reply to a question of our own."""
         return self._own.value(*command)
 
+    def agrees(self) -> bool:
+        """Whether it takes the time of the load for the time; a binary that was linked statically, say, does not."""
+        seconds, us = (int(part) for part in self.value("TIME"))
+        return seconds * 10**6 + us == self._clock.shown_us
+
     def clients(self) -> int:
         """How many connections are open, without our own."""
         return sum(1 for line in self.value("CLIENT", "LIST", "TYPE", "NORMAL").splitlines() if line) - 1
+
+    def idle_s(self) -> list[int]:
+        """For how long each connection has not been used, in the time of the load."""
+        return [int(idle) for idle in _IDLE.findall(self.value("CLIENT", "LIST", "TYPE", "NORMAL"))]
 
     def is_name(self, key: str) -> bool:
         """Whether a key can stand for a single thing: a string, or one that has expired."""
@@ -82,7 +94,7 @@ class LoadedRedis:
         self._kill()
 
     def _start(self) -> None:
-        environment = {**os.environ, **self._clock.environment}
+        environment = {**os.environ, **self._clock.environment, "INTERLOCK_NO_SYNC": "1"}
         nowhere = subprocess.DEVNULL
         self._process = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environment)
         deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -122,7 +134,10 @@ def running_redis() -> Generator[LoadedRedis]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-")))
         clock = stack.enter_context(closing(ServerClock(folder, library, EPOCH_S)))
-        yield stack.enter_context(closing(LoadedRedis(binary, folder, clock)))
+        redis = stack.enter_context(closing(LoadedRedis(binary, folder, clock)))
+        if not redis.agrees():
+            raise WorldError(f"{binary} cannot be shown the time of a load; is it linked statically?")
+        yield redis
 
 
 def _free_port() -> int:
