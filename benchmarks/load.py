@@ -23,8 +23,8 @@ from interlock.prove.loading import written_in
 
 if TYPE_CHECKING:
     from interlock.prove.contract import Contract
-    from interlock.prove.load.drive import LoadProgress
     from interlock.prove.load.result import LoadResult
+    from interlock.prove.load.scene import LoadProgress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONTRACTS = REPOSITORY / "examples" / "contracts" / "under_load.py"

@@ -43,7 +43,7 @@ def _rows(result: LoadResult) -> list[tuple[str, str]]:
         rows.append(("payments", f"{result.payments:,}: {_outcomes(result)}"))
     if result.failures:
         rows.append(("failures", "; ".join(f"{count:,} x {error}" for error, count in result.failures[:3])))
-    rows.append(("latency", _spread(result.latency_ms, "ms")))
+    rows.append(("latency", f"{_spread(result.latency_ms, 'ms')}; without waiting {_spread(result.service_ms, 'ms')}"))
     if result.payments is not None:
         rows.append(("lateness", _spread(result.late_s, "s")))
     if result.files.most:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from interlock.cli.console import Console
     from interlock.prove.contract import Contract
-    from interlock.prove.load.drive import LoadProgress
     from interlock.prove.load.result import LoadResult
+    from interlock.prove.load.scene import LoadProgress
 
     Keep = Callable[[str, Verdict, set[str], dict[str, object]], None]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlock.prove.scheduler import Run
 
 # Module, function, and what people call it.
-_KNOWN = (
+KNOWN_CLIENTS = (
     ("psycopg2", "_connect", "psycopg2"),
     ("MySQLdb", "connect", "mysqlclient"),
     ("MySQLdb", "Connect", "mysqlclient"),
@@ -43,7 +43,7 @@ _RealSocket = socket.socket  # While a schedule runs, the name stands for contro
 def known_clients_seen(current: Callable[[], Run | None]) -> Generator[None]:
     """Ends a schedule in which one of the known C clients is used, for as long as the block lasts."""
     changed: list[tuple[Any, str, Any]] = []
-    for module_name, function, client in _KNOWN:
+    for module_name, function, client in KNOWN_CLIENTS:
         module = sys.modules.get(module_name)
         real = getattr(module, function, None)
         if real is not None:
@@ -87,6 +87,16 @@ def _leads_somewhere(number: int) -> bool:
             return one.type == socket.SOCK_STREAM and bool(one.getpeername())
     except OSError:
         return False
+
+
+def connections() -> list[tuple[str, int]]:
+    """Where all connections of this process lead, over the network or to this machine itself."""
+    found: list[tuple[str, int]] = []
+    for number in [number for number, inode in _sockets().items() if inode]:
+        with suppress(OSError), _RealSocket(fileno=os.dup(int(number))) as one:
+            if one.type == socket.SOCK_STREAM and one.family in {socket.AF_INET, socket.AF_INET6}:
+                found.append(one.getpeername()[:2])
+    return found
 
 
 class Passers:

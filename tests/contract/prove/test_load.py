@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import http.client
 import json
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -14,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+import uvloop
 
-from interlock.core.errors import UsageError
+from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.contracts import RetryQueue
@@ -23,12 +27,14 @@ from interlock.prove.invariant import Invariant
 from interlock.prove.load.run import loaded
 from interlock.prove.load.shapes import burst, steady
 from interlock.prove.loading import written_in
+from interlock.prove.server_clock import ServerClock
 from tests.documented import disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interlock.prove.contract import Contract
+    from interlock.prove.contracts import Payment
     from interlock.prove.load.result import LoadResult
     from interlock.prove.load.shapes import Shape
     from interlock.prove.world import World
@@ -60,7 +66,7 @@ def scripted_queue() -> Contract:
     return found
 
 
-def sign_ups(*, leaks: bool, connections_max: int = 2**31) -> Contract:
+def sign_ups(*, leaks: bool, connections_max: int = 2**31, takes_turns: bool = False) -> Contract:
     """A contract for sign-ups on a pool."""
     sys.path.insert(0, str(SUBJECTS))
     leaky: Any = import_module("leaky")
@@ -68,7 +74,8 @@ def sign_ups(*, leaks: bool, connections_max: int = 2**31) -> Contract:
 
     @contract
     def users(world: World) -> None:
-        users: Any = world.subject(leaky.SignUps, world.redis_url, leaks=leaks, connections_max=connections_max)
+        how = {"leaks": leaks, "connections_max": connections_max, "takes_turns": takes_turns}
+        users: Any = world.subject(leaky.SignUps, world.redis_url, **how)
         world.load(lambda number: users().sign_up(number))
 
     return users
@@ -110,9 +117,20 @@ class TestTheIncident:
 
 
 class TestLeaks:
-    def test_a_tenth_of_the_traffic_hides_a_pool_that_leaks(self) -> None:
-        found = under(burst(80, at_once=8), sign_ups(leaks=True, connections_max=30))
-        assert found.verdict is Verdict.PASS
+    def test_a_tenth_of_the_traffic_breaks_nothing_and_a_look_afterwards_finds_the_leak(self) -> None:
+        found = under(burst(80, at_once=8), sign_ups(leaks=True))
+        assert (found.verdict, found.success, found.calls) == (Verdict.FAIL, 1.0, 80)
+        [told] = found.violations
+        assert told.startswith("600 further calls, made one after the other, used 20 connections to Redis once and never again")
+
+    def test_a_pool_of_the_size_of_a_great_load_hides_none(self) -> None:
+        found = under(burst(200, at_once=200), sign_ups(leaks=True))
+        [told] = found.violations
+        assert "connections to Redis once and never again" in told
+
+    def test_a_pool_that_takes_turns_is_left_alone(self) -> None:
+        found = under(burst(200, at_once=200), sign_ups(leaks=False, takes_turns=True))
+        assert (found.verdict, found.violations) == (Verdict.PASS, [])
 
     def test_all_of_it_uses_the_pool_up(self) -> None:
         found = under(burst(800, at_once=8), sign_ups(leaks=True, connections_max=30))
@@ -154,6 +172,52 @@ def calling(call: Callable[[World, int], object], invariant: Callable[[World], I
     return calls
 
 
+def stores(world: World, number: int) -> None:
+    redis.Redis.from_url(world.redis_url).set(f"key:{number}", 1)
+
+
+def post(payment: str) -> None:
+    connection = http.client.HTTPConnection("api.pay.example")
+    connection.request("POST", "/charges", json.dumps({"payment": payment}))
+    connection.getresponse().read()
+
+
+KEPT: list[int] = []
+
+
+def connected_in_c(port: int) -> int:
+    """A connection that no function of Python's socket module has made."""
+    libc: Any = ctypes.CDLL(None)
+    number = int(libc.socket(socket.AF_INET, socket.SOCK_STREAM, 0))
+    address = struct.pack("=HH4s8x", socket.AF_INET, socket.htons(port), socket.inet_aton("127.0.0.1"))
+    assert libc.connect(number, address, len(address)) == 0
+    return number
+
+
+def setting_aside(every: int, *, charges_all: bool = False) -> Contract:
+    """A queue that charges at once, but for some payments, which it gives up; all of them, if told 0."""
+
+    @contract
+    def payments(world: World) -> RetryQueue:
+        client = world.subject(redis.Redis.from_url, world.redis_url, decode_responses=True)
+
+        def enqueue(payment: Payment) -> None:
+            is_given_up = not every or int(payment.key[1:]) % every == 0
+            if is_given_up:
+                client().sadd("dead", payment.key)
+            if charges_all or not is_given_up:
+                post(payment.key)
+
+        return RetryQueue(
+            world.provider("http://api.pay.example/charges"),
+            enqueue=enqueue,
+            process=lambda: None,
+            dead_letters=lambda: map(str, client().smembers("dead")),
+        )
+
+    return payments
+
+
 def fails_often(world: World, number: int) -> None:
     redis.Redis.from_url(world.redis_url).set(f"key:{number}", 1)
     if number % 10 == 0:
@@ -186,10 +250,26 @@ class TestTheAnswer:
         assert 0 < found.calls < found.planned
         assert "s of 36,000 s were covered" in found.reasons[0]
 
-    def test_a_burst_that_this_machine_cannot_make_is_unknown(self) -> None:
+    def test_a_burst_for_which_there_are_too_few_threads_is_unknown(self) -> None:
         found = under(burst(20, within_ms=1, at_once=1), calling(lambda _, __: time.sleep(0.01)))
         assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 20)
-        assert "this machine cannot make the load that was asked for" in found.reasons[0]
+        assert "all 1 threads waited for the module" in found.reasons[0]
+
+    def test_who_calls_waits_since_the_call_was_due_and_not_since_a_thread_was_free(self) -> None:
+        found = under(burst(20, at_once=2), calling(lambda _, __: time.sleep(0.02)))
+        assert found.latency_ms.most >= 20 / 2 * 20 > found.latency_ms.p50 >= 80
+        assert found.service_ms.p50 >= 20
+        assert found.service_ms.p50 < found.latency_ms.p50
+
+    def test_a_burst_that_the_module_holds_up_is_told_from_one_that_the_machine_cannot_make(self) -> None:
+        def computes(_: World, __: int) -> None:
+            ends_at_s = time.process_time() + 0.05
+            while time.process_time() < ends_at_s:
+                pass
+
+        found = under(burst(40, within_ms=400, at_once=40, processes=1), calling(computes))
+        assert found.verdict is Verdict.UNKNOWN
+        assert any("is too slow" in reason and "empty ones" in reason for reason in found.reasons)
 
     def test_a_module_that_does_not_come_back_is_unknown_in_time(self) -> None:
         found = loaded(calling(lambda _, __: time.sleep(1000)), burst(4), budget_s=1.5)
@@ -222,31 +302,173 @@ class TestTheAnswer:
     def test_calls_that_leave_the_work_to_a_thread_of_theirs_do_something(self) -> None:
         assert under(burst(20), calling(stores_in_a_thread)).verdict is Verdict.PASS
 
-    def test_a_queue_that_sets_everything_aside_is_unknown(self) -> None:
-        @contract
-        def payments(world: World) -> RetryQueue:
-            client = world.subject(redis.Redis.from_url, world.redis_url, decode_responses=True)
-            return RetryQueue(
-                world.provider("http://api.pay.example/charges"),
-                enqueue=lambda payment: client().sadd("dead", payment.key),
-                process=lambda: None,
-                dead_letters=lambda: map(str, client().smembers("dead")),
-            )
-
-        found = under(burst(20, repeats=0), payments)
-        assert found.verdict is Verdict.UNKNOWN
+    def test_a_queue_that_sets_everything_aside_gives_up_too_soon(self) -> None:
+        found = under(burst(20, repeats=0), setting_aside(0))
+        assert (found.verdict, found.success) == (Verdict.FAIL, 0.0)
+        assert found.violations[0].startswith("20 payments given up too soon: p0 after 0 attempts, where 5 are promised")
         assert found.reasons == ["nothing was charged, as all was set aside: 20 payments"]
 
-    @pytest.mark.parametrize("name", ["nothing is called", "world.look"])
-    def test_a_contract_that_cannot_be_put_under_load_is_a_mistake(self, name: str) -> None:
+    def test_so_does_one_that_sets_a_few_aside_though_success_is_high_enough(self) -> None:
+        found = under(burst(60, repeats=0), setting_aside(20))
+        assert (found.verdict, found.success, found.set_aside) == (Verdict.FAIL, 0.95, 3)
+        assert [violation.partition(":")[0] for violation in found.violations] == ["3 payments given up too soon"]
+
+    def test_what_was_charged_is_no_dead_letter(self) -> None:
+        found = under(burst(60, repeats=0), setting_aside(20, charges_all=True))
+        assert found.violations == ["3 payments charged, and set aside as dead all the same: p0; p20; p40"]
+
+    @pytest.mark.parametrize(
+        "name", ["given_schema", "postgres_dsn", "sql", "serve", "clocks", "https://api.pay.example", "nothing is called"]
+    )
+    def test_what_is_not_there_under_load_is_named(self, name: str) -> None:
         @contract
-        def empty(world: World) -> None:
-            if name == "world.look":
-                world.load(lambda _: None)
-                world.look(lambda: None)
+        def asking(world: World) -> None:
+            if name == "nothing is called":
+                return
+            world.load(lambda _: None)
+            if name.startswith("https"):
+                world.provider(name)
+            elif name == "postgres_dsn":
+                assert world.postgres_dsn
+            else:
+                asked: dict[str, Callable[[], object]] = {
+                    "given_schema": lambda: world.given_schema("CREATE TABLE users ()"),
+                    "sql": lambda: world.sql("SELECT 1"),
+                    "serve": lambda: world.serve("shop.example", lambda: pytest.fail("nothing is served")),
+                    "clocks": lambda: world.clocks(ahead_s=(0.0, 1.0)),
+                }
+                asked[name]()
 
         with pytest.raises(UsageError, match=name):
-            under(burst(1), empty)
+            under(burst(1), asking)
+
+    def test_a_redis_that_cannot_be_shown_the_time_is_no_redis_for_a_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ServerClock, "environment", {})
+        with pytest.raises(WorldError, match="cannot be shown the time of a load"):
+            under(burst(1), calling(stores))
+
+    def test_an_invariant_that_asks_for_every_step_is_named(self) -> None:
+        def steps(world: World) -> Invariant:
+            return Invariant("no step", lambda: "a step" if world.history else None)
+
+        with pytest.raises(UsageError, match=r"world\.history"):
+            under(burst(1), calling(stores, invariant=steps))
+
+    def test_what_the_contract_looks_at_in_the_end_is_there_for_its_invariants(self) -> None:
+        @contract
+        def keys(world: World) -> None:
+            client = world.subject(redis.Redis.from_url, world.redis_url)
+            found: list[object] = []
+            world.load(lambda number: client().set(f"key:{number}", 1))
+            world.look(lambda: found.append(client().dbsize()))
+            world.check(Invariant("none", lambda: f"{found} keys"))
+            world.sometimes("a pig flies", lambda: False)
+
+        found = under(burst(10), keys)
+        assert found.violations == ["[10] keys"]
+        assert found.reasons == ["it never happened that a pig flies"]
+
+    def test_a_steady_load_whose_calls_do_not_come_back_is_over_in_time(self) -> None:
+        found = loaded(calling(lambda _, __: threading.Event().wait()), steady(10, for_s=1), budget_s=2)
+        assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 0)
+        assert "the budget is used up: the calls had not all come back" in found.reasons
+
+    def test_a_load_that_does_not_come_to_begin_is_unknown(self) -> None:
+        @contract
+        def waits(world: World) -> None:
+            world.given(lambda: threading.Event().wait())
+            world.load(lambda number: stores(world, number))
+
+        found = loaded(waits, burst(1), budget_s=0.5)
+        assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 0)
+        assert found.reasons == ["the budget is used up: world.given did not come back"]
+
+    def test_what_was_charged_twice_is_told_though_the_budget_is_used_up(self) -> None:
+        @contract
+        def payments(world: World) -> RetryQueue:
+            def charge_twice_and_wait(payment: Payment) -> None:
+                for _ in range(2):
+                    post(payment.key)
+                threading.Event().wait()
+
+            bank = world.provider("http://api.pay.example/charges")
+            return RetryQueue(bank, enqueue=charge_twice_and_wait, process=lambda: None, dead_letters=list)
+
+        found = loaded(payments, burst(2, repeats=0), budget_s=3)
+        assert found.verdict is Verdict.FAIL
+        assert [violation.partition(":")[0] for violation in found.violations] == ["2 payments charged more than once"]
+        assert found.reasons == ["the budget is used up: the calls had not all come back"]
+
+    def test_errors_throughout_are_no_pass_whatever_is_demanded(self) -> None:
+        def fails(world: World, number: int) -> None:
+            stores(world, number)
+            int("none")
+
+        found = under(burst(4, success_min=0.0), calling(fails))
+        assert (found.verdict, found.reasons) == (
+            Verdict.UNKNOWN,
+            ["not one call came back without an error: ValueError: invalid literal for int() with base 10: 'none'"],
+        )
+
+    def test_a_pool_that_is_used_up_is_told_though_the_module_has_another_name_for_it(self) -> None:
+        def signs_up(world: World, number: int) -> None:
+            stores(world, number)
+            pool: Any = redis.ConnectionPool.from_url(world.redis_url, max_connections=1)
+            try:
+                both = [pool.get_connection() for _ in range(2)]
+            except redis.RedisError as error:
+                raise RuntimeError("try again later") from error
+            assert not both
+
+        found = under(burst(4, success_min=0.0), calling(signs_up))
+        assert found.verdict is Verdict.FAIL
+        assert found.violations == [
+            "4 calls found no connection left: RuntimeError: try again later, from MaxConnectionsError: Too many connections"
+        ]
+
+    def test_a_client_in_c_is_not_let_past(self) -> None:
+        def elsewhere(world: World, number: int) -> None:
+            stores(world, number)
+            make_loop: Any = uvloop
+            make_loop.new_event_loop()
+
+        found = under(burst(2, success_min=0.0), calling(elsewhere))
+        assert (found.verdict, found.reasons[0]) == (
+            Verdict.UNKNOWN,
+            "a connection to uvloop's server, which the contract does not name, was refused",
+        )
+
+    def test_nor_is_a_datagram(self) -> None:
+        def counts(world: World, number: int) -> None:
+            stores(world, number)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+                one.sendto(b"sign_up:1|c", ("127.0.0.1", 8125))
+
+        found = under(burst(2, success_min=0.0), calling(counts))
+        assert (found.verdict, "8125" in found.reasons[0]) == (Verdict.UNKNOWN, True)
+
+    def test_a_connection_that_somebody_in_c_has_made_is_seen(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+            port = elsewhere.getsockname()[1]
+
+            def passes_by(world: World, number: int) -> None:
+                stores(world, number)
+                if not KEPT:
+                    KEPT.append(connected_in_c(port))
+
+            found = under(burst(1), calling(passes_by))
+        assert found.verdict is Verdict.UNKNOWN
+        assert f"a connection to 127.0.0.1 port {port} was made past this guard" in found.reasons[0]
+
+    def test_it_is_evidence_of_what_is_first_imported_by_a_call(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "imported_late.py").write_text("LATE = 1\n")
+        monkeypatch.syspath_prepend(tmp_path)
+
+        def imports(world: World, number: int) -> None:
+            stores(world, number)
+            import_module("imported_late")
+
+        assert str(tmp_path / "imported_late.py") in under(burst(1), calling(imports)).sources
 
 
 CONTRACTS = """

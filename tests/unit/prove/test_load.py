@@ -33,8 +33,10 @@ class TestShapes:
         assert (shape.calls, shape.over_s, shape.due_s(420)) == (1_512_000, 3600, 1.0)
 
     def test_names_are_for_people(self) -> None:
-        assert burst(10_000).name == "burst: 10,000 calls at once"
-        assert burst(1000, within_ms=100).name == "burst: 1,000 calls within 100 ms"
+        assert burst(100).name == "burst: 100 calls at once"
+        assert burst(10_000).name == "burst: 10,000 calls at once, 200 on their way at most"
+        assert burst(1000, at_once=1000).name == "burst: 1,000 calls at once"
+        assert burst(1000, within_ms=100, at_once=1000).name == "burst: 1,000 calls within 100 ms"
         assert steady(420, for_s=3600).name == "steady: 420 a second for 3600 s"
 
     @pytest.mark.parametrize(

@@ -196,12 +196,20 @@ class _SetAside:
     unsure: frozenset[str] = frozenset()
 
     def read(self, queue: RetryQueue) -> None:
-        self.dead = _keys(queue.dead_letters(), "dead_letters")
-        self.unsure = _keys(queue.to_reconcile(), "to_reconcile")
+        self.dead = payment_keys(queue.dead_letters(), "dead_letters")
+        self.unsure = payment_keys(queue.to_reconcile(), "to_reconcile")
 
 
-def _keys(found: object, name: str) -> frozenset[str]:
-    """What a user's function found, if it is keys."""
+def payment_keys(found: object, name: str) -> frozenset[str]:
+    """What a user's function found, if it is keys.
+
+    Args:
+        found: What it returned.
+        name: What the contract calls it.
+
+    Raises:
+        UsageError: If it is anything else.
+    """
     if isinstance(found, str | bytes) or not hasattr(found, "__iter__"):
         raise UsageError(f"RetryQueue: {name} returns {found!r}, expected the keys of payments")
     keys = list(cast("Iterable[object]", found))

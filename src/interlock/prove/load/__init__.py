@@ -9,7 +9,9 @@ loaded      what a contract is shown under load
 asks        what a contract has its processes do
 commands    the keys that commands name
 crew        the processes: some make calls, some do the work
-drive       makes the calls, lets the work be done, and takes down what is seen
+scene       what a load is driven with, and what is seen of it
+drive       makes the calls, and has the work done meanwhile
+aftermath   what is done when the calls are over
 accounts    what became of each call and of each payment
 leaks       connections and files that are not given back
 judge       what breaks the contract, and what is not known

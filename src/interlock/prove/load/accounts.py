@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A key that so many calls name is that of the queue, and not that of a payment.
 _COMMON_SHARE, _COMMON_LEAST = 0.2, 50
+_DECLINED = 402  # What the provider says to who cannot pay.
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,23 @@ class Accounts:
 
     Attributes:
         began_s: When each call was made, from the beginning: in real time, or in that which it was shown.
-        took_ms: How long each took, in the same order.
+        took_ms: How long each took from then on, in the same order.
+        waited_ms: How long each waited before, since it was due, in real time: whoever calls waits for that as well.
         failures: What calls raised, and how often.
         failed_at: The payments of the calls that raised, once each.
         accepted: When each payment was first asked for with success, in the time that is shown.
+        returned: How many calls for each payment came back.
+        later: What calls raised that were made when the load was over.
     """
 
     began_s: array[float] = field(default_factory=lambda: array("d"))
     took_ms: array[float] = field(default_factory=lambda: array("d"))
+    waited_ms: array[float] = field(default_factory=lambda: array("d"))
     failures: Counter[str] = field(default_factory=Counter[str])
     failed_at: list[int] = field(default_factory=list[int])
     accepted: dict[int, float] = field(default_factory=dict[int, float])
     returned: Counter[int] = field(default_factory=Counter[int])
+    later: Counter[str] = field(default_factory=Counter[str])
     _first: dict[str, int] = field(default_factory=dict[str, int])
     _uses: Counter[str] = field(default_factory=Counter[str])
     _met: set[str] = field(default_factory=set[str])
@@ -62,6 +68,16 @@ class Accounts:
     def calls(self) -> int:
         """How many have come back."""
         return len(self.took_ms)
+
+    @property
+    def begun_within_s(self) -> float:
+        """Within what time all calls were begun."""
+        return max(self.began_s) - min(self.began_s) if self.began_s else 0.0
+
+    @property
+    def latency_ms(self) -> list[float]:
+        """How long each call took since it was due."""
+        return [waited + took for waited, took in zip(self.waited_ms, self.took_ms, strict=True)]
 
     def take(self, made: Iterable[Made], start_s: float | None) -> None:
         """Enters calls.
@@ -74,6 +90,7 @@ class Accounts:
             payment, at_s = one.call.payment, one.call.due_s if start_s is None else one.began_s - start_s
             self.began_s.append(at_s)
             self.took_ms.append(one.took_s * 1000)
+            self.waited_ms.append(max(0.0, at_s - one.call.due_s) * 1000)  # In shown time, none.
             for key in one.keys:
                 self._name(key, payment)
             if one.error:
@@ -82,6 +99,10 @@ class Accounts:
             else:
                 self.returned[payment] += 1
                 self.accepted.setdefault(payment, at_s)
+
+    def hear_of(self, made: Iterable[Made]) -> None:
+        """Notes what went wrong in calls that are no part of the load."""
+        self.later.update(one.error for one in made if one.error)
 
     def shared(self, payment: int) -> list[tuple[str, int]]:
         """The keys that a payment shares with others, each with one of them; not those that are shared by very many."""
@@ -104,11 +125,15 @@ class Till:
 
     Attributes:
         provider: The one that charges.
-        collisions: Payments that came under the key of another one.
+        attempts: How often it is asked at most before a payment is given up; None if there is no limit.
+        due_after_s: How long a payment waits for its first attempt.
+        collisions: Payments that came under the key of another one, by payment.
     """
 
     provider: Provider
-    collisions: list[Collision] = field(default_factory=list[Collision])
+    attempts: int | None = None
+    due_after_s: float = 0.0
+    collisions: dict[str, Collision] = field(default_factory=dict[str, Collision])
     _payment_of: dict[str, str] = field(default_factory=dict[str, str])
 
     def answer(self, request: Request) -> object:
@@ -116,7 +141,7 @@ class Till:
         answer = self.provider.answer(request)
         key, payment = request.headers.get("idempotency-key"), self.provider.asked[-1].payment
         if key is not None and (first := self._payment_of.setdefault(key, payment)) != payment:
-            self.collisions.append(Collision(payment, first, key, "the provider"))
+            self.collisions.setdefault(payment, Collision(payment, first, key, "the provider"))
         return answer
 
     def first_asked(self) -> dict[str, float]:
@@ -134,47 +159,82 @@ class Settled:
     Attributes:
         collisions: Those that were dropped, or charged for another, because they shared a key.
         duplicates: How often each was charged that was charged more than once.
+        strange: Those that were charged, though nobody asked for them.
         lost: Those that were accepted, and neither charged nor set aside.
         set_aside: How many lie where people look.
+        unpaid: Those of them that no provider has declined or charged.
+        charged_and_dead: Those that were charged, and given up.
+        given_up_after: How often the provider was asked for each that was given up too soon.
+        asked_too_often: How often it was asked for each that it was asked for more often than is allowed.
         late_s: How long after it was due each was first asked for at the provider.
     """
 
     collisions: list[Collision] = field(default_factory=list[Collision])
     duplicates: dict[str, int] = field(default_factory=dict[str, int])
+    strange: list[str] = field(default_factory=list[str])
     lost: list[str] = field(default_factory=list[str])
     set_aside: int = 0
+    unpaid: list[str] = field(default_factory=list[str])
+    charged_and_dead: list[str] = field(default_factory=list[str])
+    given_up_after: dict[str, int] = field(default_factory=dict[str, int])
+    asked_too_often: dict[str, int] = field(default_factory=dict[str, int])
     late_s: list[float] = field(default_factory=list[float])
 
     @property
     def wrong(self) -> set[str]:
         """The payments that did not come out right."""
-        return {*self.duplicates, *self.lost, *(one.payment for one in self.collisions)}
+        collided = (one.payment for one in self.collisions)
+        return {*self.duplicates, *self.lost, *self.unpaid, *self.charged_and_dead, *collided}
+
+
+def certain(till: Till) -> Settled:
+    """What is wrong already, whatever is still to be done."""
+    found = Settled(list(till.collisions.values()))
+    found.duplicates = {one: count for one, count in Counter(till.provider.charges).items() if count > 1}
+    if (most := till.attempts) is not None:
+        answered = Counter(one.payment for one in till.provider.asked if not one.is_repeat)
+        found.asked_too_often = {one: count for one, count in answered.items() if count > most}
+    return found
 
 
 def settled(
-    accounts: Accounts, till: Till, aside: frozenset[str], due_after_s: float, is_name: Callable[[str], bool]
+    accounts: Accounts, till: Till, dead: frozenset[str], unsure: frozenset[str], is_name: Callable[[str], bool]
 ) -> Settled:
     """What became of the payments, when all is done.
 
     Args:
         accounts: What the calls were told.
         till: What was charged.
-        aside: The keys that were set aside.
-        due_after_s: How long a payment waits for its first attempt.
+        dead: The keys that were given up.
+        unsure: The keys that people must look into.
         is_name: Whether a key of Redis can stand for a single thing, and is no collection.
     """
-    charged, first = Counter(till.provider.charges), till.first_asked()
-    found = Settled(list(till.collisions), {one: count for one, count in charged.items() if count > 1}, set_aside=len(aside))
+    charged, first, aside = set(till.provider.charges), till.first_asked(), dead | unsure
+    found = certain(till)
+    found.set_aside = len(aside)
+    found.strange = sorted(charged - {payment_key(one) for one in (*accounts.accepted, *accounts.failed_at)})
+    _add_given_up(found, till, dead, unsure)
     for payment, at_s in accounts.accepted.items():
         key = payment_key(payment)
         if key in first:
-            found.late_s.append(max(0.0, first[key] - at_s - due_after_s))
-        if not charged[key] and key not in aside and not (till.provider.never_charges and key in first):
+            found.late_s.append(max(0.0, first[key] - at_s - till.due_after_s))
+        if key not in charged and key not in aside and not (till.provider.never_charges and key in first):
             found.lost.append(key)
             shared = next((one for one in accounts.shared(payment) if is_name(one[0])), None)
             if shared is not None:
                 found.collisions.append(Collision(key, payment_key(shared[1]), shared[0], "Redis"))
     return found
+
+
+def _add_given_up(found: Settled, till: Till, dead: frozenset[str], unsure: frozenset[str]) -> None:
+    """What is wrong with the payments that were set aside."""
+    charged = set(till.provider.charges)
+    declined = {one.payment for one in till.provider.asked if one.status == _DECLINED}
+    found.unpaid = sorted((dead | unsure) - charged - declined)
+    found.charged_and_dead = sorted(dead & charged)
+    if (most := till.attempts) is not None:
+        answered = Counter(one.payment for one in till.provider.asked if not one.is_repeat)
+        found.given_up_after = {one: answered[one] for one in sorted(dead - charged) if answered[one] < most}
 
 
 def payment_key(number: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.core.errors import UsageError
-from interlock.prove.contracts.retry_queue import Payment, RetryQueue
+from interlock.prove.contracts.retry_queue import Payment, RetryQueue, payment_keys
 from interlock.prove.load.accounts import Till, payment_key
 from interlock.prove.load.crew import Duties
 
@@ -56,8 +56,6 @@ def asks(contract: Contract, world: LoadedWorld) -> Asks:
         )
     if world.called is None:
         raise UsageError(f"{contract.where}: {contract.name} has no world.load(...): nothing is called")
-    if world.looks:
-        raise UsageError(f"{contract.where}: {contract.name} uses world.look, which a load does not know yet")
     called = world.called
     duties = Duties(lambda call: called(call.number), world.tasks, {"given": _in_turn(world.setup)})
     waits_s = world.recovery.waits_s if world.tasks else ()
@@ -65,7 +63,7 @@ def asks(contract: Contract, world: LoadedWorld) -> Asks:
 
 
 def _of_payments(queue: RetryQueue, world: LoadedWorld) -> Asks:
-    till = Till(queue.provider)
+    till = Till(queue.provider, queue.attempts, queue.due_after_s)
     for host, answer in world.answers.items():
         if answer == queue.provider.answer:
             world.answers[host] = till.answer
@@ -76,8 +74,8 @@ def _of_payments(queue: RetryQueue, world: LoadedWorld) -> Asks:
 
     asked: dict[str, Callable[[], object]] = {
         "given": _in_turn(world.setup),
-        "dead_letters": lambda: _keys(queue.dead_letters()),
-        "to_reconcile": lambda: _keys(queue.to_reconcile()),
+        "dead_letters": lambda: _keys(queue.dead_letters, "dead_letters"),
+        "to_reconcile": lambda: _keys(queue.to_reconcile, "to_reconcile"),
     }
     return Asks(Duties(enqueue, (queue.process,), asked), _REPEATS, queue.due_after_s, queue.waits_s, till)
 
@@ -92,5 +90,10 @@ def _in_turn(tasks: Iterable[Callable[[], object]]) -> Callable[[], object]:
     return every
 
 
-def _keys(found: Iterable[str]) -> frozenset[str]:
-    return frozenset(str(key) for key in found)
+def _keys(asked: Callable[[], object], name: str) -> frozenset[str] | str:
+    """The keys that a function of the contract's own answers, or what is wrong with its answer."""
+    found = asked()
+    try:
+        return payment_keys(found, name)
+    except UsageError as error:
+        return str(error)

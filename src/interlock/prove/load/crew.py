@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from interlock.prove.clock import wall_clock
 from interlock.prove.load.commands import keys_of
+from interlock.prove.load.leaks import is_exhaustion
 from interlock.prove.load.timeline import OwnTime, own_time
+from interlock.prove.sources import loaded_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from interlock.prove.load.calls import Call
@@ -26,13 +28,19 @@ if TYPE_CHECKING:
     from interlock.prove.load.wiring import Wiring
 
 _STACK_BYTES = 512 * 1024
+_LINE_LENGTH, _CAUSED_LENGTH = 200, 100
 _MANY_THREADS = 200
+_GIVES_WAY = 10  # See nice(2).
 _real_monotonic = time.monotonic
 _real_sleep = time.sleep
 
 
 class Ended(Exception):  # noqa: N818 - the state of a module, not a mistake of ours.
     """A process of the load has ended by itself."""
+
+
+class Overdue(Exception):  # noqa: N818 - likewise.
+    """The time is over, and a process has not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +83,19 @@ class Rested:
 
     Attributes:
         strangers: What it wanted to connect to that the contract does not name.
+        passed_by: Where connections lead that no function of Python has made.
         struck: How often something went wrong on its connections.
         has_asked: Whether it has sent anything to a server while calls were made.
+        cpu_s: How much time of a processor it has used.
+        sources: The files that it has run: a module may be imported where it is first called.
     """
 
     strangers: frozenset[str]
+    passed_by: frozenset[str]
     struck: int
     has_asked: bool
+    cpu_s: float
+    sources: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -106,23 +120,26 @@ class Member:
             raise self._ended() from None
         self.is_busy = True
 
-    def answer(self) -> Any:
-        """What it answers; waits for it.
+    def answer(self, until_s: float) -> Any:
+        """What it answers; waits for it until then, in monotonic time.
 
         Raises:
             Ended: If it has.
+            Overdue: If it does not.
         """
         try:
+            if not self.pipe.poll(max(0.0, until_s - _real_monotonic())):
+                raise Overdue
             answer = self.pipe.recv()
         except (EOFError, OSError):
             raise self._ended() from None
         self.is_busy = False
         return answer
 
-    def ask(self, *order: object) -> Any:
-        """Gives it something to do, and waits for the answer."""
+    def ask(self, until_s: float, *order: object) -> Any:
+        """Gives it something to do, and waits for the answer, as `answer` does."""
         self.tell(*order)
-        return self.answer()
+        return self.answer(until_s)
 
     def files(self) -> int:
         """How many files and connections it has open."""
@@ -184,7 +201,7 @@ class _Process:
         self.wiring = wiring
         self._threads = threads
         self._number = number
-        self._todo: SimpleQueue[tuple[Call, float | None]] = SimpleQueue()
+        self._todo: SimpleQueue[tuple[Callable[[Call], object], Call, float | None]] = SimpleQueue()
         self._done: SimpleQueue[Made] = SimpleQueue()
         self._running = 0
 
@@ -205,8 +222,23 @@ class _Process:
             start_s: When the load begins, in monotonic time, if they are made in real time.
         """
         for call in batch:
-            self._todo.put((call, start_s))
+            self._todo.put((self.duties.call, call, start_s))
         return [self._done.get() for _ in batch]
+
+    def calmly(self, batch: list[Call], within_s: float) -> list[Made]:
+        """Makes calls one after the other, in one thread, as many as there is time for."""
+        made, ends_at_s = list[Made](), _real_monotonic() + within_s
+        for call in batch:
+            if _real_monotonic() > ends_at_s:
+                break
+            made.append(self._made(self.duties.call, call, None))
+        return made
+
+    def empty(self, batch: list[Call], start_s: float) -> list[float]:
+        """When threads that have nothing to do in them begin calls, in seconds since the beginning."""
+        for call in batch:
+            self._todo.put((_nothing, call, start_s))
+        return [self._done.get().began_s - start_s for _ in batch]
 
     def work(self, sleeps: bool) -> str:  # noqa: FBT001 - it comes through a pipe.
         """Does the work once; answers with the error in which it ended.
@@ -214,6 +246,8 @@ class _Process:
         Args:
             sleeps: Whether its sleeps really last.
         """
+        if sleeps and os.getpriority(os.PRIO_PROCESS, 0) < _GIVES_WAY:
+            os.setpriority(os.PRIO_PROCESS, 0, _GIVES_WAY)  # In production workers do not take the processor from who calls.
         tasks = self.duties.work
         token = own_time.set(OwnTime(self.timeline.shared_s - _real_monotonic(), sleeps=sleeps))
         try:
@@ -234,22 +268,30 @@ class _Process:
     def rest(self) -> Rested:
         """Lets go of what nobody holds any more: that is no leak."""
         gc.collect()
-        return Rested(frozenset(self.wiring.strangers), self.wiring.struck, self.wiring.has_asked)
+        wiring = self.wiring
+        return Rested(
+            frozenset(wiring.strangers),
+            frozenset(wiring.passers_by()),
+            wiring.struck,
+            wiring.has_asked,
+            time.process_time(),
+            loaded_sources(),
+        )
 
     def _make_calls(self) -> None:
         while True:
-            call, start_s = self._todo.get()
+            make, call, start_s = self._todo.get()
             if start_s is not None:
                 _real_sleep(max(0.0, start_s + call.due_s - _real_monotonic()))
-            self._done.put(self._made(call, start_s))
+            self._done.put(self._made(make, call, start_s))
 
-    def _made(self, call: Call, start_s: float | None) -> Made:
+    def _made(self, make: Callable[[Call], object], call: Call, start_s: float | None) -> Made:
         began_s = _real_monotonic()
         shown_s = call.due_s if start_s is None else self.timeline.shared_s
         own = OwnTime(shown_s - began_s, sleeps=start_s is not None)
         token, error = own_time.set(own), ""
         try:
-            self.duties.call(call)
+            make(call)
         except Exception as raised:  # noqa: BLE001 - as above.
             error = _said(raised)
         finally:
@@ -257,10 +299,31 @@ class _Process:
         return Made(call, began_s, _real_monotonic() - began_s + own.slept_s, error, keys_of(own.sent))
 
 
+def _nothing(_: Call) -> None:
+    """A call that does nothing."""
+
+
 def _said(error: BaseException) -> str:
-    """An error in a line; its cause, if it is only what somebody made of one."""
-    inner = getattr(error, "last_attempt", None)  # tenacity's RetryError says nothing by itself.
-    if inner is not None and (cause := inner.exception()) is not None:
-        error = cause
+    """An error in a line; with what it came from, if only that tells that no connection was left."""
+    chain = [_line(one) for one in _chain(error)]
+    told = next((line for line in chain if is_exhaustion(line)), chain[0])
+    return chain[0] if told == chain[0] else f"{chain[0][:_CAUSED_LENGTH]}, from {told}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from, or while it was handled."""
+    seen: set[int] = set()
+    inner: BaseException | None = error
+    while inner is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        attempt = getattr(inner, "last_attempt", None)  # tenacity's RetryError says nothing by itself.
+        if attempt is not None and (cause := attempt.exception()) is not None:
+            inner = cast("BaseException", cause)
+            continue
+        yield inner
+        inner = inner.__cause__ or inner.__context__
+
+
+def _line(error: BaseException) -> str:
     first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}"[:200]
+    return f"{type(error).__name__}: {first}"[:_LINE_LENGTH]

@@ -2,6 +2,10 @@
 
 A pool keeps as many connections as calls were on their way at one time, and does not grow any more then. What grows with the
 number of calls, and is more than that, is a leak.
+
+Where many calls are on their way at one time, a pool may be so large that a leak does not stand out. So when all is over,
+further calls are made one after the other, in three rounds. A pool serves them with what it has, and comes back to what it has
+used; what was used in the first round and never again is lost to it.
 """
 
 from __future__ import annotations
@@ -12,9 +16,15 @@ from dataclasses import dataclass, field
 _POOLS_EACH = 2  # A module may keep several clients, each with a pool.
 _SPARE = 4  # Event loops, subscriptions, what a library keeps for itself.
 _GROWN = 1.25
+_KINDS = (
+    ("connections to Redis", "redis"),
+    ("connections to the provider", "services"),
+    ("files and connections", "files"),
+)
 _EXHAUSTED = re.compile(
     r"MaxConnectionsError|Too many connections|max number of clients|No connection available|QueuePool limit|PoolTimeout"
-    r"|Too many open files",
+    r"|Too many open files|too many clients already|remaining connection slots|connection pool exhausted|WaitQueueTimeout"
+    r"|timed out while checking out a connection",
     re.IGNORECASE,
 )
 
@@ -36,6 +46,41 @@ class Sample:
     files: int
 
 
+_NOTHING = Sample(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """What calls left open that were made one after the other, when all was over.
+
+    Attributes:
+        calls: How many there were.
+        before: What was open before the first.
+        after: What stayed open after the last.
+        forgotten: How many connections to Redis were used in the first round, and never again.
+    """
+
+    calls: int
+    before: Sample
+    after: Sample
+    forgotten: int = 0
+
+    def leaks(self, processes: int) -> list[str]:
+        """What is not given back, in words; the first kind says it.
+
+        Args:
+            processes: How many made calls: each may need a few connections for a thread that had made none before.
+        """
+        allowed, calls = _SPARE * processes, f"{self.calls:,} further calls, made one after the other,"
+        if self.forgotten > allowed:
+            return [f"{calls} used {self.forgotten:,} connections to Redis once and never again: they are not given back"]
+        for kind, what in _KINDS:
+            more = getattr(self.after, what) - getattr(self.before, what)
+            if more > allowed:
+                return [f"{calls} left {more:,} more {kind} open: they are not given back"]
+        return []
+
+
 @dataclass(slots=True)
 class Open:
     """What was open in the course of a load.
@@ -49,16 +94,16 @@ class Open:
     @property
     def first(self) -> Sample:
         """What was open before."""
-        return self.samples[0]
+        return self.samples[0] if self.samples else _NOTHING
 
     @property
     def last(self) -> Sample:
         """What stayed open."""
-        return self.samples[-1]
+        return self.samples[-1] if self.samples else _NOTHING
 
     def most(self, what: str) -> int:
         """How many were open at one time."""
-        return max(int(getattr(sample, what)) for sample in self.samples)
+        return max((int(getattr(sample, what)) for sample in self.samples), default=0)
 
     def leaks(self, at_once: int, processes: int) -> list[str]:
         """What is not given back, in words.
@@ -73,12 +118,7 @@ class Open:
             (one for one in self.samples if one.calls * 2 <= self.last.calls), key=lambda one: one.calls, default=self.first
         )
         found: list[str] = []
-        told = (
-            ("connections to Redis", "redis"),
-            ("connections to the provider", "services"),
-            ("files and connections", "files"),
-        )
-        for said, what in told:
+        for said, what in _KINDS:
             before, midway, end = (getattr(sample, what) for sample in (self.first, half, self.last))
             if found and what == "files":
                 break  # They are those that were told already.

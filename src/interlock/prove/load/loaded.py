@@ -15,12 +15,13 @@ from interlock.prove.scheduler import Run
 from interlock.prove.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from interlock.prove.effect import Effect
+    from interlock.prove.effect import Effect, Step
     from interlock.prove.load.servers import LoadedRedis
     from interlock.prove.load.timeline import Timeline
     from interlock.prove.wire.http_wire import Answer, Request
+    from interlock.prove.wire.sockets import Wire
 
 S = TypeVar("S")
 
@@ -57,7 +58,48 @@ class LoadedWorld(World):
         Raises:
             UsageError: Always.
         """
-        raise UsageError("a contract with Postgres cannot be put under load yet; found world.postgres_dsn")
+        raise _refused("world.postgres_dsn")
+
+    def given_schema(self, schema: str | Callable[[], object]) -> None:  # noqa: ARG002 - as in a schedule.
+        """There is no Postgres under load.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise _refused("world.given_schema")
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:  # noqa: ARG002 - as in a schedule.
+        """There is no Postgres under load.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise _refused("world.sql")
+
+    def serve(self, host: str, wire: Callable[[], Wire]) -> None:  # noqa: ARG002 - as in a schedule.
+        """No host is under control here, step by step.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise _refused("world.serve")
+
+    def clocks(self, *, ahead_s: tuple[float, ...]) -> None:  # noqa: ARG002 - as in a schedule.
+        """All processes of a load share one clock.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise _refused("world.clocks")
+
+    @property
+    def history(self) -> Sequence[Step]:
+        """Nobody takes every step down here.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise _refused("world.history")
 
     def redis(self, *command: str | bytes | int) -> Any:
         """Asks the server something, for an invariant."""
@@ -130,10 +172,16 @@ class _Loops:
             return self._loop
 
 
+def _refused(name: str) -> UsageError:
+    return UsageError(f"{name} is not there under load: expected a contract without it for --load")
+
+
 def _host(url: str) -> str:
     parts = urlsplit(url)
     if parts.hostname is None:
         raise UsageError(f"no address: {url!r}")
     if parts.scheme != "http":
-        raise UsageError(f"under load an address is http://, found {url!r}")
+        raise UsageError(
+            f"under load an address is http://, found {url!r}: expected a module that is told where its provider is"
+        )
     return parts.hostname

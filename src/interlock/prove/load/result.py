@@ -69,7 +69,8 @@ class LoadResult:
         duplicates: How many were charged more than once.
         lost: How many were accepted, and neither charged nor set aside.
         set_aside: How many lie where people look.
-        latency_ms: How long calls took.
+        latency_ms: How long calls took since they were due, their wait for a free thread or a busy machine included.
+        service_ms: How long they took since they were begun.
         late_s: How long after they were due payments were first tried.
         covered_s: How much of the load's time was covered.
         over_s: How much there was to cover.
@@ -102,6 +103,7 @@ class LoadResult:
     lost: int = 0
     set_aside: int = 0
     latency_ms: Spread = Spread()
+    service_ms: Spread = Spread()
     late_s: Spread = Spread()
     covered_s: float = 0.0
     over_s: float = 0.0

@@ -8,6 +8,7 @@ from interlock.core.errors import UsageError, nearest
 
 FAULTS = ("restart", "reset", "lost reply")
 SUCCESS_MIN = 0.95
+LATE = 1.1  # A load that took so much longer than asked is another load.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,8 @@ class Shape:
         if not self.is_real:
             return f"steady: {self.calls / self.over_s:g} a second for {self.over_s:g} s"
         within = f" within {self.over_s * 1000:g} ms" if self.over_s else " at once"
-        return f"burst: {self.calls:,} calls{within}"
+        by = f", {self.at_once:,} on their way at most" if self.at_once < self.calls else ""
+        return f"burst: {self.calls:,} calls{within}{by}"
 
     @property
     def threads(self) -> int:

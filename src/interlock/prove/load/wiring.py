@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import random
 import socket
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.load.servers import LOCALHOST
 from interlock.prove.load.timeline import own_time
+from interlock.prove.passers_by import KNOWN_CLIENTS, connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from interlock.prove.load.timeline import Timeline
 
@@ -56,12 +58,17 @@ class Wiring:
     def install(self) -> None:
         """Puts it into this process."""
         self._chance.seed(self.seed)
+        for module, function, client in (*KNOWN_CLIENTS, ("psycopg.generators", "connect", "psycopg")):
+            if hasattr(sys.modules.get(module), function):
+                setattr(sys.modules[module], function, self._refusing(client))
         socket.getaddrinfo = self._getaddrinfo
         kind = cast("Any", socket.socket)
         for name in ("connect", "connect_ex"):
             setattr(kind, name, self._connecting(getattr(_RealSocket, name)))
         for name in ("send", "sendall"):
             setattr(kind, name, self._sending(getattr(_RealSocket, name)))
+        kind.sendmsg = self._sending_parts(_RealSocket.sendmsg)
+        kind.sendto = self._sending_to(_RealSocket.sendto)
         for name in ("recv", "recv_into"):
             setattr(kind, name, self._receiving(getattr(_RealSocket, name)))
 
@@ -74,6 +81,13 @@ class Wiring:
             raise socket.gaierror(socket.EAI_NONAME, f"{name}: the contract does not name it, so a load does not reach it")
         return _real_getaddrinfo(host, port, *args, **options)
 
+    def _refusing(self, client: str) -> Callable[..., Any]:
+        def refused(*_: Any, **__: Any) -> Any:
+            self.strangers.add(f"{client}'s server")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{client} connects in C, which a load does not lead anywhere")
+
+        return refused
+
     def _connecting(self, connect: Callable[[socket.socket, Any], Any]) -> Callable[[socket.socket, Any], Any]:
         return lambda one, address: self._connected(one, address, connect)
 
@@ -85,6 +99,33 @@ class Wiring:
         marked(one.fileno())
         self._losing.discard(one.fileno())
         return connect(one, address)
+
+    def passers_by(self) -> set[str]:
+        """Where connections lead that no function of Python has made: those of clients in C that are still open."""
+        own = {(LOCALHOST, port) for port in self.ports.values()}
+        return {f"{host} port {port}" for host, port in connections() if (host, port) not in own}
+
+    def _sending_parts(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        """For `sendmsg`, by which asyncio sends what it has several parts of."""
+
+        def sent_whole(one: socket.socket, data: bytes, *args: Any) -> Any:
+            return send(one, [data], *args)
+
+        whole = self._sending(sent_whole)
+
+        def sent(one: socket.socket, parts: Iterable[bytes], *args: Any) -> Any:
+            return whole(one, b"".join(parts), *args)
+
+        return sent
+
+    def _sending_to(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        def sent(one: socket.socket, data: Any, *args: Any) -> Any:
+            if one.type is socket.SOCK_STREAM:
+                return send(one, data, *args)
+            self.strangers.add(str(args[-1]))
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "the contract does not name it, so a load does not reach it")
+
+        return sent
 
     def _sending(self, send: Callable[..., Any]) -> Callable[..., Any]:
         def sent(one: socket.socket, data: Any, *args: Any) -> Any:

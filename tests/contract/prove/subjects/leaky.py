@@ -10,8 +10,8 @@ LEAKS_EVERY = 10
 
 
 class SignUps:
-    def __init__(self, url: str, *, leaks: bool, connections_max: int) -> None:
-        kind: Any = ConnectionPool
+    def __init__(self, url: str, *, leaks: bool, connections_max: int, takes_turns: bool = False) -> None:
+        kind: Any = TakesTurns if takes_turns else ConnectionPool
         self.pool = kind.from_url(url, max_connections=connections_max)
         self.redis: Any = Redis(connection_pool=self.pool)
         self.leaks = leaks
@@ -29,6 +29,15 @@ class SignUps:
             FORGOTTEN.append(connection)
         else:
             self.pool.release(connection)
+
+
+class TakesTurns(ConnectionPool):
+    """Gives out what it has had for longest, as pools of SQLAlchemy do."""
+
+    def release(self, connection: Any) -> None:
+        super().release(connection)
+        free: list[Any] = self._available_connections
+        free.insert(0, free.pop())
 
 
 FORGOTTEN: list[object] = []
