@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from tests.conftest import Interlock
 
@@ -104,6 +107,103 @@ def test_users_of_a_locustfile_of_one_s_own_find_out_that_nobody_is_there(interl
     assert ran.code == 1
     assert "BROKEN: success 0.00%" in ran.out
     assert "Connection refused" in ran.out
+
+
+@contextmanager
+def answering(answer: Callable[[int], bool]) -> Generator[str]:
+    """The address of a server that asks, for each request by its number, whether to answer it at all."""
+    numbers, over = itertools.count(), threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not answer(next(numbers)):
+                over.wait()
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def loaded(interlock_in: Interlock, address: str, *words: str) -> tuple[int, dict[str, Any]]:
+    ran = interlock_in("prove", "--load", "--url", address, "--format", "json", *words)
+    [load] = json.loads(ran.out)["loads"]
+    return ran.code, load
+
+
+def test_requests_that_are_never_answered_have_failed(interlock_in: Interlock) -> None:
+    """Locust tells of those alone that come back, and all of them did well."""
+    with answering(lambda number: number % 10 != 0) as address:
+        code, load = loaded(interlock_in, address, "--rate", "10", "--for", "4s")
+    assert (code, load["calls"], load["success"]) == (1, 40, 0.9)
+    assert load["failures"] == [{"error": "no answer until the end", "times": 4}]
+
+
+def test_a_server_that_stands_still_for_a_while_keeps_everybody_waiting_who_came_meanwhile(interlock_in: Interlock) -> None:
+    """With as few users as there is room for here, the ones who come in that time could not even ask."""
+    still = threading.Lock()
+
+    def stands_still(number: int) -> bool:
+        with still:
+            if number == 5:
+                time.sleep(2)
+        return True
+
+    with answering(stands_still) as address:
+        _, load = loaded(interlock_in, address, "--rate", "10", "--for", "4s")
+    assert (load["calls"], load["success"]) == (40, 1.0)
+    assert load["latency_ms"]["most"] >= 1900
+    waited = [moment["p50_ms"] for moment in load["moments"] if moment["p50_ms"] > 400]
+    assert len(waited) > 10  # And not the one request that was being answered.
+
+
+def test_who_comes_last_to_a_slow_server_has_waited_for_all_the_others(interlock_in: Interlock) -> None:
+    one_at_a_time = threading.Lock()
+
+    def slowly(_: int) -> bool:
+        with one_at_a_time:
+            time.sleep(1)
+        return True
+
+    with answering(slowly) as address:
+        code, load = loaded(interlock_in, address, "--rate", "4", "--for", "1s", "--success-min", "0")
+    assert load["latency_ms"]["most"] >= 3000  # And not the second that its own answer took.
+    assert (code, load["calls"]) == (0, 4)
+
+
+TASKS = """
+from locust import HttpUser, constant, task
+
+
+class Visitor(HttpUser):
+    wait_time = constant(0.2)
+
+    @task
+    def visit(self):
+        assert self.client.get("/").text == "signed up"
+"""
+
+
+def test_a_task_that_raises_has_failed_though_its_request_came_back(interlock_in: Interlock, tmp_path: Path) -> None:
+    (tmp_path / "users.py").write_text(TASKS)
+    with answering(lambda _: True) as address:
+        code, load = loaded(interlock_in, address, "--locustfile", "users.py", "--rate", "2", "--for", "2s")
+    assert (code, load["verdict"]) == (1, "fail")
+    assert load["failures"][0]["error"].startswith("a user's task raised AssertionError")
 
 
 @pytest.mark.parametrize(

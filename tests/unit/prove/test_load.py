@@ -16,6 +16,7 @@ from interlock.prove.load.calls import Calls
 from interlock.prove.load.commands import keys_of
 from interlock.prove.load.judge import moments
 from interlock.prove.load.leaks import Open, Sample, is_exhaustion
+from interlock.prove.load.over_http import Asked, OverHttp, late
 from interlock.prove.load.result import LoadResult, Spread
 from interlock.prove.load.shapes import burst, steady
 from interlock.prove.load.timeline import OwnTime, Timeline, own_time
@@ -138,6 +139,30 @@ class TestTime:
         finally:
             own_time.reset(token)
         assert 100.0 <= timeline.now_s < 500.0
+
+
+class TestRates:
+    LOAD = OverHttp(url="http://shop.example", per_s=10, for_s=20)
+
+    @staticmethod
+    def asked(count: int, each_s: float, on_their_way: int) -> list[Asked]:
+        return [Asked(number / 10, number * each_s, 1.0, "", on_their_way) for number in range(count)]
+
+    def test_one_that_was_kept_is_no_matter(self) -> None:
+        assert late(self.LOAD, self.asked(200, 0.1, 0), 20) == []
+
+    def test_one_that_was_not_is_for_the_server_if_everybody_waited_for_it(self) -> None:
+        assert self.LOAD.users == 100
+        assert late(self.LOAD, self.asked(200, 0.2, 95), 20) == [
+            "200 of 200 requests were made, within 39.8 s, not 20: the server is too slow, all 100 users waited for it"
+        ]
+
+    def test_and_for_this_machine_if_somebody_was_free_to_ask(self) -> None:
+        [told] = late(self.LOAD, self.asked(200, 0.2, 5), 20)
+        assert told.endswith("this machine is too slow for the rate")
+
+    def test_what_was_not_made_is_not_kept_either(self) -> None:
+        assert late(self.LOAD, self.asked(150, 0.1, 5), 20)
 
 
 class TestResults:

@@ -25,15 +25,17 @@ from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.prove.load.judge import moments
 from interlock.prove.load.result import LoadResult, Spread
-from interlock.prove.load.shapes import SUCCESS_MIN
+from interlock.prove.load.shapes import LATE, SUCCESS_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_USERS_MAX = 500
-_KEPT = 0.9  # Of the rate: less is another load than was asked for.
-_STARTS_WITHIN_S = 30.0
-_GRACE_S = 2.0  # For the last answers. A request that was not made by then is told.
+_USERS_MAX = 1000
+_ANSWERED_WITHIN_S = 10.0  # So many users are there that the rate is kept by a server that takes this long.
+_SLACK_S = 0.2
+_ALL = 0.9  # Of the users: if so many wait for an answer, it is the server that is slow.
+_STARTS_WITHIN_S = 20.0
+_GRACE_S = 10.0  # For the last answers. A request that has none by then has failed.
 _LOOKS_EVERY_S = 0.2
 _EXAMPLES = 3
 
@@ -77,15 +79,41 @@ class OverHttp:
 
     @property
     def users(self) -> int:
-        """How many users ask: enough for the rate, though an answer takes a second."""
-        return math.ceil(self.per_s) if self.locustfile else min(_USERS_MAX, math.ceil(self.per_s))
+        """How many users ask: enough for the rate, though answers take long; but no more than there are requests."""
+        if self.locustfile:
+            return math.ceil(self.per_s)
+        return min(_USERS_MAX, math.ceil(self.per_s * min(_ANSWERED_WITHIN_S, self.for_s)))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request.
+
+    Attributes:
+        due_s: When it was to be made, in seconds since 1970.
+        begun_s: When it was.
+        took_ms: How long it took from then on; at least, if there is no answer.
+        error: What went wrong, if anything did.
+        on_their_way: How many others had no answer yet when it was made.
+    """
+
+    due_s: float
+    begun_s: float
+    took_ms: float
+    error: str
+    on_their_way: int = 0
+
+    @property
+    def latency_ms(self) -> float:
+        """How long it took since it was due."""
+        return max(0.0, self.begun_s - self.due_s) * 1000 + self.took_ms
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What Locust has made: (when, in seconds since 1970; how long, in ms; the error, if any) of each request."""
+    """What Locust has made."""
 
-    requests: list[tuple[float, float, str]]
+    requests: list[Asked]
     said: str  # What it complained of, if it ended badly.
 
 
@@ -128,16 +156,32 @@ def _made(load: OverHttp, run_s: float, told: Callable[[int, float], None]) -> _
             "-t",
             f"{math.ceil(run_s + (0 if load.locustfile else _GRACE_S))}s",
             "--stop-timeout",
-            "2",
+            f"{_GRACE_S:g}" if load.locustfile else "0",
         ]
         command += ["--exit-code-on-error", "0", "--loglevel", "ERROR", "--only-summary"]
         environment = {**os.environ, "INTERLOCK_LOAD": json.dumps(order)}
         with complaints.open("wb") as file:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, env=environment, cwd=folder)
             code = _waited(process, run_s, told)
-        requests = [tuple(json.loads(line)) for line in records.read_text().splitlines()]
+        requests = _requests(records.read_text())
         complaint = complaints.read_text(errors="replace").strip().rpartition("\n")[2]
         return _Made(requests, (complaint or f"exit code {code}") if code or not requests else "")
+
+
+def _requests(records: str) -> list[Asked]:
+    """What was taken down, line by line. Whoever was ended in the middle of a line has not told it."""
+    whole = [json.loads(line) for line in records.splitlines(keepends=True) if line.endswith("\n")]
+    begun = {number: rest for kind, number, *rest in whole if kind == "begun"}
+    found = [Asked(at_s, at_s, 0.0, error) for kind, at_s, error, *_ in whole if kind == "raised"]
+    ended_s = 0.0
+    for number, at_s, took_ms, error in (rest for kind, *rest in whole if kind == "done"):
+        due_s, _, on_their_way = begun.pop(number, (at_s, at_s, 0))
+        ended_s = max(ended_s, at_s + took_ms / 1000)
+        found.append(Asked(due_s, max(due_s, at_s), took_ms, error, on_their_way))
+    ended_s = max([ended_s, *(begun_s for _, begun_s, _ in begun.values())])
+    none = "no answer until the end"
+    found += [Asked(due_s, at_s, (ended_s - at_s) * 1000, none, others) for due_s, at_s, others in begun.values()]
+    return sorted(found, key=lambda one: one.begun_s)
 
 
 def _locust() -> list[str]:
@@ -155,7 +199,7 @@ def _waited(process: subprocess.Popen[bytes], run_s: float, told: Callable[[int,
     try:
         while (code := process.poll()) is None:
             passed_s = time.monotonic() - began_s
-            if passed_s > run_s + _STARTS_WITHIN_S:
+            if passed_s > run_s + _GRACE_S + _STARTS_WITHIN_S:
                 return -1
             told(int(passed_s), max(0.0, run_s - passed_s))
             time.sleep(_LOOKS_EVERY_S)
@@ -169,12 +213,13 @@ def _judged(load: OverHttp, made: _Made, run_s: float) -> LoadResult:
     planned = len(made.requests) if load.locustfile else round(load.per_s * load.for_s)
     result = LoadResult(load.url, load.name, planned=planned, calls=len(made.requests), success_min=load.success_min)
     result.over_s, result.covered_s = load.for_s, run_s
-    errors = Counter(error for _, _, error in made.requests if error)
+    result.at_once = max((one.on_their_way + 1 for one in made.requests), default=0)
+    errors = Counter(one.error for one in made.requests if one.error)
     result.failures = errors.most_common(_EXAMPLES)
-    began_s = min((at_s for at_s, _, _ in made.requests), default=0.0)
-    took_ms = [ms for _, ms, _ in made.requests]
-    result.latency_ms = Spread.of(took_ms)
-    result.moments = moments([at_s - began_s for at_s, _, _ in made.requests], took_ms)
+    began_s = min((one.due_s for one in made.requests), default=0.0)
+    latency_ms = [one.latency_ms for one in made.requests]
+    result.latency_ms, result.service_ms = Spread.of(latency_ms), Spread.of([one.took_ms for one in made.requests])
+    result.moments = moments([one.due_s - began_s for one in made.requests], latency_ms)
     if made.requests:
         result.success = 1 - errors.total() / len(made.requests)
         if result.success < load.success_min:
@@ -193,9 +238,22 @@ def _unknown(load: OverHttp, made: _Made, run_s: float) -> list[str]:
         return [*reasons, "no request was made"]
     if run_s < load.for_s:
         reasons.append(f"the budget is used up: {run_s:,.0f} s of {load.for_s:,.0f} s were covered")
-    wanted = round(load.per_s * run_s)
-    if load.locustfile is None and len(made.requests) < _KEPT * wanted:
-        reasons.append(
-            f"{len(made.requests):,} requests were made in time, not {wanted:,}: the server or this machine is too slow"
-        )
-    return reasons
+    return reasons + ([] if load.locustfile else late(load, made.requests, run_s))
+
+
+def late(load: OverHttp, requests: list[Asked], run_s: float) -> list[str]:
+    """That the rate was not kept, and whether that is for the server or for this machine; nothing, if it was.
+
+    Args:
+        load: What was asked for.
+        requests: What was made, at least one.
+        run_s: For how long.
+    """
+    wanted = max(1, round(load.per_s * run_s))
+    begun_s = max(one.begun_s for one in requests) - min(one.due_s for one in requests)
+    if len(requests) >= wanted and begun_s <= LATE * run_s + _SLACK_S:
+        return []
+    said = f"{len(requests):,} of {counted(wanted, 'request')} were made, within {begun_s:.1f} s, not {run_s:g}"
+    if max(one.on_their_way for one in requests) >= _ALL * load.users:
+        return [f"{said}: the server is too slow, all {counted(load.users, 'user')} waited for it"]
+    return [f"{said}: this machine is too slow for the rate"]
