@@ -218,9 +218,10 @@ class Declared:
 
 
 def _prometheus(table: SourceTable, name: str, shares: Shares) -> Prometheus:
-    queries = {(name, arm): query for arm, query in ((Arm.BASELINE, table.baseline), (Arm.CANARY, table.canary)) if query}
-    gauges, counters = (queries, {}) if table.at_most else ({}, queries)
-    return Prometheus(url=table.address, gauges=gauges, counters=counters, shares=shares)
+    if table.at_most:  # The baseline is not asked: its answer would be news, though nobody hears of the canary.
+        return Prometheus(url=table.address, gauges={(name, Arm.CANARY): table.canary}, counters={}, shares=shares)
+    counters = {(name, Arm.BASELINE): table.baseline, (name, Arm.CANARY): table.canary}
+    return Prometheus(url=table.address, gauges={}, counters=counters, shares=shares)
 
 
 def load_declared(document: Document, root: Path) -> Declared:

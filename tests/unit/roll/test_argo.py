@@ -17,6 +17,8 @@ from interlock.roll.argo.declared import load_argo
 from interlock.roll.argo.engine import Engine
 from interlock.roll.argo.manifests import manifests
 from interlock.roll.argo.schema import refused, schemas
+from interlock.roll.judge import Arm
+from interlock.roll.sources import Reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,6 +173,69 @@ def test_a_version_that_comes_again_long_afterwards_is_judged_anew_and_not_by_th
 
     assert engine.answer(Ask.BEGIN, "c1", "s1", 0, 90_000.0)["result"] == Result.UNDECIDED
     assert engine.answer(Ask.BEGIN, "c1", "s2", 0, 90_800.0)["result"] == Result.UNDECIDED  # Beside another version.
+
+
+ORDERS = (
+    SETTINGS.replace("[roll.argo]", "[[roll.metric]]\nname = 'orders'\nkind = 'business'\n[roll.argo]", 1)
+    + "[[roll.argo.query]]\nmetric = 'orders'\nevents = 'sum(orders_total{hash=\"{hash}\"})'\n"
+)
+Growth = dict[tuple[str, Arm], int]  # What is counted in a second; what is not there has no series.
+SERVED: Growth = {("requests", Arm.BASELINE): 380, ("requests", Arm.CANARY): 42}
+
+
+def answered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, grows: Growth, *, text: str = ORDERS, stands_still_s: int = 0
+) -> dict[str, Any]:
+    """What a judge says at a step's end, after ten minutes and, if so, some in which the counters stand still."""
+    seconds = 0
+
+    class Counters:
+        def __init__(self, **_: object) -> None: ...
+
+        def poll(self) -> list[Reading]:
+            return [Reading(name=name, arm=arm, value=min(seconds, 600) * by) for (name, arm), by in grows.items()]
+
+    monkeypatch.setattr("interlock.roll.argo.engine.Prometheus", Counters)
+    engine = Engine(load_argo(declared(text)), folder)
+    engine.answer(Ask.BEGIN, "c1", "s1", 1, 0.0)
+    for seconds in range(1, 601 + stands_still_s):
+        engine.look(float(seconds))
+        if seconds % 100 == 0:
+            engine.answer(Ask.WATCH, "c1", "s1", None, float(seconds))
+    return engine.answer(Ask.PROMOTE, "c1", "s1", 1, float(seconds))
+
+
+FAILURES: Growth = {("failures", Arm.BASELINE): 9, ("failures", Arm.CANARY): 1}
+ALL_WELL: Growth = {**SERVED, **FAILURES, ("orders", Arm.BASELINE): 18, ("orders", Arm.CANARY): 2}
+
+
+def without(*left_out: tuple[str, Arm]) -> Growth:
+    return {key: value for key, value in ALL_WELL.items() if key not in left_out}
+
+
+@pytest.mark.parametrize(
+    ("grows", "result", "said"),
+    [
+        (ALL_WELL, Result.HEALTHY, "excluded"),
+        (without(("failures", Arm.CANARY)), Result.HEALTHY, "failures: 0 on the canary"),
+        (without(("orders", Arm.CANARY)), Result.REGRESSED, "orders: 0 on the canary"),
+        (without(("failures", Arm.BASELINE)), Result.REGRESSED, "failures: "),
+        (without(*FAILURES), Result.UNDECIDED, "told nothing of failures on either side"),
+    ],
+)
+def test_a_counter_that_has_not_begun_is_nothing_yet_and_one_that_nobody_has_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grows: Growth, result: Result, said: str
+) -> None:
+    answer = answered(tmp_path, monkeypatch, grows)
+
+    assert answer["result"] == result
+    assert said in answer["reason"]
+
+
+def test_counters_that_stand_still_say_nothing_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = answered(tmp_path, monkeypatch, ALL_WELL, stands_still_s=61)
+
+    assert (answer["result"], answer["reason"]) == (Result.UNDECIDED, "nobody has come for 61 s")
 
 
 def _as_yaml(objects: list[dict[str, Any]]) -> bytes:

@@ -48,6 +48,7 @@ class Release:
     step: int = 0
     before: dict[str, list[float]] = field(default_factory=dict[str, "list[float]"])  # counters: baseline, canary
     asked_s: float = 0.0
+    served_s: float = 0.0  # when requests were last counted
 
 
 class Engine:
@@ -88,7 +89,7 @@ class Engine:
                 release.judge.begin_step(step, now_s)
             judgement = release.judge.judgement(now_s)
             self._keep(release)
-        return self._told(ask, release, judgement)
+        return self._told(ask, release, judgement, now_s)
 
     def look(self, now_s: float) -> None:
         """Hears from Prometheus what is new of each release. What it does not say is not judged, and grows stale."""
@@ -111,23 +112,31 @@ class Engine:
             self._releases[canary] = Release(canary, stable, judge)
         return self._releases[canary]
 
-    def _told(self, ask: Ask, release: Release, judgement: Judgement) -> dict[str, Any]:
+    def _told(self, ask: Ask, release: Release, judgement: Judgement, now_s: float) -> dict[str, Any]:
+        blind = self._blind(release, now_s)
         decision = decide(self._plan, release.step, self._plan.steps[release.step].bake_s, judgement)
         result = Result.UNDECIDED
         if judgement.verdict is Verdict.FAIL:
             result = Result.REGRESSED
-        elif decision.action is Action.PROMOTE and ask is Ask.PROMOTE:
+        elif decision.action is Action.PROMOTE and ask is Ask.PROMOTE and not blind:
             result = Result.HEALTHY
         return {
             "version": _VERSION,
             "result": result,
-            "reason": decision.reason,
+            "reason": decision.reason if judgement.verdict is Verdict.FAIL else blind or decision.reason,
             "evidence": round(judgement.evidence, 6),
             "needed": judgement.needed,
             "users_harmed": judgement.harmed_users,
             "users_exposed": judgement.exposed_users,
             "step": release.step,
         }
+
+    def _blind(self, release: Release, now_s: float) -> str:
+        """Why nothing that was counted says that all is well, whatever it is."""
+        if untold := [metric.name for metric in self._plan.metrics if metric.name not in release.before]:
+            return f"Prometheus has told nothing of {', '.join(untold)} on either side: is the query right?"
+        idle_s = now_s - release.served_s
+        return f"nobody has come for {idle_s:.0f} s" if idle_s > self._plan.stale_abort_s else ""
 
     def _read(self, release: Release) -> dict[str, list[float | None]]:
         """The counters of both sides, as they are now."""
@@ -140,6 +149,7 @@ class Engine:
 
     def _heard(self, release: Release, read: dict[str, list[float | None]], now_s: float) -> None:
         """Judges what was counted since the last time. A counter that fell began anew: what it counted before is not known."""
+        read = {name: _begun(values, read[_REQUESTS], release.before.get(name, [0.0, 0.0])) for name, values in read.items()}
         added = {name: _added(release.before.get(name), values) for name, values in read.items()}
         for name, values in read.items():
             if None not in values:
@@ -147,6 +157,8 @@ class Engine:
         requests = added.pop(_REQUESTS)
         if requests is None:
             return
+        if any(requests):
+            release.served_s = now_s
         counts = {name: (Counts(*pair),) for name, pair in added.items() if pair is not None}
         release.judge.observe(Tick(now_s, *requests, counts))
 
@@ -158,6 +170,7 @@ class Engine:
             "step": release.step,
             "before": release.before,
             "asked_s": release.asked_s,
+            "served_s": release.served_s,
             "judge": release.judge.to_json(),
         }
         path = self._folder / f"{release.canary}.json"
@@ -170,9 +183,21 @@ class Engine:
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             judge = Judge.from_json(self._plan, state["judge"])
-            return Release(state["canary"], state["stable"], judge, state["step"], state["before"], state["asked_s"])
+            times = state["asked_s"], state["served_s"]
+            return Release(state["canary"], state["stable"], judge, state["step"], state["before"], *times)
         except (UsageError, ValueError, KeyError, TypeError):
             return None
+
+
+def _begun(values: list[float | None], requests: list[float | None], before: list[float]) -> list[float | None]:
+    """The counters of both sides; 0 for one that has not begun, since its first event is still to come.
+
+    So it is if that side is there, the same query has an answer for the other one, and it never had one for this.
+    """
+    if values == [None, None]:
+        return values
+    sides = zip(values, requests, before, strict=True)
+    return [0.0 if value is None and served is not None and not had else value for value, served, had in sides]
 
 
 def _added(before: list[float] | None, now: list[float | None]) -> tuple[int, int] | None:
