@@ -35,9 +35,9 @@ class Live:
 
     def entered(self, state: State) -> None:
         """Another phase or step has begun."""
-        step = self._plan.steps[state.step]
         match state.phase:
             case Phase.BAKE:
+                step = self._plan.steps[state.step]
                 self._console.note(
                     f"step {state.step + 1} of {len(self._plan.steps)}: {percent(step.share)} for {clock(step.bake_s)}"
                 )

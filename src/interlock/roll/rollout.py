@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from interlock.core.errors import WorldError
+from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict, worst
 from interlock.roll.buckets import BUCKETS, limit_for
 from interlock.roll.decision import Action, decide, unseen
@@ -101,12 +101,20 @@ class Rollout:
 
     def __post_init__(self) -> None:
         """Goes on with the evidence of a predecessor, if there was one."""
-        self.judge = Judge.from_json(self.plan, self.state.judge) if self.state.judge else Judge(self.plan)
+        self.judge = self._judge_of_before()
         self.state.shares = self.shares.since
         self.listening = Listening(self.plan, self.judge, self.shares, self.ears)
         self._lease = Lease(
             router=self.router, shares=self.shares, clock=self._now_s, salt=self.state.salt, lease_s=self.pace.lease_s
         )
+
+    def _judge_of_before(self) -> Judge:
+        try:
+            return Judge.from_json(self.plan, self.state.judge) if self.state.judge else Judge(self.plan)
+        except UsageError:  # It judged by other settings.
+            if self.state.phase is not Phase.ABORT and not self.file.is_abort_wished:
+                raise
+            return Judge(self.plan)  # The way back needs none.
 
     def _now_s(self) -> float:
         """The time, which neither goes back here nor stands still, though the machine's clock may be set back."""

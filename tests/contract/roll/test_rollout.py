@@ -412,13 +412,13 @@ def test_ctrl_c_takes_everybody_back(stage: Stage) -> None:
 
 
 def test_half_a_rollout_is_not_gone_on_with_under_another_plan(stage: Stage) -> None:
-    stage.declare(0.5, bake_s=300)
+    stage.declare(0.5, 0.6, bake_s=1)
     stage.customers()
     killed = stage.start()
-    wait_until(lambda: stage.reached("bake", 0))
+    wait_until(lambda: stage.reached("bake", 1))
     killed.kill()
     killed.communicate()
-    stage.declare(0.5, 0.6, bake_s=300)
+    stage.declare(1.0, bake_s=300, more='[[roll.metric]]\nname = "faults"\nkind = "failures"\n')
 
     other = stage.start()
     _, err = other.communicate(timeout=60)

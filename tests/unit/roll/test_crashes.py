@@ -111,11 +111,11 @@ class Nobody:
     def did(self, done: Done) -> None: ...
 
 
-def begun(world: World, folder: Path, *, bad: bool) -> Rollout:
+def begun(world: World, folder: Path, *, bad: bool, plan: Plan = PLAN) -> Rollout:
     file = KilledFile(folder / "state.json", world)
     state = file.load() or State(phase=Phase.STEP, salt="a1b2", plan="p", started_s=0.0)
     return Rollout(
-        plan=PLAN,
+        plan=plan,
         router=world,
         ears=[Ear(source=Requests(world, bad), silent_s=5.0)],
         file=file,
@@ -179,6 +179,24 @@ def test_whoever_sends_everybody_back_after_a_kill_is_not_overruled_by_a_success
 
         assert (outcome.state.phase, outcome.verdict, world.setting.limit) == (Phase.ROLLED_BACK, Verdict.UNKNOWN, 0), number
     assert number > 5
+
+
+def test_half_a_rollout_under_other_settings_can_be_ended_and_not_gone_on_with(tmp_path: Path) -> None:
+    other = Plan(steps=(Step(share=1.0, bake_s=0.0),), metrics=(Metric(name="faults"),))
+    world = World(kill_at=9)
+    with pytest.raises(KilledError):
+        begun(world, tmp_path, bad=False).run()
+    world.kill_at = None
+    kept = StateFile(tmp_path / "state.json").load()
+    assert kept is not None
+    assert kept.step > 0  # Which the other plan does not have.
+
+    with pytest.raises(UsageError, match="expected version 2 and metrics faults"):
+        begun(world, tmp_path, bad=False, plan=other)
+    StateFile(tmp_path / "state.json").wish_abort()
+    outcome = begun(world, tmp_path, bad=False, plan=other).run()
+
+    assert (outcome.state.phase, world.setting.limit) == (Phase.ROLLED_BACK, 0)
 
 
 def test_an_abort_in_the_moment_in_which_a_step_begins_is_not_lost(tmp_path: Path) -> None:
