@@ -220,7 +220,8 @@ class Rollout:
 
     def _step(self) -> None:
         """Sets the share of the step."""
-        self.judge.begin_step(self.state.step, self._lease.take(self._limit))
+        limit = self._limit
+        self.judge.begin_step(self.state.step, self._lease.take(limit), share=limit / BUCKETS)  # As the router can have it.
         self.state.baked_s = self.state.held_s = 0.0
         self._enter(Phase.BAKE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -197,6 +198,15 @@ def test_half_a_rollout_under_other_settings_can_be_ended_and_not_gone_on_with(t
     outcome = begun(world, tmp_path, bad=False, plan=other).run()
 
     assert (outcome.state.phase, world.setting.limit) == (Phase.ROLLED_BACK, 0)
+
+
+def test_the_share_is_judged_that_the_router_can_have_and_not_the_one_that_was_asked(tmp_path: Path) -> None:
+    """1.6 of 10,000 buckets are two: a quarter more than was asked."""
+    plan = replace(PLAN, steps=(Step(share=0.00016, bake_s=0.01), Step(share=1.0, bake_s=0.0)))
+    rollout = begun(World(), tmp_path, bad=False, plan=plan)
+    rollout.run()
+
+    assert [share for _, share, *_ in json.loads(rollout.judge.to_json())["intake"]["steps"]] == [0.0002, 1.0]
 
 
 def test_an_abort_in_the_moment_in_which_a_step_begins_is_not_lost(tmp_path: Path) -> None:
