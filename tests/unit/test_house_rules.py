@@ -129,7 +129,7 @@ def test_a_check_that_finds_nothing_does_not_pay_for(tmp_path: Path, module: str
 HOOK = """import io, json; import interlock.cli.main as cli
 sys.stdin = io.TextIOWrapper(io.BytesIO(json.dumps({event}).encode()))
 code = cli.main(['hook', {assistant!r}]); assert code == 0, code
-assert not {{'interlock.gate', 'subprocess', 'asyncio', 'traceback'}} & set(sys.modules)"""
+assert not {{'interlock.gate', 'subprocess', 'asyncio', 'traceback', 'argparse', 'shutil'}} & set(sys.modules)"""
 
 
 @pytest.mark.parametrize("assistant", ["claude", "cursor"])

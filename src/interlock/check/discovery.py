@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from interlock.check.inspect import Problem
 from interlock.core.errors import UsageError
+from interlock.source.module import ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ENDINGS = (".py", ".pyw")
 
 
 @dataclass(slots=True)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from interlock.check.discovery import ENDINGS
 from interlock.check.inspect import Inspection, Problem, inspect
 from interlock.core.errors import WorldError
 from interlock.core.globs import matches
 from interlock.core.settings import Document, strict
 from interlock.core.verdict import Verdict
-from interlock.source.module import is_test_path
+from interlock.source.module import ENDINGS, is_test_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

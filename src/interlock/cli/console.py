@@ -7,7 +7,6 @@ import sys
 import time
 from io import TextIOWrapper
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final, TextIO
 
 from interlock.core.errors import WorldError
@@ -91,7 +90,7 @@ class Console:
         if late and not self._quiet:
             self._shown_s = now_s
             self._clear()
-            shown = text[: get_terminal_size().columns - 1] if on_terminal else text
+            shown = text[: _columns() - 1] if on_terminal else text
             print(shown, end="" if on_terminal else "\n", file=self._err, flush=True)
 
     def _clear(self) -> None:
@@ -119,6 +118,12 @@ class Console:
         """Ends quietly when whoever read the output went away, as `head` does."""
         _let_go(sys.stdout, sys.stderr)
         return 141
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size  # noqa: PLC0415 - it brings along three compressions that nobody here needs.
+
+    return get_terminal_size().columns
 
 
 def _nowhere() -> TextIO:

@@ -13,21 +13,17 @@ reason for that.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from interlock import __version__
 from interlock.cli.console import Console
 from interlock.core.errors import UsageError, WorldError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_EPILOG = "exit codes: 0 pass, 1 fail, 2 usage or settings, 3 unknown, 70 a fault of interlock itself, 130 stopped"
+ASSISTANTS = ("claude", "cursor")
 _EXIT_USAGE, _EXIT_UNKNOWN, _EXIT_OURS, _EXIT_STOPPED = 2, 3, 70, 130
 
 
@@ -67,39 +63,20 @@ def _ended(given: list[str], console: Console) -> int:
 
 
 def _executed(given: list[str], console: Console) -> int:
+    if given[:1] == ["hook"] and given[1:] in ([name] for name in ASSISTANTS):
+        from interlock.cli.verbs import hook  # noqa: PLC0415 - asked at every edit, and for two words a parser is too dear.
+
+        return hook.answered(given[1], console)
+    from interlock.cli.arguments import parser  # noqa: PLC0415 - likewise.
+
     try:
-        options = _parser(given).parse_args(given)
+        options = parser(_verb(given)).parse_args(given)
     except SystemExit as end:  # argparse has printed the help, or what is wrong with the arguments.
         return int(end.code or 0)
     code: int = options.execute(options, console)
     return code
 
 
-def _parser(given: list[str]) -> argparse.ArgumentParser:
-    """The parser. Only the verb that was asked for is imported, so that `check` does not pay for the others."""
-    parser = argparse.ArgumentParser(prog="interlock", description="A machine guard for changes.", epilog=_EPILOG)
-    parser.add_argument("--version", action="version", version=f"interlock {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", prog="interlock")
-    asked = _verb(given)
-    for name in _verbs():
-        if asked not in {name, ""} and asked in _verbs():
-            continue
-        module = import_module(f"interlock.cli.verbs.{name}")
-        verb = verbs.add_parser(name, help=module.HELP, description=module.__doc__, epilog=_EPILOG, formatter_class=_Plain)
-        verb.add_argument("-q", "--quiet", action="store_true", help="print the result alone, no progress and no closing line")
-        module.add_arguments(verb)
-        verb.set_defaults(execute=module.execute)
-    return parser
-
-
 def _verb(given: list[str]) -> str:
     """The verb that was asked for, if there is one."""
     return next((word for word in given if not word.startswith("-")), "")
-
-
-def _verbs() -> list[str]:
-    return sorted(path.stem for path in (Path(__file__).parent / "verbs").glob("[a-z]*.py"))
-
-
-class _Plain(argparse.RawDescriptionHelpFormatter):
-    """Keeps a verb's description as its author laid it out."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import math
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.source.origin import DECIMAL_BITS, Kind, Part, strftime_resolution_s
 
 if TYPE_CHECKING:
@@ -91,13 +91,11 @@ _ALPHABETS: Final = {
 }
 
 # Names under which projects keep a clock or a maker of ids of their own; called without arguments.
-_CLOCK_NAME: Final = re.compile(
+_CLOCK_NAME: Final = pattern(
     r"_*(get_)?(utc_?now|now_utc|now_aware|timezone_now|local_?now|current_(date)?time(stamp)?|now|today)"
 )
-_UUID_NAME: Final = re.compile(
-    r"_*((generate|gen|new|create|make|random)_(uuid4?|guid|ulid)(_str(ing)?|_hex)?|uuid4(_str|_hex)?)"
-)
-_SQL: Final = re.compile(r"(^|\.)(func|fn|functions|sql|expression)(\.|$)")
+_UUID_NAME: Final = pattern(r"_*((generate|gen|new|create|make|random)_(uuid4?|guid|ulid)(_str(ing)?|_hex)?|uuid4(_str|_hex)?)")
+_SQL: Final = pattern(r"(^|\.)(func|fn|functions|sql|expression)(\.|$)")
 
 _LARGEST: Final = 1e100  # Larger numbers are not sizes, and arithmetic on them can overflow.
 _GENERATORS: Final = ("random.SystemRandom", "random.Random", "secrets.SystemRandom")

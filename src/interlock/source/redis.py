@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.source.module import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LIBRARIES: Final = (
     "upstash_redis.",
 )
 _NOT_CLIENTS: Final = ("redis.exceptions", "redis.lock", "redis.backoff", "redis.retry", "redis.ConnectionPool", "redis.utils")
-_CLIENT_NAME: Final = re.compile(
+_CLIENT_NAME: Final = pattern(
     r"^_*(\w+_)?(redis|valkey|aioredis)(_?(a?sync|client|conn|connection|cli|db|instance|server|store|pool|pipe|pipeline|r|c))?$",
     re.IGNORECASE,
 )
@@ -118,7 +119,7 @@ class Command:
         return len(self.call.args) > place and not _is_nothing(self.call.args[place])
 
 
-_MENTIONED: Final = re.compile(r"redis|valkey|cache|\.multi\(", re.IGNORECASE)
+_MENTIONED: Final = pattern(r"redis|valkey|cache|\.multi\(", re.IGNORECASE)
 
 
 def find_commands(module: Module) -> Iterator[Command]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.source.module import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -50,24 +51,24 @@ class Sink:
     name: str  # as the code calls it: `idempotency_key`, `order_id`
 
 
-_IDEMPOTENCY: Final = re.compile(
+_IDEMPOTENCY: Final = pattern(
     r"(^|_)(idempotency|idempotence|idempotent|idem|dedup|dedupe|deduplication)(_(key|id|token|hash|header))?(_(str|string|text|raw|source|base|data|parts|input))?$"
     r"|^(client_token|client_request_token|pay_?pal_request_id|x_idempotency_key)$"
 )
-_BUSINESS: Final = re.compile(
+_BUSINESS: Final = pattern(
     r"(^|_)(order|transaction|txn|tx|payment|charge|refund|invoice|transfer|payout|booking|receipt|reservation|subscription|user"
     r"|account|customer|merchant|purchase|shipment|wallet|settlement|payment_intent|serial)"
     r"_(id|uid|uuid|guid|pk|no|num|number|ref|reference)$"
 )
-_ROW: Final = re.compile(r"^(id|pk|uid|uuid|guid|public_id|external_id)$")
-_LABEL: Final = re.compile(r"_(id|uuid|guid|uid)$")
-_NAME: Final = re.compile(r"(^|_)(name|filename|session|checkpoint)$")
-_SHORT: Final = re.compile(r"short|abbrev|display|trunc")  # The name says that it is only for people to read.
+_ROW: Final = pattern(r"^(id|pk|uid|uuid|guid|public_id|external_id)$")
+_LABEL: Final = pattern(r"_(id|uuid|guid|uid)$")
+_NAME: Final = pattern(r"(^|_)(name|filename|session|checkpoint)$")
+_SHORT: Final = pattern(r"short|abbrev|display|trunc")  # The name says that it is only for people to read.
 _ASKS: Final = frozenset(
     {"set", "setnx", "setex", "exists", "get", "watch", "hsetnx", "hexists", "sadd", "sismember", "zscore"}
 )
-_SEEN_BEFORE: Final = re.compile(r"idem|dedup|processed|already|seen|handled", re.IGNORECASE)
-_MAKER: Final = re.compile(r"^_*(get|make|create|generate|gen|build|new|next|compute|derive|calculate|calc|construct|for)_")
+_SEEN_BEFORE: Final = pattern(r"idem|dedup|processed|already|seen|handled", re.IGNORECASE)
+_MAKER: Final = pattern(r"^_*(get|make|create|generate|gen|build|new|next|compute|derive|calculate|calc|construct|for)_")
 
 
 def words(name: str) -> str:
@@ -81,14 +82,14 @@ def purpose_of(name: str) -> Purpose | None:
     spelled = words(name)
     if _SHORT.search(spelled):
         return None
-    for pattern, purpose in (
+    for name_form, purpose in (
         (_IDEMPOTENCY, Purpose.IDEMPOTENCY),
         (_BUSINESS, Purpose.BUSINESS),
         (_ROW, Purpose.ROW),
         (_LABEL, Purpose.LABEL),
         (_NAME, Purpose.NAME),
     ):
-        if pattern.search(spelled):
+        if name_form.search(spelled):
             return purpose
     return None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from interlock.core.pattern import pattern
 from interlock.source.module import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ _VARIANTS: Final = 24  # Texts of one expression; the most that branches made of
 _DEEPEST: Final = 60  # Steps into each other: a query that grows by `+=` takes one for each.
 _LONGEST: Final = 3000  # Steps for one text in all.
 
-_PERCENT: Final = re.compile(r"%(?:\((\w+)\))?[#0\- +]*(?:\*|\d+)?(?:\.\d+)?([diouxXeEfFgGcrsa%])")
-_DOLLAR: Final = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
+_PERCENT: Final = pattern(r"%(?:\((\w+)\))?[#0\- +]*(?:\*|\d+)?(?:\.\d+)?([diouxXeEfFgGcrsa%])")
+_DOLLAR: Final = pattern(r"\$\{?([A-Za-z_]\w*)\}?")
 _TRIMMING: Final = frozenset("strip lstrip rstrip removesuffix removeprefix encode decode lower upper expandtabs".split())
 _WRAPPERS: Final = frozenset({"textwrap.dedent", "inspect.cleandoc", "str", "typing.cast"})
 _COLLECTING: Final = frozenset({"list", "tuple", "sorted", "set", "filter", "reversed"})

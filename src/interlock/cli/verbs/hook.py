@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from interlock.cli.hook.event import Answer, Event
+from interlock.cli.main import ASSISTANTS
 
 if TYPE_CHECKING:
     import argparse
@@ -21,17 +22,21 @@ if TYPE_CHECKING:
     from interlock.cli.console import Console
 
 HELP = "answer the hooks of an assistant"
-_ASSISTANTS: Final = ("claude", "cursor")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("assistant", choices=_ASSISTANTS, help="whose hooks: claude (Claude Code) or cursor")
+    parser.add_argument("assistant", choices=ASSISTANTS, help="whose hooks: claude (Claude Code) or cursor")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Answers, and ends with an exit code."""
+    return answered(arguments.assistant, console)
+
+
+def answered(assistant: str, console: Console) -> int:
     """Reads, looks, answers. Whatever the answer is, it is given, and that is all that the exit code 0 says."""
-    contract = import_module(f"interlock.cli.hook.{arguments.assistant}")
+    contract = import_module(f"interlock.cli.hook.{assistant}")
     given: Answer = contract.answer(Event.read(sys.stdin.buffer.read()))
     if given.told:
         console.complain(f"interlock: {given.told}")

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from interlock.check.discovery import ENDINGS, discover
+from interlock.check.discovery import discover
 from interlock.check.repository import Repository, hold_to_files
 from interlock.cli.init import assistants, first_settings
 from interlock.cli.settings import project_around
+from interlock.source.module import ENDINGS
 
 if TYPE_CHECKING:
     import argparse

@@ -10,6 +10,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.source.module import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -28,24 +29,24 @@ _BEGINNINGS: Final = _EFFECTS | {
     "create", "update", "add", "insert", "store", "push", "record", "mark", "assign", "grant", "revoke", "activate", "register",
     "apply", "replace", "bulk", "put", "patch", "subscribe", "issue", "confirm", "finalize", "complete", "approve", "forward", "produce",
 }  # fmt: skip
-_STORES: Final = re.compile(
+_STORES: Final = pattern(
     r"\bobjects\b|session|client|\bdb\b|database|\bapi\b|service|repo|table|collection|bucket|queue|stripe|s3|http|requests",
     re.IGNORECASE,
 )
 _REDIS_WRITES: Final = frozenset(
     {"lpush", "rpush", "xadd", "zadd", "sadd", "hset", "hincrby", "incrby", "decrby", "incr", "decr", "publish"}
 )
-_WRITING_SQL: Final = re.compile(r"^\s*(INSERT|UPDATE|REPLACE|MERGE)\b", re.IGNORECASE)
+_WRITING_SQL: Final = pattern(r"^\s*(INSERT|UPDATE|REPLACE|MERGE)\b", re.IGNORECASE)
 # What may fail without anybody being the poorer: measurements and messages about the program, what is kept only to be faster.
 _BESIDE_THE_POINT: Final = frozenset(
     """metric metrics telemetry statsd analytics track tracker tracking trace tracer tracing span sentry posthog mixpanel langfuse log logger
     logging stats progress heartbeat ping keepalive cache cached warm prefetch debug history typing cookie cookies stdout stderr console
     buffer stream image img profile profiler monitor monitoring shutdown cancel logout telegram slack realtime alert alerts metadata""".split()
 )
-_ABOUT_THE_PROGRAM: Final = re.compile(
+_ABOUT_THE_PROGRAM: Final = pattern(
     r"(^|[/_])(logs?|logging|telemetry|analytics|metrics|stats|tracing)(_\w+)?\.py$|(^|/)_?(telemetry|analytics|metrics|tracing)/"
 )
-_PAYMENT: Final = re.compile(r"pay|charge|intent|order|stripe|bank|transaction|authori[sz]ation", re.IGNORECASE)
+_PAYMENT: Final = pattern(r"pay|charge|intent|order|stripe|bank|transaction|authori[sz]ation", re.IGNORECASE)
 # Files that are of use only while the program runs, or only make it faster, or only tell of it.
 _PASSING: Final = frozenset(
     "tmp temp temporary lock pid marker devnull cache cached log logs logging history debug trace telemetry cookie cookies console".split()

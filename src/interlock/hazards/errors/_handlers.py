@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING
 
+from interlock.core.pattern import pattern
 from interlock.hazards.errors._effects import called, words
 from interlock.source.module import FUNCTIONS, SCOPES
 
@@ -19,7 +19,7 @@ _BROAD_OF_LIBRARIES = frozenset(
     OperationalError KafkaException KafkaError AMQPError GoogleAPIError ApiException""".split()
 )
 _PULSES = frozenset({"ping", "heartbeat", "keepalive", "telemetry", "analytics", "metrics", "track", "warm", "prefetch"})
-_IN_MIGRATION = re.compile(r"(^|[/_])migrations?(/|\.py$)|(^|/)alembic/")
+_IN_MIGRATION = pattern(r"(^|[/_])migrations?(/|\.py$)|(^|/)alembic/")
 _TIDYING = frozenset({"rollback", "close", "aclose", "expunge", "expunge_all", "disconnect", "unlink"})
 _ENDINGS = frozenset(
     """close aclose shutdown cleanup clean teardown disconnect stop exit aexit del terminate dispose rollback undo revert kill

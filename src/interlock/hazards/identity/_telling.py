@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.source.origin import Kind
 from interlock.source.sinks import words
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 REQUESTS_PER_S: Final = 420  # what production ran on the day of the incident; its tests ran one a second
 
 # Who acts. One person does many things, so this alone does not name one of them.
-_WHO: Final = re.compile(
+_WHO: Final = pattern(
     r"(^|_)(user|customer|account|client|tenant|merchant|owner|member|participant|email|phone|username|login|ip|session|device|org"
     r"|organi[sz]ation|company|wallet|card|payer|payee|sender|profile|person|buyer|seller|shop|store)(_|$|s$)"
 )
 # Of what kind, or how much. Two operations of one person are often alike in this.
-_ALIKE: Final = re.compile(
+_ALIKE: Final = pattern(
     r"(^|_)(amount|price|total|sum|value|currency|cents|quantity|qty|count|method|type|kind|action|status|state|plan|description"
     r"|reason|name|title|country|locale|language|region|env|environment|prefix|version|app)(_|$|s$)"
 )
-_SINGLE: Final = re.compile(
+_SINGLE: Final = pattern(
     r"(^|_)(id|ids|pk|uuid|guid|uid|index|idx|i|j|n|num|number|no|count|counter|seq|sequence|pid|port|hash|digest|sha\w*|md5|nonce"
     r"|key|token|attempt|offset|rank|slug|ref|reference|suffix|random|rand|unique|getpid|gettid|ident)(_|$)"
 )

@@ -24,6 +24,7 @@ import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
+from interlock.core.pattern import pattern
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.identity._telling import label, only_who, resolution_in_words, tells_one_from_another
 from interlock.source.edit import edited, importing, replacing
@@ -53,7 +54,7 @@ _WINDOW_S = 59.0  # From a minute up, a clock in an idempotency key is a window 
 
 _STORES = frozenset({"open", "join", "joinpath", "Path", "save", "put_object", "upload_file", "upload_fileobj", "write_bytes"})
 # What a person or a schedule starts, one after the other.
-_ONE_AT_A_TIME = re.compile(
+_ONE_AT_A_TIME = pattern(
     r"(^|_)(run|backup|build|version|snapshot|release|experiment|report|export|dump|archive|migration|revision)(_|$)"
 )
 

@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
+from interlock.core.pattern import pattern
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.identity._telling import label, says_how_much, says_who
 from interlock.source.edit import edited, replacing
@@ -63,7 +64,7 @@ HAZARD = Hazard(
 )
 
 # What a person does more than once. (One welcome mail or one customer record for each user is right as it is.)
-_REPEATED = re.compile(
+_REPEATED = pattern(
     r"charge|pay(?!load)|purchase|order|checkout|transfer|payout|refund|withdraw|deposit|top_?up|buy|capture|enqueue|retry|transaction",
     re.IGNORECASE,
 )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in
 
 if TYPE_CHECKING:
     from interlock.source.module import Module
 
 # Calls that only look: what they do twice harms nobody.
-_LOOKS: Final = re.compile(
+_LOOKS: Final = pattern(
     r"^_*(is|has|get|fetch|load|find|exists|read|parse|lookup|decode|encode|loads|dumps|should|can|format|build|make_key|key|debug|info"
     r"|warning|warn|error|exception|critical|log|print|len|int|str|float|bool|bytes|list|dict|set|tuple|sorted|round|min|max|sum|abs"
     r"|isinstance|hasattr|getattr|range|zip|enumerate|map|filter|any|all|join|split|strip|lower|upper|replace|append|extend|add|update"
@@ -22,7 +22,7 @@ _LOOKS: Final = re.compile(
     r"|_(key|keys|id|ids|name|names|path|url|hash|value|values|prefix)$"
 )
 _ENDS: Final = frozenset("delete unlink srem zrem lrem hdel zremrangebyscore zremrangebyrank".split())
-_PUTS_AWAY: Final = re.compile(
+_PUTS_AWAY: Final = pattern(
     r"^_*(a|async_)?(delete|remove|(un|de)register|unlink|purge|clear|clean|cleanup|forget|discard|evict)(_\w+)?$"
 )
 

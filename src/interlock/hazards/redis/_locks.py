@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.redis._accesses import accesses_in, calls_in, uses_in
 from interlock.hazards.redis._acts import is_dropped
 from interlock.source.module import FUNCTIONS
@@ -14,10 +14,10 @@ from interlock.source.module import FUNCTIONS
 if TYPE_CHECKING:
     from interlock.source.module import Function, Module
 
-_LOCK: Final = re.compile(
+_LOCK: Final = pattern(
     r"(?i)(?<![a-z])(r|red|dist|distributed|mem|file|advisory|global)?_?(lock|mutex|semaphore)(s|ed|ing|er)?(?![a-z])|synchroni[sz]ed|select_for_update"
 )
-_TAKES: Final = re.compile(r"(?i)^_*(try_|a)?(acquire|lock|claim|take_lock|get_lock|obtain_lock)")
+_TAKES: Final = pattern(r"(?i)^_*(try_|a)?(acquire|lock|claim|take_lock|get_lock|obtain_lock)")
 
 
 def is_guarded(module: Module, node: ast.AST) -> bool:

@@ -6,6 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.redis._accesses import COUNTS, READS_ONE, calls_in
 from interlock.hazards.redis._acts import is_act
 from interlock.hazards.redis._flow import Sense, depends, guards, senses
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from interlock.hazards.redis._accesses import Access
     from interlock.source.module import Module
 
-_GUARDING: Final = re.compile(
+_GUARDING: Final = pattern(
     r"(?i)(?<![a-z])(lock|mutex|locked|idempoten\w*|idem|dedup\w*|processed|processing|already|in_?progress|claim(ed)?|once|handled|seen)(?![a-z])"
 )
 

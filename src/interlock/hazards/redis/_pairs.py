@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.redis._accesses import COUNTS, READS_COUNT, READS_MANY, READS_ONE
 from interlock.hazards.redis._flow import Sense, depends, guards, senses
 from interlock.hazards.redis._lifetimes import LIFETIMES, has_end_elsewhere
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PUTS: Final = frozenset("set setex psetex hset hmset sadd zadd setbit lpush rpush".split())
 _ENDS: Final = frozenset("delete unlink expire pexpire persist hdel getset".split())
 # What is held by one client at a time.
-_OWNED: Final = re.compile(r"(?i)lock|release|owner|token|mutex|lease|leader|worker|holder|identifier")
+_OWNED: Final = pattern(r"(?i)lock|release|owner|token|mutex|lease|leader|worker|holder|identifier")
 _KEY_LONGEST: Final = 40
 
 

@@ -27,6 +27,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.finding import Confidence, Severity
+from interlock.core.pattern import pattern
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.redis._accesses import COUNTS, accesses_in
 from interlock.hazards.redis._acts import is_dropped
@@ -63,10 +64,10 @@ _LOCK_MAKERS: Final = frozenset({"redis.lock.Lock", "redis.asyncio.lock.Lock", "
 _WRITES: Final = frozenset("set hset hmset lpush rpush sadd zadd append incr incrby".split())
 _COUNTERS: Final = frozenset({"incr", "incrby"})
 _WORD: Final = r"(?i)(?<![a-z])({})(?![a-z])"
-_LOCKING: Final = re.compile(_WORD.format("lock|mutex|lockout"))
-_ONCE: Final = re.compile(_WORD.format(r"idempoten\w*|dedup\w*|processed|processing|already|seen|once|in_?progress"))
+_LOCKING: Final = pattern(_WORD.format("lock|mutex|lockout"))
+_ONCE: Final = pattern(_WORD.format(r"idempoten\w*|dedup\w*|processed|processing|already|seen|once|in_?progress"))
 # What keys are called whose contents are good for a while only.
-_PASSING: Final = re.compile(
+_PASSING: Final = pattern(
     _WORD.format(
         r"sessions?|otp|captcha|nonce|csrf|caches?|cached|rate_?limit\w*|throttl\w*|attempts?|logins?|idempoten\w*|dedup\w*|cooldown"
         r"|verification|tmp|temp|tokens?|access_token|refresh_token|token_blacklist|revoked_tokens?|blacklist"

@@ -21,10 +21,10 @@ concurrent calls not one WatchError came, the key prevented no double charge, an
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.finding import Severity
+from interlock.core.pattern import pattern
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.redis._accesses import NEUTRAL, READS, accesses_in, calls_in, parameters, root, uses_in
 from interlock.hazards.redis._acts import is_act, is_dropped, is_end
@@ -57,10 +57,10 @@ HAZARD = Hazard(
     ),
 )
 
-_HANDLES: Final = re.compile(
+_HANDLES: Final = pattern(
     r"\b(\w*WatchError|RedisError|ResponseError|Exception|BaseException|\w*(Conflict|Retry|Concurren)\w*)\b"
 )
-_RETRIES: Final = re.compile(r"(?i)retr(y|ies)|backoff|tenacity|stamina|atomic|transaction|optimistic|watch")
+_RETRIES: Final = pattern(r"(?i)retr(y|ies)|backoff|tenacity|stamina|atomic|transaction|optimistic|watch")
 _FINE_CLOCK_S: Final = 1e-3
 _CALLERS_DEEPEST: Final = 3
 _SETTLES: Final = frozenset({"set", "setnx", "hsetnx", "zadd", "msetnx"})

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interlock.core.pattern import pattern
 from interlock.source.module import LOOPS, SCOPES
 from interlock.source.names import leaves
 
@@ -28,7 +29,7 @@ _ASKS = frozenset(
 _CLOCKS = frozenset({"time", "monotonic", "perf_counter", "now", "utcnow"})
 _OUTCOMES = frozenset({"ok", "status_code", "status", "is_success", "is_error", "code"})
 _AGAIN = frozenset({401, 403, 408, 409, 425, 429, 500, 502, 503, 504})
-_COUNTERS = re.compile(r"retr(y|ies)|attempt|tries|count|depth|deadline|remaining", re.IGNORECASE)
+_COUNTERS = pattern(r"retr(y|ies)|attempt|tries|count|depth|deadline|remaining", re.IGNORECASE)
 _LEAVES = (ast.Return, ast.Raise, ast.Break)
 
 

@@ -7,6 +7,8 @@ import builtins
 import re
 from typing import TYPE_CHECKING
 
+from interlock.core.pattern import pattern
+
 if TYPE_CHECKING:
     from interlock.source.module import Module
 
@@ -15,13 +17,13 @@ _OUTSIDE = frozenset(
     """OSError IOError EnvironmentError ConnectionError ConnectionRefusedError ConnectionResetError ConnectionAbortedError BrokenPipeError
     TimeoutError""".split()
 )
-_CONNECTION = re.compile(
+_CONNECTION = pattern(
     r"connect|timeout|timedout|rate_?limit|throttl|toomanyrequests|unavailable|network|transport|http|request|api(status|response)?error"
     r"|operationalerror|databaseerror|interfaceerror|clienterror|servererror|serviceerror|rediserror|rpcerror|brokererror|unauthorized|expired",
     re.IGNORECASE,
 )
 # Somebody else came first, there is nothing to read yet, or the value is not right: another turn is another attempt.
-_NOT_A_FAILURE = re.compile(
+_NOT_A_FAILURE = pattern(
     r"watch|conflict|exists|duplicate|integrity|unique|collision|create|empty|full$|blocking|interrupted|stale|notfound|doesnotexist"
     r"|keyboard|cancelled|stop(async)?iteration|eof|keyerror|indexerror|valueerror|typeerror|attributeerror|lookup|decode|parse|import",
     re.IGNORECASE,

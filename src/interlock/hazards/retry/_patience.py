@@ -6,6 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
+from interlock.core.pattern import pattern
 from interlock.hazards.retry._attempts import called
 from interlock.source.module import FUNCTIONS
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _CONNECTS = tuple("connect listen accept recv receive subscribe consume login open poll wait ready ping lock acquire".split())
 _WRITES = frozenset("post put patch delete charge capture refund transfer send publish send_message".split())
 _PLAIN = frozenset("debug info warning error exception append format join strip split items keys".split())
-_CLIENT = re.compile(r"requests|httpx|session|client|http|api", re.IGNORECASE)
+_CLIENT = pattern(r"requests|httpx|session|client|http|api", re.IGNORECASE)
 _LOCAL = tuple("builtins. json. re. os.path. datetime. time. random. uuid. string. math. copy. itertools. logging.".split())
 
 

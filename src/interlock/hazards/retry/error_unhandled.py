@@ -26,6 +26,7 @@ import re
 from typing import TYPE_CHECKING
 
 from interlock.core.finding import Confidence, Severity
+from interlock.core.pattern import pattern
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.retry._conditions import errors_of, is_retry_error, is_wrapped, loses_errors
 from interlock.hazards.retry._errors import BROAD, spelled
@@ -58,7 +59,7 @@ HAZARD = Hazard(
 )
 
 # What a web framework or command line turns into an answer; wrapped in another error it is a crash.
-_ANSWERS = re.compile(
+_ANSWERS = pattern(
     r"^(fastapi|starlette|werkzeug|django|flask|rest_framework|aiohttp\.web|litestar|click|typer)\..*"
     r"(HTTPException|Http404|PermissionDenied|NotFound|BadRequest|Forbidden|Unauthorized|ValidationError|ClickException|HTTP\w+|Exit|Abort)$"
 )

@@ -6,10 +6,12 @@ A client and a member of a chat send what they like. An operator may run any sta
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
+
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
     from interlock.source.module import Function, Module
@@ -17,21 +19,21 @@ if TYPE_CHECKING:
 _ROUTES: Final = frozenset(
     "get post put delete patch head options route websocket api_route api_view action endpoint view whitelist tool".split()
 )
-_VIEW_BASES: Final = re.compile(r"(View|Resource|ViewSet|RequestHandler|HTTPEndpoint|Controller)$")
+_VIEW_BASES: Final = pattern(r"(View|Resource|ViewSet|RequestHandler|HTTPEndpoint|Controller)$")
 _VIEW_METHODS: Final = frozenset(
     "get post put delete patch head options list create retrieve update destroy partial_update".split()
 )
-_CHATS: Final = re.compile(
+_CHATS: Final = pattern(
     r"(discord|nextcord|disnake|interactions|telegram|telebot|aiogram|pyrogram|telethon|slack_bolt|slack_sdk|twitchio|nio|vkbottle"
     r"|linebot|botbuilder|mattermostdriver|irc)(\.|$)"
 )
-_SHELLS: Final = re.compile(r"(click|asyncclick|rich_click|typer|cyclopts|cleo|flask|quart)(\.|$)")
+_SHELLS: Final = pattern(r"(click|asyncclick|rich_click|typer|cyclopts|cleo|flask|quart)(\.|$)")
 # What decorates the functions that a chat library calls; elsewhere these names mean something else.
-_HEARS: Final = re.compile(
+_HEARS: Final = pattern(
     r"(^|_)(command|commands|event|listen|listener|message|handler|query|on|action|shortcut|view|menu|group)(_|$)"
 )
 _CHAT_OBJECTS: Final = frozenset("update context ctx message interaction event payload call callback_query".split())
-_CHAT_TYPES: Final = re.compile(r"(Update|Context|ContextTypes\.\w+|Interaction|Message|CallbackQuery)\W*$")
+_CHAT_TYPES: Final = pattern(r"(Update|Context|ContextTypes\.\w+|Interaction|Message|CallbackQuery)\W*$")
 # The attributes of a chat library's objects that hold what a person wrote; the others are numbers and the library's own objects.
 CHATTED: Final = frozenset(
     "content clean_content text caption data args name nick display_name global_name username first_name last_name full_name title "

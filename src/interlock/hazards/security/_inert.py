@@ -11,6 +11,7 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.security._callers import is_operated
 from interlock.source.module import FUNCTIONS
 from interlock.source.names import leaves
@@ -61,18 +62,18 @@ _PLAIN_ATTRIBUTES: Final = frozenset(
     "id pk year month day hour minute second microsecond days seconds value_count size ndim lastrowid rowcount hex pid __name__ "
     "__qualname__ __tablename__ db_table".split()
 )
-_QUOTING: Final = re.compile(
+_QUOTING: Final = pattern(
     r"(^|_)(quote|quoted|quoting|escape|escaped|ident|identifier|identifiers|sanitize|sanitized|sanitise|literal|placeholder|placeholders"
     r"|paramstyle|mogrify|adapt|bindparam|bindparams|whitelist|whitelisted|allowlist|validate|validated|secure|safe)(_|$)"
 )
-_CHECKING: Final = re.compile(
+_CHECKING: Final = pattern(
     r"(^|_)(valid|validate|validates|validated|check|checks|assert|ensure|sanitize|verify|require|allowed|match|fullmatch|safe|is)(_|$)"
     r"|^is[a-z]+$|^(issubset|issuperset|isdisjoint|difference)$"
 )
 _OWN_CHECKS: Final = frozenset(
     "isdigit isdecimal isnumeric isalnum isalpha isidentifier issubset issuperset isdisjoint difference".split()
 )
-_KNOWN_CONSTANT: Final = re.compile(r"^_*[A-Z][A-Z0-9_]+$")
+_KNOWN_CONSTANT: Final = pattern(r"^_*[A-Z][A-Z0-9_]+$")
 
 
 class Inert:

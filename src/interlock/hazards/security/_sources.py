@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.security._callers import CHATTED, is_chat_handler, is_chat_object, is_handler
 from interlock.source.origin import Kind, Part
 from interlock.source.origins import looped_over
@@ -25,7 +25,7 @@ _SENT: Final = frozenset(
     "view_args body post read text rel_url query_string matchdict get_data arguments input stream".split()
 )
 _INJECTED: Final = frozenset({"Depends", "Security", "Provide", "Inject"})
-_SQL_NAME: Final = re.compile(
+_SQL_NAME: Final = pattern(
     r"(^|_)(sql|query|subquery|clause|expr|expression|placeholder|placeholders|condition|conditions|cte|stmt|statement|marks)$"
 )
 _WRITING: Final = frozenset("dumps dump packb safe_dump to_json serialize".split())
@@ -33,11 +33,11 @@ _TAKING: Final = frozenset(
     "split rsplit splitlines partition rpartition pop popleft strip lstrip rstrip replace format capitalize swapcase model_dump_json".split()
 )
 _DEEPEST: Final = 8  # Assignments and loops between a parameter and its use.
-_FORM: Final = re.compile(
+_FORM: Final = pattern(
     r"\b\w*form\.\w+\.data\b|\bcleaned_data\b|\bform_dict\b|\bweb\.input\(|\.text_input\(|\.get_(?:query_|body_)?arguments?\(|\.text_area\("
 )
-_READ_FROM_FILE: Final = re.compile(r"\bopen\(|\bcsv\.|json\.load\(|read_csv|read_excel|\.iterrows\(|\.itertuples\(")
-_READ_FROM_DATABASE: Final = re.compile(
+_READ_FROM_FILE: Final = pattern(r"\bopen\(|\bcsv\.|json\.load\(|read_csv|read_excel|\.iterrows\(|\.itertuples\(")
+_READ_FROM_DATABASE: Final = pattern(
     r"fetch|execute|query|select|\.all\(|\.first\(|objects\b|sql|cursor|session|\.find|get_doc|get_all|get_value"
 )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.source.text import Hole
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Place:
     verb: str  # of the statement around it: `SELECT`; empty if it cannot be told
 
 
-_STATEMENT: Final = re.compile(
+_STATEMENT: Final = pattern(
     r"""^ (?: \s | \( | --[^\n]*\n | /\*.*?\*/ )*
     (?: SELECT\b .+? \bFROM\b | SELECT\s+\w+\( | INSERT\s+(?:INTO|OR|IGNORE|OVERWRITE)\b
       | UPDATE\s+\S+\s+(?:\S+\s+){0,3}?SET\b | DELETE\s+(?:\w+\s+)?FROM\b
@@ -50,12 +51,12 @@ _STATEMENT: Final = re.compile(
       | PRAGMA\s+\w | ATTACH\s | SHOW\s+\w+ | SET\s+\w+ | USE\s+\w | DESCRIBE?\s )""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_CLAUSE: Final = re.compile(
+_CLAUSE: Final = pattern(
     r"(?:^|[\s)'\"])(?:WHERE|AND|OR|SET|VALUES|FROM|LIKE|ILIKE|IN|BETWEEN|ORDER\s+BY|GROUP\s+BY|LIMIT|HAVING|JOIN)(?:[\s('\"]|$)"
     r"|^\s*[\w.`\"\[\]]+\s*(?:=|<>|!=|<|>)|=\s*'",
     re.IGNORECASE,
 )
-_TOKEN: Final = re.compile(r"--[^\n]*\n?|/\*.*?(?:\*/|$)|\$\$|['\"`]|\w+|[<>!=]=|<>|::|\s+|.", re.DOTALL)
+_TOKEN: Final = pattern(r"--[^\n]*\n?|/\*.*?(?:\*/|$)|\$\$|['\"`]|\w+|[<>!=]=|<>|::|\s+|.", re.DOTALL)
 
 _COMPARISONS: Final = frozenset("= == <> != < > <= >= LIKE ILIKE RLIKE REGEXP GLOB BETWEEN IN ESCAPE MATCH CONTAINS ~".split())
 _NUMBERS: Final = frozenset("LIMIT OFFSET TOP FIRST NEXT INTERVAL SAMPLE TABLESAMPLE TIMEOUT".split())
@@ -66,7 +67,7 @@ _UTILITIES: Final = frozenset(
 )
 _SECRETS: Final = frozenset({"PASSWORD", "BY"})  # `CREATE USER ... IDENTIFIED BY '...'`
 # The catalogue of tables: what is looked up in it is the name of a table, a schema or a column.
-_CATALOGUE: Final = re.compile(
+_CATALOGUE: Final = pattern(
     r"\b(information_schema|sqlite_master|sqlite_schema|pg_tables|pg_class|pg_attribute|pg_namespace|pg_indexes|pg_constraint"
     r"|pg_views|pg_stats|svv_\w+|sys\.(tables|columns|schemas|indexes|objects|partitions|views)"
     r"|(all|user|dba)_(tab|col|cons|ind|view|obj|seq)\w*|system_schema|system\.(tables|columns)|schema_columns\w*|table_schema"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING, Final
 
+from interlock.core.pattern import pattern
 from interlock.hazards.security._sql import compares, is_clause, is_pattern_match, is_statement
 from interlock.source.sinks import words
 from interlock.source.text import Hole, arguments_of, parameter_owner
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from interlock.source.text import Text, Texts
 
 # What the methods and functions that run a statement are called. The text must be a statement as well.
-_RUNS: Final = re.compile(
+_RUNS: Final = pattern(
     r"(^|_)(execute|executemany|executescript|exec|query|queries|sql|multisql|raw|fetch|fetchrow|fetchval|fetchone|fetchall"
     r"|mogrify|scalar|scalars|select|prepare|run|cursor|iterate|stream|copy|text|statement|perform|first|one|all|command|cmd"
     r"|dataframe|df|rows|do|call|submit|explain|ddl)(_|$)"
 )
 # The names among them that take nothing but SQL, so that a part of a statement is enough to know it.
-_RUNS_SQL: Final = re.compile(
+_RUNS_SQL: Final = pattern(
     r"^_*(execute|executemany|executescript|exec_driver_sql|raw|raw_sql|read_sql|read_sql_query|mogrify|extra|sql|text"
     r"|literal_column)$"
 )
 _CONDITION_KEYWORDS: Final = frozenset({"where", "having", "order_by", "select", "tables", "vars"})
-_STATEMENT_KEYWORDS: Final = re.compile(r"(^|_)(sql|query|statement|stmt|command|operation|q|text|clause|clauses)$")
+_STATEMENT_KEYWORDS: Final = pattern(r"(^|_)(sql|query|statement|stmt|command|operation|q|text|clause|clauses)$")
 _CONDITIONS: Final = frozenset({"filter", "where", "having", "order_by"})
 _OPENINGS: Final = {
     "order_by": "ORDER BY ",
@@ -40,7 +40,7 @@ _OPENINGS: Final = {
     "having": "HAVING ",
 }
 # Functions that say of themselves that they make a statement for others to run.
-_MAKES: Final = re.compile(r"(^|_)(sql|query|statement|stmt)(_|$)")
+_MAKES: Final = pattern(r"(^|_)(sql|query|statement|stmt)(_|$)")
 
 
 def statements(module: Module, texts: Texts) -> Iterator[Text]:

@@ -23,10 +23,10 @@ and must stand where a parameter could have stood.
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING, Final
 
 from interlock.core.finding import Confidence, Severity
+from interlock.core.pattern import pattern
 from interlock.hazards.hazard import Hazard, Mutant
 from interlock.hazards.security._inert import Inert, is_plain_spec
 from interlock.hazards.security._sources import is_made_text, is_sql_itself, source_of
@@ -90,7 +90,7 @@ HAZARD = Hazard(
     ),
 )
 
-_MARK: Final = re.compile(r"%s|\?|(?<![:\w]):(?P<key>[a-z]\w*)|\$1\b")
+_MARK: Final = pattern(r"%s|\?|(?<![:\w]):(?P<key>[a-z]\w*)|\$1\b")
 _LONGEST_VALUE: Final = 40
 
 
