@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Keep = Callable[[str, Verdict, set[str], dict[str, object]], None]
 
+RATE_PER_S, FOR = 50.0, "10s"  # Of --url, unless told otherwise.
 SUFFIX = " --load"  # What tells a contract under load from the same one in schedules, in evidence and in `contracts`.
 
 
@@ -84,13 +85,14 @@ def put_server_under_load(arguments: argparse.Namespace, console: Console, budge
     """Puts an address under load. No evidence is left: nobody knows which code answers there."""
     from interlock.prove.load.over_http import OverHttp, over_http  # noqa: PLC0415 - not needed for the help.
 
+    least = arguments.success_min
     load = OverHttp(
         url=arguments.url,
-        per_s=arguments.rate,
-        for_s=seconds("--for", getattr(arguments, "for")),
+        per_s=arguments.rate if arguments.rate is not None else RATE_PER_S,
+        for_s=seconds("--for", getattr(arguments, "for") or FOR),
         data=arguments.data,
         locustfile=arguments.locustfile,
-        success_min=arguments.success_min,
+        **({} if least is None else {"success_min": least}),
     )
 
     def show(passed_s: int, left_s: float) -> None:

@@ -128,6 +128,22 @@ class TestLeaks:
         [told] = found.violations
         assert "connections to Redis once and never again" in told
 
+    def test_work_that_leaks_is_found_in_a_load_whose_calls_need_many_connections(self) -> None:
+        @contract
+        def users(world: World) -> None:
+            client = world.subject(redis.Redis.from_url, world.redis_url)
+            kept: list[object] = []
+
+            def work() -> None:
+                kept.append(other := redis.Redis.from_url(world.redis_url))
+                other.ping()
+
+            world.load(lambda number: client().set(f"user:{number}", 1))
+            world.run(work)
+
+        [told] = under(burst(100, at_once=50), users).violations
+        assert "and the work, done 20 times more, left 40 more connections to Redis open" in told
+
     def test_a_pool_that_takes_turns_is_left_alone(self) -> None:
         found = under(burst(200, at_once=200), sign_ups(leaks=False, takes_turns=True))
         assert (found.verdict, found.violations) == (Verdict.PASS, [])
@@ -373,6 +389,27 @@ class TestTheAnswer:
         assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 0)
         assert "the budget is used up: the calls had not all come back" in found.reasons
 
+    def test_a_redis_that_ends_is_no_answer(self) -> None:
+        def ends_it(world: World, _: int) -> None:
+            redis.Redis.from_url(world.redis_url).shutdown(nosave=True)
+
+        found = under(burst(2, success_min=0.0), calling(ends_it))
+        assert found.verdict is Verdict.UNKNOWN
+        assert "the Redis under load has ended by itself" in found.reasons[0]
+
+    def test_whoever_clears_up_does_so_before_the_invariants_are_asked(self) -> None:
+        def none(world: World) -> Invariant:
+            return Invariant("no keys", lambda: f"{world.redis('DBSIZE')} keys" if world.redis("DBSIZE") else None)
+
+        @contract
+        def keys(world: World) -> None:
+            client = world.subject(redis.Redis.from_url, world.redis_url)
+            world.load(lambda number: client().set(f"key:{number}", 1))
+            world.recover(lambda: client().flushall(), times=1)
+            world.check(none(world))
+
+        assert under(burst(10), keys).violations == []
+
     def test_a_load_that_does_not_come_to_begin_is_unknown(self) -> None:
         @contract
         def waits(world: World) -> None:
@@ -522,6 +559,8 @@ class TestTheCommand:
             (("contracts.py::idle", "--load"), "declares a load"),
             (("contracts.py::kees", "--load"), "'keys'"),
             (("--load",), "expected a PATH"),
+            (("contracts.py", "--load", "--rate", "420"), "--rate is for a server"),
+            (("contracts.py", "--load", "--success-min", "0.5"), "--success-min is for a server"),
         ],
     )
     def test_mistakes_are_told(

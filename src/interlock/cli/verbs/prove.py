@@ -50,13 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--load", action="store_true", help="put the contracts under the loads that they declare, instead")
     parser.add_argument("--url", metavar="URL", help="with --load: put a real server under load instead, by Locust")
-    parser.add_argument("--rate", default=50.0, type=float, metavar="N", help="requests a second for --url (default: 50)")
-    parser.add_argument("--for", default="10s", metavar="TIME", help="how long --url is asked (default: 10s)")
+    parser.add_argument("--rate", type=float, metavar="N", help="requests a second for --url (default: 50)")
+    parser.add_argument("--for", metavar="TIME", help="how long --url is asked (default: 10s)")
     parser.add_argument("--data", metavar="JSON", help="what is posted to --url; {n} is the number of the request")
     parser.add_argument("--locustfile", type=Path, metavar="FILE", help="a locustfile that says what is asked of --url")
     parser.add_argument(
         "--success-min",
-        default=0.95,
         type=float,
         metavar="SHARE",
         help="the share of requests to --url that must succeed (0.95)",
@@ -82,6 +81,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             raise UsageError("--url is put under load alone: expected --load --url URL, and no PATH")
         budget_s = seconds("--budget", arguments.budget) if arguments.budget else None
         return put_server_under_load(arguments, console, budget_s)
+    _refuse_what_is_for_a_server(arguments)
     if (arguments.path is None) == (arguments.replay is None):
         raise UsageError("expected a PATH with contracts, or --replay FILE")
     if arguments.replay is not None:
@@ -107,6 +107,14 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     records.keep("", worst(proof.verdict for proof in proofs), sources, {"proofs": [_fact(proof) for proof in proofs]})
     console.note(f"{counted(len(proofs), 'contract')}, {counted(sum(proof.schedules for proof in proofs), 'schedule')}")
     return worst(proof.verdict for proof in proofs).exit_code
+
+
+def _refuse_what_is_for_a_server(arguments: argparse.Namespace) -> None:
+    """Nobody is to believe that a contract was put under a rate which it does not know."""
+    for name in ("--rate", "--for", "--data", "--locustfile", "--success-min"):
+        if getattr(arguments, name.removeprefix("--").replace("-", "_")) is not None:
+            message = f"{name} is for a server: expected --load --url URL with it; a contract says its loads itself"
+            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ _REST_EVERY_S = 0.05
 _STEPS_UNTIL_DUE = 300
 # Calls in each process and round, and the share of what is left of the budget, at most.
 _CALM_CALLS, _CALM_SHARE = 100, 0.1
+_WORKS = 20
 _ROUNDS, _ROUND_S = 3, 100.0  # So much later is shown in each, so that Redis tells them apart.
 _EMPTY_TIMES = 3
 _START_S = 0.05
@@ -70,8 +71,6 @@ class Aftermath:
     def _clear_up(self) -> None:
         """Lets the time run on, and the workers work, until nothing is left to be done."""
         scene = self.scene
-        if not scene.workers:
-            return
         poll_every_s, due_after_s = scene.shape.poll_every_s, scene.asked.due_after_s
         now_s = self.seen.covered_s if not scene.shape.is_real else scene.timeline.shared_s
         step_s = max(poll_every_s, due_after_s / _STEPS_UNTIL_DUE)
@@ -81,7 +80,7 @@ class Aftermath:
             self._work(now_s, is_whole=is_whole)
 
     def _work(self, now_s: float, *, is_whole: bool) -> None:
-        """Has the workers work at a time; until they find nothing more, if it is to be whole."""
+        """Has the workers work at a time; until they find nothing more, if it is to be whole. Then whoever clears up."""
         scene, before = self.scene, -1
         while before != (after := self._activity()):
             scene.show(now_s)
@@ -91,6 +90,9 @@ class Aftermath:
             now_s, before = max(now_s, scene.timeline.shared_s), after
             if not is_whole:
                 break
+        if is_whole and "recover" in scene.asked.duties.asked:
+            _, failed = scene.members[-1].ask(scene.ends_at_s, "asked", "recover")
+            self.seen.work_errors |= {failed: self.seen.work_errors.get(failed, 0) + 1} if failed else {}
 
     def _activity(self) -> int:
         """How much the outside has seen of the work."""
@@ -164,9 +166,10 @@ class Aftermath:
         is_whole = len(made) == _ROUNDS * each * len(scene.callers)
         idle_s = scene.redis.idle_s()
         self.seen.accounts.hear_of(made)
+        works = self._work_calmly(ends_at_s)
         self._come_to_rest_again()
         forgotten = sum((_ROUNDS - 1.5) * _ROUND_S < one < (_ROUNDS - 0.5) * _ROUND_S for one in idle_s) if is_whole else 0
-        self.seen.calm = Calm(len(made), before, self.seen.open.samples.pop(), forgotten)
+        self.seen.calm = Calm(len(made), works, before, self.seen.open.samples.pop(), forgotten)
 
     def _called_calmly(self, each: int, number: int, ends_at_s: float) -> list[Made]:
         """One round of it."""
@@ -178,6 +181,16 @@ class Aftermath:
             member.tell("calmly", batch, max(0.0, ends_at_s - time.monotonic()))
             first += each
         return [one for member in scene.callers for one in member.answer(scene.ends_at_s)]
+
+    def _work_calmly(self, ends_at_s: float) -> int:
+        """The work on them, again and again, though soon nothing is left of it; answers how often."""
+        scene, works = self.scene, 0
+        while scene.workers and works < _WORKS and time.monotonic() < ends_at_s:
+            scene.show(scene.timeline.shared_s + scene.shape.poll_every_s)
+            scene.begin_work()
+            scene.until_idle(scene.ends_at_s)
+            works += 1
+        return works
 
     def _come_to_rest_again(self) -> None:
         """As before; but what the processes say of themselves is not about calls that nobody asked for."""

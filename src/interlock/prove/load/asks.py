@@ -57,8 +57,9 @@ def asks(contract: Contract, world: LoadedWorld) -> Asks:
     if world.called is None:
         raise UsageError(f"{contract.where}: {contract.name} has no world.load(...): nothing is called")
     called = world.called
-    duties = Duties(lambda call: called(call.number), world.tasks, {"given": _in_turn(world.setup)})
-    waits_s = world.recovery.waits_s if world.tasks else ()
+    asked = {"given": _in_turn(world.setup)} | ({"recover": recover} if (recover := world.recovery.task) is not None else {})
+    duties = Duties(lambda call: called(call.number), world.tasks, asked)
+    waits_s = world.recovery.waits_s if world.tasks or world.recovery.task is not None else ()
     return Asks(duties, 0.0, 0.0, waits_s, None)
 
 

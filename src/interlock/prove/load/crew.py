@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -187,9 +188,10 @@ def _serve(process: _Process, pipe: Connection[Any, Any]) -> NoReturn:
                 name, *told = pipe.recv()
                 pipe.send(getattr(process, name)(*told))
     except (EOFError, OSError, KeyboardInterrupt):
-        pass
-    finally:
         os._exit(0)
+    except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on in the code that was forked.
+        traceback.print_exc()
+    os._exit(1)
 
 
 class _Process:

@@ -145,7 +145,7 @@ def _add_success(result: LoadResult, seen: Seen) -> None:
 def _add_leaks(result: LoadResult, shape: Shape, seen: Seen) -> None:
     if seen.rested:
         told = seen.open.leaks(result.at_once + shape.workers, shape.processes + shape.workers)
-        result.violations += told or (seen.calm.leaks(shape.processes) if seen.calm is not None else [])
+        result.violations += told or (seen.calm.leaks(len(seen.rested)) if seen.calm is not None else [])
 
 
 def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:

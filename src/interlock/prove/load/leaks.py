@@ -55,12 +55,14 @@ class Calm:
 
     Attributes:
         calls: How many there were.
+        works: How often the work was done then.
         before: What was open before the first.
-        after: What stayed open after the last.
+        after: What stayed open in the end.
         forgotten: How many connections to Redis were used in the first round, and never again.
     """
 
     calls: int
+    works: int
     before: Sample
     after: Sample
     forgotten: int = 0
@@ -69,7 +71,7 @@ class Calm:
         """What is not given back, in words; the first kind says it.
 
         Args:
-            processes: How many made calls: each may need a few connections for a thread that had made none before.
+            processes: How many there were: each may need a few connections for a thread that had made none before.
         """
         allowed, calls = _SPARE * processes, f"{self.calls:,} further calls, made one after the other,"
         if self.forgotten > allowed:
@@ -77,7 +79,8 @@ class Calm:
         for kind, what in _KINDS:
             more = getattr(self.after, what) - getattr(self.before, what)
             if more > allowed:
-                return [f"{calls} left {more:,} more {kind} open: they are not given back"]
+                work = f" and the work, done {self.works} times more," if self.works else ""
+                return [f"{calls}{work} left {more:,} more {kind} open: they are not given back"]
         return []
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock.core.errors import WorldError
 from interlock.prove.clock import EPOCH_S
+from interlock.prove.load.crew import Ended
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire.http_wire import Answer, Request
 from interlock.prove.wire.redis_server import THREADLESS, Connection
@@ -64,8 +65,15 @@ class LoadedRedis:
         self._clock.show(EPOCH_S + now_s)
 
     def value(self, *command: str | bytes | int) -> Any:
-        """The reply to a question of our own."""
-        return self._own.value(*command)
+        """The reply to a question of our own.
+
+        Raises:
+            Ended: If the server has, which nobody meant it to.
+        """
+        try:
+            return self._own.value(*command)
+        except OSError as error:
+            raise Ended(f"the Redis under load has ended by itself: {error}") from error
 
     def agrees(self) -> bool:
         """Whether it takes the time of the load for the time; a binary that was linked statically, say, does not."""
