@@ -160,6 +160,28 @@ def test_a_worker_that_fails_leaves_no_task_behind_though_its_charge_function_sw
     assert in_a_loop(main()) == 0
 
 
+@pytest.mark.parametrize("ends_by", ["stop", "cancelled twice"])
+def test_a_worker_that_ends_while_it_begins_leaves_no_task_behind_at_any_step(server: RedisServer, ends_by: str) -> None:
+    async def left_after(rounds: int) -> int:
+        worker = Worker(server.url, lambda _: Succeeded("ch"), durability="ignore")
+        serving = asyncio.create_task(worker.serve())
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if ends_by == "stop":
+            worker.stop()
+        else:
+            serving.cancel()
+            await asyncio.sleep(0)
+            serving.cancel()
+        await asyncio.wait([serving])
+        return len(asyncio.all_tasks() - {asyncio.current_task()})
+
+    async def main() -> list[int]:
+        return [await left_after(rounds) for rounds in range(STEPS // 2)]
+
+    assert in_a_loop(main()) == [0] * (STEPS // 2)
+
+
 @pytest.mark.parametrize("ends", [None, redis.ConnectionError("gone")])
 def test_whoever_has_caught_a_cancellation_may_still_ask(ends: Exception | None) -> None:
     async def answer() -> str:

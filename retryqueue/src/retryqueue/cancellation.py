@@ -12,7 +12,8 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable
+    from typing import Any
 
 T = TypeVar("T")
 
@@ -33,3 +34,11 @@ async def heeded(awaited: Awaitable[T]) -> T:
     if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError
     return reply
+
+
+async def cancelled(ending: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancels what is not done, and waits until all of it is."""
+    futures = list(ending)
+    for future in futures:
+        future.cancel()
+    await asyncio.gather(*futures, return_exceptions=True)

@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from retryqueue import protocol
-from retryqueue.cancellation import heeded
+from retryqueue.cancellation import cancelled, heeded
 from retryqueue.card_numbers import safe_reason
 from retryqueue.coalescing import TaskCoalescer
 from retryqueue.conversation import Patience
@@ -147,7 +147,7 @@ class Shift:
             if self._failure.done():
                 self._failure.result()
         finally:
-            await _cancelled([*ending, *tasks, *(task for _, task in self._claims.values())])
+            await cancelled([*ending, *tasks, *(task for _, task in self._claims.values())])
             for sender in self._senders.values():
                 await sender.give_up()
 
@@ -367,13 +367,6 @@ class Shift:
 
     async def _ask(self, call: Call[T], patience: Patience | None = None) -> T:
         return await self._server.carry(self._operations.ask(call, patience))
-
-
-async def _cancelled(ending: Sequence[asyncio.Future[Any]]) -> None:
-    """Cancels what is not done, and waits until all of it is."""
-    for future in ending:
-        future.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def _reason(outcome: object) -> str:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from retryqueue.breaker import Breaker
+from retryqueue.cancellation import cancelled
 from retryqueue.charging import charger
 from retryqueue.operations import Operations
 from retryqueue.policy import Policy
@@ -149,11 +150,13 @@ class Worker:
             hook=self._settings.hook,
         )
         opening = asyncio.ensure_future(server.carry(operations.shards()))
-        while not opening.done() and not self._stopping.is_set():  # A worker may be started before its server, and stopped.
-            await asyncio.wait([opening], timeout=0.1)
-        if self._stopping.is_set():
-            opening.cancel()
-            return
+        try:
+            while not opening.done() and not self._stopping.is_set():  # A worker may be started before its server, and stopped.
+                await asyncio.wait([opening], timeout=0.1)
+            if self._stopping.is_set():
+                return
+        finally:
+            await cancelled([opening])  # Or its connection would be open when all others are closed.
         shift = Shift(self._settings, server, operations, await opening, charger(self._charge, threads))
         self._shift = (asyncio.get_running_loop(), shift)
         if self._stopping.is_set():
