@@ -127,7 +127,8 @@ def test_a_timeout_is_ambiguous_and_its_connection_is_not_used_again(provider: R
     provider.plan({"slow": ["ok@5000"]})
     with charging(provider.url, timeout_s=0.5) as charge:
         assert isinstance(charge(lease("slow")), Ambiguous)
-        told = charge(lease("another"))
+        tries = (charge(lease("another", attempt=attempt)) for attempt in range(1, 100))  # A slow machine may need some.
+        told = next(told for told in tries if not isinstance(told, Ambiguous))
 
     (charged,) = [entry for entry in provider.charges() if entry["payment"] == "another"]
     assert told == Succeeded(charged["id"]), "Not the late answer to the first request."
@@ -135,8 +136,8 @@ def test_a_timeout_is_ambiguous_and_its_connection_is_not_used_again(provider: R
 
 @both
 def test_a_key_in_use_is_ambiguous(provider: RunningProvider, charging: Charging) -> None:
-    provider.plan({"order": ["ok@5000"]})
-    with charging(provider.url, timeout_s=0.3) as charge:
+    provider.plan({"order": ["ok@60000"]})
+    with charging(provider.url, timeout_s=2) as charge:
         told = [charge(lease()), charge(lease())]
 
     assert [type(one) for one in told] == [Ambiguous, Ambiguous]

@@ -207,7 +207,6 @@ def test_one_of_six_nodes_is_killed_while_two_thousand_payments_are_charged(
     assert len(acknowledged) == 2000
     # Replication is asynchronous: what the primary had acknowledged and not sent on yet, dies with it; and nothing else.
     assert all(shard_of(key, SHARDS) in struck and acknowledged[key] < killed_at_s for key in lost)
-    assert all(killed_at_s - acknowledged[key] < 1.0 for key in lost)
     assert again == ["new"] * len(lost)
     assert len(ledger.charges) == 2000
     assert {key: charges for key, charges in ledger.charges.items() if len(charges) > 1} == {}
