@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.invariant import Invariant
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.story import story
+from interlock.prove.wire.http_wire import Answer
 from tests.documented import disagreements
 
 if TYPE_CHECKING:
@@ -139,6 +141,40 @@ def test_a_module_that_is_not_deterministic_is_unknown(queues: Any) -> None:
         r"the module is not deterministic: one schedule, run twice, came to `(\w) GET mood:\d+` and to `\1 GET mood:\d+`",
         proof.reason,
     )
+
+
+LONG = "x" * 60
+
+
+@pytest.mark.usefixtures("queues")
+@pytest.mark.parametrize(
+    ("differs", "verdict"),
+    [
+        (lambda client, number: client.set("value", f"{LONG}{number}"), Verdict.UNKNOWN),
+        (lambda client, number: client.set("value", b"\xff" + bytes([0x80 + number % 64])), Verdict.UNKNOWN),
+        (lambda client, number: client.eval(f"return {number}", 0), Verdict.UNKNOWN),
+        (lambda _, number: requests.post("http://shop.example/", json={"n": number}, timeout=5), Verdict.UNKNOWN),
+        (lambda client, _: client.set("value", f"{LONG}{object()}"), Verdict.PASS),  # Which is said by many an error.
+    ],
+    ids=["the end of a long value", "bytes that are no text", "a script", "the body of a request", "an address in memory"],
+)
+def test_values_that_read_the_same_and_are_not_are_seen(differs: Any, verdict: Verdict) -> None:
+    numbers = count()
+
+    @contract(workers=2, faults=0)
+    def all_is_well(world: World) -> None:
+        def works() -> None:
+            differs(plain(world), next(numbers))
+            plain(world).incr("n")
+
+        world.http("http://shop.example/", lambda _: Answer(200))
+        world.run(works)
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("all is well", lambda: None))
+
+    proof = prove(all_is_well, budget_s=60)
+
+    assert (proof.verdict, "(with another value)" in proof.reason) == (verdict, verdict is Verdict.UNKNOWN), proof.reason
 
 
 def nothing_to_break(world: World) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from interlock.core.errors import UsageError
 from interlock.prove.clock import virtual_time
-from interlock.prove.effect import Effect, Uncontrolled
+from interlock.prove.effect import Effect, Uncontrolled, told_apart
 from interlock.prove.one_core import one_core
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
@@ -95,7 +95,7 @@ class Bench:
     _passers: Passers = field(default_factory=Passers)
     _spare: Spare = field(default_factory=dict[tuple[str, int], "Imports"])
     postgres: Postgres | None = None
-    _firsts: dict[object, list[str]] = field(default_factory=dict[object, list[str]])
+    _firsts: dict[object, list[tuple[str, str]]] = field(default_factory=dict[object, "list[tuple[str, str]]"])
     _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
 
     def moods(self) -> tuple[str, ...]:
@@ -266,11 +266,11 @@ class Bench:
         """
         if found is None or found.schedules > 1 or program.sample is not None:
             return
-        now = [f"{step.worker} {step.effect.said}" for step in run.steps]
+        now = [(f"{step.worker} {step.effect.said}", step.effect.exactly) for step in run.steps]
         before = self._firsts.setdefault((program.mood, program.workers, program.plan), now)
         if before != now:
-            differ = next(place for place, (one, other) in enumerate(zip_longest(before, now)) if one != other)
-            first, second = ((steps[differ : differ + 1] or ["nothing"])[0] for steps in (before, now))
+            pairs = zip_longest(before, now, fillvalue=("nothing", ""))
+            first, second = told_apart(*next((one, other) for one, other in pairs if one != other))
             raise Uncontrolled(f"the module is not deterministic: one schedule, run twice, came to `{first}` and to `{second}`")
 
     def _recover(self, run: Run, world: World) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ class Effect:
         process: The worker whose memory its outcome goes to, if that worker does several things at once.
         lengths_s: How long what ends by itself lasts in this run: leases, expiries, pauses.
         is_late: Whether its worker had been granted something before that ends by itself, or had slept; or another one sleeps.
+        exactly: What tells it from others that read the same, because what people read is cut.
     """
 
     kind: str
@@ -39,6 +42,7 @@ class Effect:
     process: int | None = None
     lengths_s: tuple[float, ...] = ()
     is_late: bool = False
+    exactly: str = ""
 
     @property
     def is_remote(self) -> bool:
@@ -82,3 +86,18 @@ def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
     if not some or not others:
         return False
     return EVERYTHING in some or EVERYTHING in others or not some.isdisjoint(others)
+
+
+# Where an object lies in memory is chance that concerns nobody, though it gets into messages of errors.
+_ADDRESS = re.compile(rb"\b0x[0-9a-f]{6,}")
+
+
+def exactly(said: str, *sent: bytes) -> str:
+    """What tells something that is sent from all else, if what people read of it does not say all."""
+    whole = b" ".join(sent)
+    return "" if said.encode() == whole else hashlib.blake2b(_ADDRESS.sub(b"0x", whole), digest_size=8).hexdigest()
+
+
+def told_apart(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
+    """Two effects that are not the same, for people: what they read of each, and what tells it from others that read so."""
+    return first[0], second[0] if first[0] != second[0] else f"{second[0]} (with another value)"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
-from interlock.prove.effect import Uncontrolled
+from interlock.prove.effect import Uncontrolled, told_apart
 
 if TYPE_CHECKING:
     from interlock.prove.effect import Effect
@@ -170,11 +170,15 @@ def check_repeated(place: int, before: dict[int, Effect], now: dict[int, Effect]
     if before == now:
         return
     differ = sorted(index for index in before.keys() | now.keys() if before.get(index) != now.get(index))
-    first, second = (effects[differ[0]].said if differ[0] in effects else "nothing" for effects in (before, now))
+    first, second = told_apart(*(_said(effects.get(differ[0])) for effects in (before, now)))
     raise Uncontrolled(
         f"the module is not deterministic: after the same {counted(place, 'effect')} "
         f"a worker did `{first}` in one schedule and `{second}` in another"
     )
+
+
+def _said(effect: Effect | None) -> tuple[str, str]:
+    return (effect.said, effect.exactly) if effect is not None else ("nothing", "")
 
 
 def _later(some: dict[int, int], others: dict[int, int]) -> dict[int, int]:

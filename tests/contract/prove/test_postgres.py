@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 from importlib import import_module
@@ -649,3 +650,17 @@ def test_partitions_hold_again_what_they_held() -> None:
 
     assert proof.finding is not None, proof.reason
     assert proof.finding.confirmation.is_sure
+
+
+def test_values_that_read_the_same_and_are_not_are_seen() -> None:
+    numbers = itertools.count()
+
+    def stores(dsn: str) -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("INSERT INTO users VALUES (1, %s)", (f"{'x' * 60}{next(numbers)}",))
+
+    proof = proof_of(stores, expected="they are there", is_so=lambda world: len(world.sql("SELECT FROM users")) == 2)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert "not deterministic" in proof.reason
+    assert "(with another value)" in proof.reason

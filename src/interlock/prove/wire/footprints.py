@@ -65,7 +65,8 @@ class Footprints:
 
     def _announced(self, commands: tuple[Command, ...]) -> Effect:
         reads, writes = self.together(command.parts for command in commands)
-        return Effect("redis", "; ".join(command.said for command in commands), reads, writes)
+        exactly = "".join(command.exactly for command in commands)
+        return Effect("redis", "; ".join(command.said for command in commands), reads, writes, exactly=exactly)
 
     def _asked(self, command: tuple[bytes, ...]) -> Touched:
         answer = self._ask("COMMAND", "GETKEYSANDFLAGS", *command)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from interlock.prove.effect import Effect
+from interlock.prove.effect import Effect, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,7 +123,8 @@ class HttpWire:
         name = frozenset({f"http:{self._host}"})
         key = request.headers.get("idempotency-key")
         said = f"{request.method} {self._host}{request.path}" + (f" (key {key})" if key else "")
-        answer = self._run.effect(Effect("http", said, name, name), lambda: _whole(self._answer(request)), _told)
+        effect = Effect("http", said, name, name, exactly=exactly("", request.body))
+        answer = self._run.effect(effect, lambda: _whole(self._answer(request)), _told)
         if answer.hangs:
             self.expects = f"an answer of {self._host}"
             return b""

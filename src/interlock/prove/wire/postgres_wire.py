@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.prove.effect import EVERYTHING, LOCKS, Effect
+from interlock.prove.effect import EVERYTHING, LOCKS, Effect, exactly
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -231,7 +231,7 @@ class PostgresWire:
             _said(text, values) for text, _, values in batch.statements if _first_word(text) not in {"BEGIN", "START"}
         )
         told, is_whole = self._run.effect(
-            Effect("postgres", said, reads | {LOCKS}, writes),
+            Effect("postgres", said, reads | {LOCKS}, writes, exactly=_exactly(said, batch)),
             lambda: self._asked(batch.raw, writes),
             lambda reply: _told(reply[0], is_whole=reply[1]),
         )
@@ -398,6 +398,14 @@ def _said(text: str, values: list[bytes | None]) -> str:
     short = " ".join(_COMMENTS.sub(" ", text).split())
     short = short if len(short) <= LONGEST_STATEMENT else short[: LONGEST_STATEMENT - 3] + "..."
     return short + (f"   [{', '.join(_value(value) for value in values)}]" if values else "")
+
+
+def _exactly(said: str, batch: _Batch) -> str:
+    """What tells statements from others that read the same."""
+    if "..." not in said:  # Nothing was cut.
+        return ""
+    parts = [part for text, _, values in batch.statements for part in (text.encode(), *(value or b"" for value in values))]
+    return exactly(said, *parts)
 
 
 def _value(value: bytes | None) -> str:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from interlock.prove.effect import exactly
 from interlock.prove.wire import resp
 from interlock.prove.wire.idle import is_greeting
 from interlock.prove.wire.redis_waits import MAY_WAIT
@@ -56,6 +57,7 @@ class Command:
         raw: As it was sent.
         name: Its first word, in capitals.
         said: For people: scripts by their first words, long values cut.
+        exactly: What tells it from others that read the same.
         is_setup: Whether it sets the connection up, and concerns nobody else.
         is_greeting: Whether it is answered in the same way each time.
         listens: Whether messages may follow.
@@ -74,6 +76,7 @@ class Command:
     raw: bytes
     name: bytes
     said: str
+    exactly: str
     is_setup: bool
     is_greeting: bool
     listens: bool
@@ -110,12 +113,13 @@ _kept = lru_cache(maxsize=_KEPT)(_read)
 
 
 def _made(parts: list[bytes], raw: bytes) -> Command:
-    name = parts[0].upper()
+    name, said = parts[0].upper(), _said(parts)
     return Command(
         parts=parts,
         raw=raw,
         name=name,
-        said=_said(parts),
+        said=said,
+        exactly=exactly(said, name, *parts[1:]),
         is_setup=name in _SETUP,
         is_greeting=is_greeting(parts),
         listens=name in LISTENING,
