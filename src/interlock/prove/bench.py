@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from interlock.core.errors import UsageError
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Effect, Uncontrolled, told_apart
+from interlock.prove.endless import Patience
 from interlock.prove.one_core import one_core
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
@@ -171,6 +172,8 @@ class Bench:
         world.spare = self._spare if make is Run else {}  # Real processes import everything themselves.
         if world.wants_postgres:
             self._fill_database(world)
+        if world.must_end:
+            run.further = Patience(run, self._changes).more
         choices: list[int] = []
         before_recovery: int | None = None
 

@@ -58,6 +58,7 @@ class Run:
         plan: The faults to place: (worker, its n-th effect from 0) to fault.
         seed: Of the workers' randomness; each worker gets its own.
         limit: How many effects there may be.
+        further: How many more there may be, asked when they are done; may raise instead.
         server: What can lose something, if anything can.
         time_passes: Is told of virtual seconds that have passed, so that what expires elsewhere does.
         where: Tells which line is being run, for a story.
@@ -86,6 +87,7 @@ class Run:
     plan: Mapping[tuple[int, int], Fault] = field(default_factory=dict[tuple[int, int], Fault])
     seed: int = 0
     limit: int = 400
+    further: Callable[[], int] | None = None
     time_passes: Callable[[float], None] = lambda _: None
     server: Server | None = None
     where: Callable[[], str] = nowhere
@@ -435,7 +437,9 @@ class Run:
 
     def _advance(self, alive: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:
-            raise Stuck(f"no end within {self.limit} effects")
+            if self.further is None:
+                raise Stuck(f"no end within {self.limit} effects")
+            self.limit += self.further()
         self.turns += 1
         if self.turns >= TURNS_MAX:
             raise Stuck(f"no end within {TURNS_MAX} effects and waits")
