@@ -8,6 +8,7 @@ import redis
 
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
+from interlock.prove.effect import EVERYTHING
 from interlock.prove.explore import prove
 from interlock.prove.invariant import Invariant
 from interlock.prove.wire.listener import command
@@ -229,3 +230,75 @@ def test_a_library_of_functions_is_one_that_calls_and_lists_read_and_a_load_writ
 @pytest.mark.usefixtures("redis_server")
 def test_a_channel_is_no_key_that_a_script_would_have_to_declare() -> None:
     assert proof_of_two(lambda client, key: client.eval(BY_THE_CLOCK, 1, key)).notes == []
+
+
+def told(client: Any, task: Callable[[], object]) -> None:
+    """Notes whether a script was there."""
+    try:
+        task()
+    except redis.exceptions.NoScriptError:
+        client.set("was", "missing")
+    else:
+        client.set("was", "there")
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize("who", ["loads", "flushes"])
+def test_a_script_that_another_worker_loads_or_forgets_may_be_missing(who: str) -> None:
+    digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+    def loads(client: Any) -> None:
+        client.script_load(SCRIPT)
+
+    def flushes(client: Any) -> None:
+        client.script_flush()
+
+    def calls(client: Any) -> None:
+        told(client, lambda: client.evalsha(digest, 1, "n"))
+
+    def given(client: Any) -> None:
+        if who == "flushes":
+            loads(client)
+
+    assert set(orders_of(given, loads if who == "loads" else flushes, calls, seen="was")) == {b"missing", b"there"}
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_who_loads_a_script_that_is_missing_does_well_in_either_order_which_costs_nothing() -> None:
+    def calls(client: Any, key: str) -> None:
+        client.register_script("return redis.call('SET', KEYS[1], 'x')")(keys=[key])
+
+    proof = proof_of_two(calls)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert proof.schedules == ONE_ORDER
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda client: client.info("keyspace").get("db0", {}).get("keys", 0),
+        lambda client: client.dbsize(),
+        lambda client: len(client.keys("*")),
+        lambda client: len(list(client.scan_iter())),
+        lambda client: int(client.randomkey() is not None),
+    ],
+    ids=["INFO", "DBSIZE", "KEYS", "SCAN", "RANDOMKEY"],
+)
+def test_what_looks_at_all_keys_comes_before_and_after_what_others_write(look: Callable[[Any], int]) -> None:
+    def looks(client: Any) -> None:
+        client.set("seen", look(client))
+
+    found = orders_of(lambda client: client.set("go", 1), looks, lambda client: client.delete("go"), seen="seen")
+
+    assert set(found) == {b"0", b"1"}
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize("words", ["DBSIZE", "KEYS *", "SCAN 0", "RANDOMKEY", "INFO keyspace"])
+def test_two_that_only_look_at_all_keys_have_nothing_in_common(words: str) -> None:
+    with running_redis() as server:
+        reads, writes = server.footprints.of(words.encode().split())
+
+    assert (reads, writes) == (frozenset({EVERYTHING}), frozenset())

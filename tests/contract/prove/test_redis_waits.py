@@ -307,7 +307,13 @@ def test_a_lock_of_redis_py_keeps_others_out() -> None:
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
 
 
-@pytest.mark.parametrize("command", ["MONITOR", "CLIENT TRACKING ON", "CLIENT PAUSE 100", "CONFIG SET maxmemory 1000000"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("MONITOR", "CLIENT TRACKING ON", "CLIENT PAUSE 100", "CLIENT LIST", "CONFIG SET maxmemory 1000000"),
+        *("CONFIG RESETSTAT", "ACL SETUSER bob on nopass", "SHUTDOWN NOSAVE", "REPLICAOF 127.0.0.1 1", "DEBUG SLEEP 0"),
+    ],
+)
 def test_what_changes_the_server_for_others_is_unknown(command: str) -> None:
     proof = proof_of(lambda client: client.execute_command(*command.split()))
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from interlock.prove.effect import EVERYTHING, Effect
-from interlock.prove.wire.redis_command import LISTENING, TELLING
+from interlock.prove.wire.redis_command import LISTENING, TELLING, digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,9 +21,13 @@ KEY = "redis:"
 FUNCTIONS = frozenset({"redis-functions"})
 _FUNCTION_LOOKS = frozenset({b"LIST", b"DUMP", b"STATS", b"HELP"})
 _FUNCTION_CALLS = frozenset({b"FCALL", b"FCALL_RO"})
+# The scripts that are loaded: all that whoever forgets them changes, and each by its digest.
+_SCRIPTS = frozenset({"redis-scripts"})
+_SCRIPT = "redis-script:"
+_SCRIPT_CALLS = frozenset({b"EVAL", b"EVAL_RO", b"EVALSHA", b"EVALSHA_RO"})
 _ALL = frozenset({EVERYTHING})
 _NOTHING = frozenset[str]()
-_HARMLESS = frozenset({b"PING", b"TIME", b"SCRIPT", b"HELLO", b"CLIENT", b"SELECT", b"INFO", b"CONFIG", b"COMMAND", b"UNWATCH"})
+_HARMLESS = frozenset({b"PING", b"TIME", b"HELLO", b"CLIENT", b"SELECT", b"CONFIG", b"COMMAND", b"UNWATCH"})
 _KEPT = 4096
 
 
@@ -60,7 +64,13 @@ class Footprints:
         if name == b"FUNCTION":
             looks = len(command) > 1 and command[1].upper() in _FUNCTION_LOOKS
             return FUNCTIONS, _NOTHING if looks else FUNCTIONS
+        if name == b"SCRIPT":
+            return _of_scripts(command)
+        if name == b"INFO":
+            return _ALL, _NOTHING
         reads, writes = self._keys(tuple(command))
+        if name in _SCRIPT_CALLS:
+            return reads | _SCRIPTS | _named(command), writes
         return (reads | FUNCTIONS, writes) if name in _FUNCTION_CALLS else (reads, writes)
 
     def _announced(self, commands: tuple[Command, ...]) -> Effect:
@@ -72,7 +82,9 @@ class Footprints:
         answer = self._ask("COMMAND", "GETKEYSANDFLAGS", *command)
         if isinstance(answer, RuntimeError):
             is_known = "no key" in str(answer) or len(command) == 1  # Of one word alone it only says that there are too few.
-            return (_NOTHING, _NOTHING) if is_known and command[0].upper() in _HARMLESS else (_ALL, _ALL)
+            if is_known and command[0].upper() in _HARMLESS:
+                return _NOTHING, _NOTHING
+            return _ALL, _NOTHING if is_known and self._only_reads(command[0].upper()) else _ALL
         is_write, names_all = self._about(command[0].upper())
         if not names_all:  # SORT with BY and GET, whose keys depend on what it sorts.
             return _ALL, _ALL
@@ -84,11 +96,35 @@ class Footprints:
             writes = reads
         return frozenset(reads), frozenset(writes)
 
+    def _only_reads(self, name: bytes) -> bool:
+        """Whether a command that names no keys changes none, such as DBSIZE or SCAN."""
+        told = self._ask("COMMAND", "INFO", name)
+        return bool(told and told[0]) and b"readonly" in told[0][2]
+
     def _asked_about(self, name: bytes) -> tuple[bool, bool]:
         """Whether a command may write, and whether all of its keys can be found among its arguments."""
         told = self._ask("COMMAND", "INFO", name)[0]
         specifications = [dict(zip(one[::2], one[1::2], strict=True)) for one in told[8]]
         return b"write" in told[2], all(b"unknown" not in one[b"begin_search"] for one in specifications)
+
+
+def programs(names: frozenset[str]) -> frozenset[str]:
+    """Those of the names that stand for scripts and functions, without which a call cannot be done."""
+    return frozenset(name for name in names if name.startswith(_SCRIPT)) | (names & (_SCRIPTS | FUNCTIONS))
+
+
+def _named(command: list[bytes]) -> frozenset[str]:
+    return frozenset(f"{_SCRIPT}{digest}" for digest in digests(command))
+
+
+def _of_scripts(command: list[bytes]) -> Touched:
+    match [word.upper() for word in command[1:2]]:
+        case [b"LOAD"]:
+            return _SCRIPTS, _named(command)
+        case [b"FLUSH"]:
+            return _NOTHING, _SCRIPTS
+        case _:
+            return _NOTHING, _NOTHING
 
 
 def _channel(name: bytes) -> str:

@@ -5,6 +5,7 @@ The schedules of a proof send the same bytes over and over. So they are read onc
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,8 @@ from interlock.prove.wire.redis_waits import MAY_WAIT
 
 # What sets a connection up, and concerns nobody else.
 _SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
+_SCRIPTS_CHANGED = frozenset({b"LOAD", b"FLUSH"})
+_SAME_EACH_TIME = frozenset({b"SERVER", b"CPU", b"MODULES", b"CLUSTER"})  # Of INFO, like all of it.
 TELLING = frozenset({b"PUBLISH", b"SPUBLISH"})
 LISTENING = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"})
 # What changes how the server treats this client or others, in ways that are not followed.
@@ -26,7 +29,14 @@ _NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
     (b"CLIENT", b"PAUSE"): "holds everybody up",
     (b"CLIENT", b"KILL"): "ends connections of others",
     (b"CLIENT", b"UNBLOCK"): "wakes others",
-    (b"CONFIG", b"SET"): "changes the server itself",
+    (b"CLIENT", b"LIST"): "looks who is connected, which is in no order",
+    **{(b"CONFIG", one): "changes the server itself" for one in (b"SET", b"RESETSTAT", b"REWRITE")},
+    **{(b"ACL", one): "changes the server itself" for one in (b"SETUSER", b"DELUSER", b"LOAD", b"SAVE")},
+    **{(b"MODULE", one): "changes the server itself" for one in (b"LOAD", b"LOADEX", b"UNLOAD")},
+    (b"DEBUG",): "changes the server itself",
+    (b"SHUTDOWN",): "ends the server",
+    **{(one,): "lets the server follow another one" for one in (b"REPLICAOF", b"SLAVEOF", b"FAILOVER")},
+    **{(one,): "is sent all that is written" for one in (b"SYNC", b"PSYNC", b"REPLCONF")},
     (b"WAITAOF",): "waits for a disk that the proof's server does not write to",
 }
 CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
@@ -44,6 +54,7 @@ _PLAIN_SET = 3  # SET key value, which lasts for ever.
 _MOMENT = re.compile(rb"\d{10}(\.\d+)?|\d{13}")
 
 LONGEST_WORD = 40
+_TWO = 2
 _KEPT = 4096  # More than the schedules of one program send.
 _SHORT_ENOUGH = 4096  # Bytes; what is longer is seldom sent twice.
 
@@ -65,6 +76,8 @@ class Command:
         calls: Whether it runs a script or a function.
         tells: Whether it is a message for whoever listens.
         loads: Whether the server keeps a script or a function that it brings.
+        is_load: Whether that is a script, and all that it does.
+        scripts: The digests of the scripts that it loads, calls or asks for.
         asks_time: Whether it asks the server what time it is.
         grants: Whether it is of those that make something last for a time.
         lasts: Whether it may have said so, and has not just set a value.
@@ -84,6 +97,8 @@ class Command:
     calls: bool
     tells: bool
     loads: bool
+    is_load: bool
+    scripts: tuple[str, ...]
     asks_time: bool
     grants: bool
     lasts: bool
@@ -120,19 +135,43 @@ def _made(parts: list[bytes], raw: bytes) -> Command:
         name=name,
         said=said,
         exactly=exactly(said, name, *parts[1:]),
-        is_setup=name in _SETUP,
+        is_setup=_is_setup(parts),
         is_greeting=is_greeting(parts),
         listens=name in LISTENING,
         may_wait=name in MAY_WAIT,
         calls=name in CALLS,
         tells=name in TELLING,
         loads=name in PROGRAMS,
+        is_load=name == b"SCRIPT" and parts[1:2] != [] and parts[1].upper() == b"LOAD",
+        scripts=digests(parts),
         asks_time=name == b"TIME" or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
         grants=name in _GRANTS,
         lasts=name != b"SET" or len(parts) != _PLAIN_SET,
         moments_s=tuple(map(_moment_s, filter(_MOMENT.fullmatch, parts[1:]))),
         not_followed=_NOT_FOLLOWED.get((name,)) or _NOT_FOLLOWED.get((name, *(word.upper() for word in parts[1:2]))) or "",
     )
+
+
+def _is_setup(parts: list[bytes]) -> bool:
+    name, words = parts[0].upper(), {word.upper() for word in parts[1:]}
+    if name == b"SCRIPT":
+        return not words & _SCRIPTS_CHANGED
+    if name == b"INFO":
+        return words <= _SAME_EACH_TIME
+    return name in _SETUP
+
+
+def digests(parts: list[bytes]) -> tuple[str, ...]:
+    """The digests of the scripts that a command loads, calls or asks for, as the server names them."""
+    match [parts[0].upper(), *(word.upper() for word in parts[1:2])]:
+        case [b"SCRIPT", b"LOAD"] if len(parts) > _TWO:
+            return (hashlib.sha1(parts[2]).hexdigest(),)  # noqa: S324 - the server's own.
+        case [b"SCRIPT", b"EXISTS"]:
+            return tuple(part.decode(errors="replace").lower() for part in parts[2:])
+        case [b"EVALSHA" | b"EVALSHA_RO", _]:
+            return (parts[1].decode(errors="replace").lower(),)
+        case _:
+            return ()
 
 
 def _moment_s(word: bytes) -> float:

@@ -114,6 +114,7 @@ class RedisServer:
         lives: How often it has ended and come back, as far as this process knows.
         told: How often somebody who listens may have been told something.
         footprints: What commands touch.
+        missed: Which processes were told of which scripts, by their digests, that they may be missing.
         has_programs: Whether it may keep scripts or functions. To make it forget them takes as long as three commands.
     """
 
@@ -127,6 +128,7 @@ class RedisServer:
         self._passed_s = 0.0
         self._own_changes = 0
         self._log: WriteLog | None = None
+        self.missed: set[tuple[int, str]] = set()
         self.has_programs = True
         self._forget_programs = [resp.encoded(*command) for command in self._forgetting()]
         self._listener: Listener | None = None
@@ -177,6 +179,7 @@ class RedisServer:
             self._passed_s = 0.0
             self._clock.show(EPOCH_S)
         self._log = None
+        self.missed.clear()
         programs, self.has_programs = self._forget_programs if self.has_programs else [], False
         self._own.ask(_FORGET + b"".join(programs), 1 + len(programs))
 

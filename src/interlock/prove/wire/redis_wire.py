@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.wire import resp
-from interlock.prove.wire.footprints import FUNCTIONS, KEY
+from interlock.prove.wire.footprints import KEY, programs
 from interlock.prove.wire.redis_command import LISTENING, TELLING, commands, shortened
 from interlock.prove.wire.redis_waits import Waiting, waiting
 
@@ -103,11 +103,22 @@ class RedisWire:
             self._queued = []
         elif self._queued is not None and command.name not in {b"EXEC", b"DISCARD"}:
             self._queued.append(command)  # Nothing happens before EXEC.
-        elif not command.is_setup:
+        elif not command.is_setup and not self._is_loaded_again(command):
             return self._effect(command)
         elif command.is_greeting:
             return self._greeted(command)
-        return self._asked(command.raw)
+        return self._missed(command, self._asked(command.raw))
+
+    def _is_loaded_again(self, command: Command) -> bool:
+        """Whether a client loads a script that it has found missing: it does well whoever else has loaded it meanwhile."""
+        return command.is_load and (self._run.current().process, *command.scripts) in self._server.missed
+
+    def _missed(self, command: Command, answer: bytes) -> bytes:
+        """Notes of which scripts the client's process is told that they may be missing."""
+        if command.scripts and (answer.startswith(b"-NOSCRIPT") or command.is_setup):
+            process = self._run.current().process
+            self._server.missed |= {(process, script) for script in command.scripts}
+        return answer
 
     def _listen(self, command: Command) -> None:
         if not self._listens:
@@ -184,6 +195,8 @@ class RedisWire:
             if has_programs and self._run.learns:
                 return self._heard(command.raw, together, effect)
             self._server.note(runs_unheard=has_programs, tells=has_programs or any(one.tells for one in together))
+            if command.is_load and self._run.learns and self._server.value("SCRIPT", "EXISTS", *command.scripts) == [1]:
+                self._run.touched(effect.reads | effect.writes, frozenset())  # It is there already.
             return self._asked(command.raw)
 
         answer: bytes = self._run.effect(effect, perform, _told)
@@ -194,7 +207,7 @@ class RedisWire:
             self._note_lengths([*queued, command], effect.writes)
         if command.name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
             self._watched = frozenset[str]()
-        return answer
+        return self._missed(command, answer)
 
     def _note_lengths(self, written: list[Command], writes: frozenset[str]) -> None:
         """Tells the run how long what was just written lasts, so that it can be tried what happens after that."""
@@ -234,7 +247,7 @@ class RedisWire:
         answer, called = self._server.heard(lambda: self._asked(raw))
         self._server.note(tells=any(one.tells for one in together) or any(part[0].upper() in TELLING for part in called))
         reads, writes = self._server.footprints.together(called)
-        reads |= effect.reads & FUNCTIONS  # Which it cannot do without.
+        reads |= programs(effect.reads)  # Which it cannot do without.
         if len(together) == 1:  # A script alone, which may announce too much, or too little.
             self._run.touched(reads, writes)
         else:
