@@ -328,6 +328,13 @@ class TestAHookThatCannotWork:
         assert (answered.code, answered.out) == (3, "")
         assert "did you mean 'check'?" in answered.err
 
+    def test_a_mistake_in_what_the_gate_alone_reads_lets_no_hazard_pass(self, interlock_in: Interlock, tmp_path: Path) -> None:
+        (tmp_path / "interlock.toml").write_text('[[feature]]\nname = "payments"\n')
+        answered = answer(interlock_in, "claude", write(tmp_path, BAD))
+        assert answered.code == 0
+        assert answered.said["hookSpecificOutput"]["permissionDecision"] == "deny"
+        assert interlock_in("check", "shop.py").code == 2
+
     def test_nor_does_a_mistake_on_its_command_line(self, interlock_in: Interlock) -> None:
         for wrong in (["hook", "clyde"], ["hook"], ["hook", "claude", "--wrong"], ["-q", "hook", "--wrong"]):
             ran = interlock_in(*wrong)

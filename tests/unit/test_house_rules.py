@@ -138,6 +138,7 @@ assert not {{'interlock.gate', 'subprocess', 'asyncio', 'traceback', 'argparse',
 )
 def test_a_hook_imports_the_standard_library_and_starts_no_other_program(tmp_path: Path, assistant: str, content: str) -> None:
     name = "PreToolUse" if assistant == "claude" else "preToolUse"
+    (tmp_path / "interlock.toml").write_text('[[feature]]\nname = "payments"\ntier = 1\npaths = ["shop/**"]\n')
     asked = {"file_path": str(tmp_path / "shop.py"), "content": content}
     event = {"hook_event_name": name, "tool_name": "Write", "tool_input": asked}
     command = f"exec({HOOK.format(event=event, assistant=assistant)!r})"

@@ -43,15 +43,20 @@ class Project:
         return listings(self.own_hazards)
 
 
-def project_around(here: Path) -> Project:
+def project_around(here: Path, *, holds_features: bool = True) -> Project:
     """The project that a folder is in.
 
-    Raises UsageError if its settings are not right.
+    Args:
+        here: The folder.
+        holds_features: Whether a mistake in what the gate alone reads is told as well; who does without it is sooner done.
+
+    Raises:
+        UsageError: If its settings are not right.
     """
     for folder in (here, *here.parents):
         document = _settings_in(folder)
         if document.tables or (folder / ".git").exists():
-            return Project(folder, _valid(document))
+            return Project(folder, _valid(document) if holds_features else document)
     return Project(here, Document(FILES[0], "", {}), is_certain=False)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def in_edit(edit: Edit) -> Report:
     """What an edit adds to a file."""
-    project = project_around(edit.path.parent)
+    project = project_around(edit.path.parent, holds_features=False)
     inside = project.inside(edit.path)
     if not is_python(inside, edit.after) or CheckSettings.of(project.document).excludes(inside):
         return Report()
@@ -69,7 +69,7 @@ def in_work_tree(around: Path) -> Report:
     repository = Repository.around(around)
     if repository is None:
         return Report()
-    project = project_around(repository.root)
+    project = project_around(repository.root, holds_features=False)
     excludes = CheckSettings.of(project.document).excludes
     before, after = _sources(repository)
     kept = [{path: text for path, text in texts.items() if not excludes(path)} for texts in (before, after)]
