@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from interlock.prove.programs import Program
     from interlock.prove.randomness import Chance
     from interlock.prove.vacuity import Sometimes
+    from interlock.prove.wire.network import Wire
     from interlock.prove.wire.postgres_server import PostgresServer
     from interlock.prove.wire.redis_server import RedisServer
     from interlock.prove.worker import Worker
-from interlock.prove.wire.sockets import Wire
 
 EFFECTS_MAX = 400
 GIVEN_EFFECTS_MAX = 100_000  # The migrations of a large project, or rows for a long list.

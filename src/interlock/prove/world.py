@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from interlock.prove.effect import Step
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.http_wire import Request
+    from interlock.prove.wire.network import Wire
     from interlock.prove.wire.postgres_server import Postgres
     from interlock.prove.wire.redis_server import RedisServer
-    from interlock.prove.wire.sockets import Wire
     from interlock.prove.worker import Worker
 
 S = TypeVar("S")

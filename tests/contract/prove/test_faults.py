@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
     from interlock.prove.effect import Step
     from interlock.prove.fault import Fault
+    from interlock.prove.wire.network import Wire
     from interlock.prove.wire.redis_server import RedisServer
-    from interlock.prove.wire.sockets import Wire
     from interlock.prove.worker import Worker
     from interlock.prove.world import World
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interlock.prove.load.servers import LoadedRedis
     from interlock.prove.load.timeline import Timeline
     from interlock.prove.wire.http_wire import Answer, Request
-    from interlock.prove.wire.sockets import Wire
+    from interlock.prove.wire.network import Wire
 
 S = TypeVar("S")
 

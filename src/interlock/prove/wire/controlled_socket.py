@@ -20,7 +20,7 @@ from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
     from interlock.prove.scheduler import Run
-    from interlock.prove.wire.sockets import Network, Wire
+    from interlock.prove.wire.network import Network, Wire
     from interlock.prove.worker import Worker
 
 _PEEK = int(socket.MSG_PEEK)  # With the flag itself, Python makes a new flag of each answer.

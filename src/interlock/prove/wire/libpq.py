@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from interlock.prove.scheduler import Run
-    from interlock.prove.wire.sockets import Network, Wire
+    from interlock.prove.wire.network import Network, Wire
 
 _WRITE = 2  # As in `psycopg._enums`.
 _PATIENCE_S = 1.0

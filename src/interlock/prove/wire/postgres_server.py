@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from interlock.prove.server_clock import ServerClock
-    from interlock.prove.wire.postgres_wire import PostgresWire
-    from interlock.prove.wire.sockets import Network
+    from interlock.prove.wire.network import Network
 
 DATABASE = "interlock"
 _SEED = "interlock_seed"
@@ -89,6 +88,14 @@ class _Table:
     rows: int = 0
 
 
+class Waiting(Protocol):
+    """A connection whose statement waits for a lock."""
+
+    def settle(self) -> None:
+        """If the lock has been got: on to the statement's end, or to its next lock."""
+        ...
+
+
 class PostgresServer:
     """A running server.
 
@@ -104,7 +111,7 @@ class PostgresServer:
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
         self._clock = clock
-        self.waiting: list[PostgresWire] = []
+        self.waiting: list[Waiting] = []
         self._admin = self._connected_as_admin()
         self._own: Connection | None = None
         self._idle: dict[bytes, list[Connection]] = {}

@@ -11,7 +11,7 @@ import socket
 import sys
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from interlock.prove.wire.controlled_socket import ControlledSocket
 from interlock.prove.wire.event_loop import controlled_loops
@@ -22,67 +22,12 @@ from interlock.prove.worker import Crashed
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from interlock.prove.scheduler import Run
+    from interlock.prove.wire.network import Network
 
 
 _RealSocket = socket.socket
 # Names under this one are the guard's own: nobody else has such hosts.
 RESERVED = ".interlock"
-
-
-class Wire(Protocol):
-    """One connection's protocol.
-
-    Attributes:
-        patience_s: How long the client waits for what it has asked for; none for ever.
-    """
-
-    patience_s: float | None
-
-    @property
-    def expects(self) -> str:
-        """What a client that receives now waits for, for people; empty if nothing will ever come."""
-        ...
-
-    def sent(self, data: bytes) -> bytes:
-        """Takes what the client sends; answers with what it will receive."""
-        ...
-
-    def has_news(self) -> bool:
-        """Whether the other end has something to say by itself."""
-        ...
-
-    def news(self) -> bytes:
-        """What it says."""
-        ...
-
-    def leave(self) -> None:
-        """The client has closed its end in the middle of something."""
-        ...
-
-    def close(self) -> None:
-        """The client has closed its end."""
-        ...
-
-
-class Network(Protocol):
-    """Who is where."""
-
-    def run(self) -> Run | None:
-        """The schedule that is running."""
-        ...
-
-    def wire(self, address: object) -> Wire:
-        """A new connection to an address.
-
-        Raises:
-            Uncontrolled: If nobody there is under control.
-        """
-        ...
-
-    def numbered(self, host: str) -> str | None:
-        """The number that a controlled host goes by; none if it is not controlled."""
-        ...
 
 
 @contextmanager
