@@ -44,7 +44,8 @@ from interlock.prove.scheduler import Run
 from interlock.prove.server_clock import compiled_clock
 from interlock.prove.wire import resp
 from interlock.prove.wire.http_wire import Answer, HttpWire, Request
-from interlock.prove.wire.redis_server import Connection, running_redis
+from interlock.prove.wire.redis_connection import Connection
+from interlock.prove.wire.redis_server import running_redis
 from interlock.prove.wire.redis_wire import RedisWire
 from interlock.prove.wire.sockets import controlled_sockets
 

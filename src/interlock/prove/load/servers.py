@@ -26,7 +26,8 @@ from interlock.prove.clock import EPOCH_S
 from interlock.prove.load.crew import Ended
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.wire.http_wire import Answer, Request
-from interlock.prove.wire.redis_server import THREADLESS, Connection
+from interlock.prove.wire.redis_connection import Connection
+from interlock.prove.wire.redis_server import THREADLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.wire.redis_server import Connection
+    from interlock.prove.wire.redis_connection import Connection
 
 _NAMES = frozenset({b"HELLO", b"SELECT", b"AUTH", b"READONLY", b"PING"})
 _OF_CLIENTS = frozenset({b"SETINFO", b"SETNAME", b"MAINT_NOTIFICATIONS", b"NO-EVICT", b"NO-TOUCH"})

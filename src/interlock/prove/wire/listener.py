@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interlock.prove.wire.redis_server import Connection
+    from interlock.prove.wire.redis_connection import Connection
 
 _BY_A_SCRIPT = re.compile(rb"^\+[0-9.]+ \[\d+ lua\] ")
 _PART = re.compile(rb'"((?:[^"\\]|\\.)*)"')

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from interlock.prove.effect import Effect
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.redis_command import Command
-    from interlock.prove.wire.redis_server import Connection, RedisServer
+    from interlock.prove.wire.redis_connection import Connection
+    from interlock.prove.wire.redis_server import RedisServer
 
 _MARK = b"interlock"
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
