@@ -43,7 +43,7 @@ def row(result: LoadResult) -> str:
     if result.begun_within_ms is not None:
         covered = f"within {result.begun_within_ms:,.0f} ms, {result.at_once:,} on their way"
     else:
-        covered = f"{result.covered_s:,.0f} s of {result.over_s:,.0f} s"
+        covered = f"{result.covered_s:,.0f} s of {result.over_s:,.0f} s, in {result.made_in_s:,.0f} s"
     unknown = result.payments is None
     payments = ["?"] * 3 if unknown else [f"{one:,}" for one in (result.collisions, result.duplicates, result.lost)]
     success = "?" if result.success is None else f"{result.success:.1%}"

@@ -64,7 +64,7 @@ def _calls(result: LoadResult) -> str:
         said += f", {result.at_once:,} on their way at one time"
     if result.begun_within_ms is not None:
         return f"{said}, begun within {result.begun_within_ms:,.0f} ms"
-    return f"{said}, {result.covered_s:,.1f} s of {result.over_s:,.1f} s"
+    return f"{said}, {result.covered_s:,.1f} s of {result.over_s:,.1f} s, made in {result.made_in_s:,.1f} s"
 
 
 def _outcomes(result: LoadResult) -> str:

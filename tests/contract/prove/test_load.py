@@ -265,6 +265,7 @@ class TestTheAnswer:
         assert found.verdict is Verdict.UNKNOWN
         assert 0 < found.calls < found.planned
         assert "s of 36,000 s were covered" in found.reasons[0]
+        assert "of 15,120,000 calls; all of it needs about" in found.reasons[0]
 
     def test_a_burst_for_which_there_are_too_few_threads_is_unknown(self) -> None:
         found = under(burst(20, within_ms=1, at_once=1), calling(lambda _, __: time.sleep(0.01)))

@@ -15,6 +15,7 @@ from interlock.prove.load.crew import Member, Overdue, crew
 from interlock.prove.load.loaded import LoadedWorld
 from interlock.prove.load.scene import Scene
 from interlock.prove.load.servers import Services, running_redis
+from interlock.prove.load.shapes import STEADY_SHARE
 from interlock.prove.load.timeline import Timeline
 from interlock.prove.load.wiring import Wiring
 from interlock.prove.world import REDIS_HOST
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 _SLICE_S = 0.02  # Of the time that a steady load shows: some calls are on their way at one time in it.
 _START_S = 0.05
-# Of the budget; the rest is for what is still to be done then. A burst leaves all of the work.
-_BURST_SHARE, _STEADY_SHARE = 0.7, 0.85
+_BURST_SHARE = 0.7  # Of the budget: a burst leaves all of the work.
 _BEGINS_WITHIN_S = 5.0  # Even if the budget is less: however slow a machine is, something is to be made.
 _REST_S = 1.0  # That takes as long as this at least, if half of the budget is not less.
 # So often in the course of a load the Redis is killed, if it is.
@@ -128,11 +128,13 @@ class _Drive:
         shape, began_s = self.shape, time.monotonic()
         calls = Calls(shape, shape.repeats if shape.repeats is not None else self.scene.asked.repeats).drawn()
         left_s = self.scene.ends_at_s - began_s
-        share = _BURST_SHARE if shape.is_real else _STEADY_SHARE
+        share = _BURST_SHARE if shape.is_real else STEADY_SHARE
         ends_s = began_s + max(min(share * left_s, left_s - _REST_S), left_s / 2)
         self.scene.timeline.are_calls_made = True
-        (self._burst if shape.is_real else self._steady)(calls, ends_s)
-        self.seen.made_in_s = time.monotonic() - began_s
+        try:
+            (self._burst if shape.is_real else self._steady)(calls, ends_s)
+        finally:
+            self.seen.made_in_s = time.monotonic() - began_s
 
     def _burst(self, drawn: Iterator[Call], ends_s: float) -> None:
         """All calls in real time, each when it is due, and the work beside them."""

@@ -10,7 +10,7 @@ from interlock.core.counting import counted
 from interlock.core.errors import UsageError
 from interlock.prove.load.leaks import is_exhaustion
 from interlock.prove.load.result import LoadResult, Moment, Openness, Spread
-from interlock.prove.load.shapes import LATE
+from interlock.prove.load.shapes import LATE, STEADY_SHARE
 from interlock.prove.provider import times
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _figures(name: str, shape: Shape, seen: Seen) -> LoadResult:
     result = LoadResult(name, shape.name, planned=shape.calls, calls=accounts.calls, success_min=shape.success_min)
     result.failures = accounts.failures.most_common(_FAILURES_TOLD)
     result.latency_ms, result.service_ms = Spread.of(accounts.latency_ms), Spread.of(list(accounts.took_ms))
-    result.covered_s, result.over_s = seen.covered_s, shape.over_s
+    result.covered_s, result.over_s, result.made_in_s = seen.covered_s, shape.over_s, seen.made_in_s
     result.at_once = _at_once(accounts) if shape.is_real else seen.at_once
     if shape.is_real and accounts.calls:
         result.begun_within_ms = accounts.begun_within_s * 1000
@@ -151,7 +151,8 @@ def _add_leaks(result: LoadResult, shape: Shape, seen: Seen) -> None:
 def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
     if result.calls < result.planned and not (shape.is_real and seen.unfinished):
         covered = f"{result.covered_s:,.1f} s of {result.over_s:,.0f} s were covered"
-        result.reasons.append(f"the budget is used up: {covered}, {result.calls:,} of {counted(result.planned, 'call')}")
+        needed = f"; all of it needs about {_minutes_needed(result):,.0f} min here" if result.calls else ""
+        result.reasons.append(f"the budget is used up: {covered}, {result.calls:,} of {result.planned:,} calls{needed}")
     if seen.unfinished:
         result.reasons.append(seen.unfinished)
     result.reasons += _begun_late(result, shape, seen)
@@ -171,6 +172,11 @@ def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
         result.reasons.append(f"the calls did nothing: in {counted(result.calls, 'call')} nothing was sent to any server")
     if seen.failed is not None:
         result.reasons.append(f"what the contract puts behind an address fails: {type(seen.failed).__name__}: {seen.failed}")
+
+
+def _minutes_needed(result: LoadResult) -> float:
+    """What budget a load would have needed, at the pace at which it was made."""
+    return max(1.0, result.made_in_s * result.planned / result.calls / STEADY_SHARE / 60)
 
 
 def _begun_late(result: LoadResult, shape: Shape, seen: Seen) -> list[str]:

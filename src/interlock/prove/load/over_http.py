@@ -212,7 +212,7 @@ def _waited(process: subprocess.Popen[bytes], run_s: float, told: Callable[[int,
 def _judged(load: OverHttp, made: _Made, run_s: float) -> LoadResult:
     planned = len(made.requests) if load.locustfile else round(load.per_s * load.for_s)
     result = LoadResult(load.url, load.name, planned=planned, calls=len(made.requests), success_min=load.success_min)
-    result.over_s, result.covered_s = load.for_s, run_s
+    result.over_s, result.covered_s, result.made_in_s = load.for_s, run_s, run_s
     result.at_once = max((one.on_their_way + 1 for one in made.requests), default=0)
     errors = Counter(one.error for one in made.requests if one.error)
     result.failures = errors.most_common(_EXAMPLES)

@@ -74,6 +74,7 @@ class LoadResult:
         late_s: How long after they were due payments were first tried.
         covered_s: How much of the load's time was covered.
         over_s: How much there was to cover.
+        made_in_s: In how much real time the calls were made, and the work beside them.
         begun_within_ms: In how many milliseconds all calls of a burst were begun.
         at_once: How many calls were on their way at one time.
         connections: To Redis.
@@ -107,6 +108,7 @@ class LoadResult:
     late_s: Spread = Spread()
     covered_s: float = 0.0
     over_s: float = 0.0
+    made_in_s: float = 0.0
     begun_within_ms: float | None = None
     at_once: int = 0
     connections: Openness = Openness()

@@ -8,6 +8,7 @@ from interlock.core.errors import UsageError, nearest
 
 FAULTS = ("restart", "reset", "lost reply")
 SUCCESS_MIN = 0.95
+STEADY_SHARE = 0.85  # Of the budget, for the calls of a steady load; the rest is for what is still to be done then.
 LATE = 1.1  # A load that took so much longer than asked is another load.
 
 
