@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import time
 from contextlib import closing, contextmanager
@@ -47,11 +48,16 @@ if TYPE_CHECKING:
     from interlock.prove.worker import Worker
 
 EFFECTS_MAX = 400
+_real_monotonic = time.monotonic  # While a schedule runs, the name stands for virtual time.
 GIVEN_EFFECTS_MAX = 100_000  # The migrations of a large project, or rows for a long list.
 
 
 def _untold(_: Effect) -> None:
     """What the worker that clears up does is in one order."""
+
+
+class _Cut(Exception):  # noqa: N818 - the end of the time, not a mistake.
+    """The time is over in the middle of a schedule."""
 
 
 @dataclass(slots=True)
@@ -98,6 +104,7 @@ class Bench:
     postgres: Postgres | None = None
     _firsts: dict[object, list[tuple[str, str]]] = field(default_factory=dict[object, "list[tuple[str, str]]"])
     _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
+    _ends_at_s: float = math.inf
 
     def moods(self) -> tuple[str, ...]:
         """The provider's moods in this contract.
@@ -128,13 +135,15 @@ class Bench:
     def carried_out(self, program: Program, ends_at_s: float) -> Findings:
         """Runs every schedule of a program until one breaks the contract, or the time is over."""
         found, search = Findings(), program.search()
+        self._ends_at_s = ends_at_s
         while not found.is_end:
-            if time.monotonic() > ends_at_s or self.is_over():
-                found.is_cut = True
-                break
             found.schedules += 1
             try:
+                self._check_time()
                 found.violation = self.schedule(program, search.choose, found, did=search.did)
+            except _Cut:
+                found.is_cut, found.schedules = True, found.schedules - 1
+                break
             except (Uncontrolled, Stuck) as error:
                 found.lost = str(error)
             self.after_each()
@@ -167,7 +176,7 @@ class Bench:
             where: Tells which of the user's lines led to an effect.
         """
         self.redis.clear()
-        run = make(_first, time_passes=self._pass_time, where=where)
+        run = make(self._first_in_time, time_passes=self._pass_time, where=where)
         world = self._arranged(run, program.mood)
         world.spare = self._spare if make is Run else {}  # Real processes import everything themselves.
         if world.wants_postgres:
@@ -178,6 +187,7 @@ class Bench:
         before_recovery: int | None = None
 
         def chosen(ready: list[Worker]) -> Worker:
+            self._check_time()
             worker = choose(ready)
             choices.append(worker.index - first)
             return worker
@@ -209,6 +219,19 @@ class Bench:
         if not broken and (failed := failed or _fails_by_itself(program, found, run.workers[first:], world)):
             raise Uncontrolled(f"the task fails by itself: {failed}")
         return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None
+
+    def _check_time(self) -> None:
+        """Ends a schedule in the middle, if the time is over: one may take seconds, on a machine that does other things too.
+
+        Raises:
+            _Cut: If it is.
+        """
+        if _real_monotonic() > self._ends_at_s or self.is_over():
+            raise _Cut
+
+    def _first_in_time(self, ready: list[Worker]) -> Worker:
+        self._check_time()
+        return ready[0]
 
     def _watched(self, run: Run) -> Callable[[], bool]:
         """Tells later whether anything outside of the workers has been changed from now on; if that is still the question."""
@@ -281,7 +304,7 @@ class Bench:
 
         Answers with the error in which it ended last, if it did. After an error it begins anew, as a process would.
         """
-        run.choose, run.plan, run.is_cleared_up = _first, {}, True
+        run.choose, run.plan, run.is_cleared_up = self._first_in_time, {}, True
         task, failed = world.recovery.task or world.tasks[0], ""
         turns = _Turns(run, list(world.recovery.waits_s))
         outside = run.outside(turns)

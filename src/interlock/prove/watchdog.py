@@ -42,6 +42,7 @@ _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG, prctl(2), which Linux alone has.
 _prctl: Callable[..., object] = getattr(ctypes.CDLL(None), "prctl", lambda *_: None)
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 _GUARD = str(Path(__file__).parent)
+_EXECUTORS = str(Path(__file__).with_name("executors.py"))
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
@@ -138,6 +139,8 @@ def where_it_stands(folder: Path | None = None) -> str:
 def _place(dump: str, *, own: bool) -> str:
     """The first place of the main thread that is the module's own; or the first at all."""
     frames: list[tuple[str, str, str]] = _FRAME.findall(dump[dump.rfind("hread 0x") :])
+    if any(path == _EXECUTORS and name == "_result" for path, _, name in frames):
+        return ""  # It waits for other processes, which stand where they stand.
     for path, line, name in frames:
         if path.startswith(_GUARD) and own:
             return ""  # Whatever called the guard waits for it as it should.

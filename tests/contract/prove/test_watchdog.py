@@ -11,18 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict
+from interlock.prove import watchdog
+from interlock.prove.bench import bench
 from interlock.prove.clock import virtual_time
 from interlock.prove.contract import contract
 from interlock.prove.explore import Progress, prove, watched
+from interlock.prove.invariant import Invariant
+from interlock.prove.programs import Program
 from interlock.prove.scheduler import Run
 from interlock.prove.watchdog import supervised
 from interlock.prove.wire.redis_server import running_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from interlock.prove.world import World
 
 RESTLESS = Path(__file__).parent.parent / "prove_subjects" / "restless.py"
 
@@ -191,3 +198,46 @@ def test_a_folder_whose_name_is_too_long_for_a_socket_is_told(tmp_path: Path, mo
 
     with pytest.raises(WorldError, match="too long for the name of a socket"), running_redis():
         pass
+
+
+DUMP = """Thread 0x00007f1 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 331 in wait
+  File "/usr/lib/python3.11/concurrent/futures/_base.py", line 451 in result
+  File "{guard}/executors.py", line 105 in _result
+"""
+STANDS = """Thread 0x00007f2 (most recent call first):
+  File "/somewhere/library.py", line 7 in works
+"""
+
+
+def test_a_process_that_waits_for_others_is_not_where_the_module_stands(tmp_path: Path) -> None:
+    tmp_path.joinpath("stands-1").write_text(DUMP.format(guard=Path(watchdog.__file__).parent))
+    assert watchdog.where_it_stands(tmp_path) == "the module does not come back, and nobody knows from where"
+
+    tmp_path.joinpath("stands-2").write_text(STANDS)
+    assert watchdog.where_it_stands(tmp_path) == "the module does not come back from /somewhere/library.py:7 in works"
+
+
+@pytest.mark.parametrize("when", ["worker", "recovery"])
+def test_the_end_of_the_time_cuts_a_schedule_in_the_middle(redis_server: None, when: str) -> None:  # noqa: ARG001 - it must be there.
+    """One that goes on after it for as long as others wait for it is taken for a module that does not come back."""
+    done: list[str] = []
+
+    @contract(workers=1, faults=0)
+    def much_is_done(world: World) -> None:
+        def task() -> None:
+            client = redis.Redis.from_url(world.redis_url)
+            for number in range(20):
+                client.set("n", number)
+                done.append(world.history[-1].worker)
+
+        world.run(task)
+        world.recover(task, times=1)
+        world.check(Invariant("it ends", lambda: None))
+
+    with bench(much_is_done) as own:
+        own.is_over = lambda: done[-3:] == [{"worker": "A", "recovery": "recovery"}[when]] * 3
+        found = own.carried_out(Program("ok", 1, None), time.monotonic() + 60)
+
+    assert (found.is_cut, found.schedules, found.violation, found.lost) == (True, 0, None, "")
+    assert len(done) == {"worker": 3, "recovery": 23}[when]
