@@ -4,6 +4,10 @@ A preemption just before an effect that touches nothing of what anybody else tou
 cannot tell, and there are no more preemptions than before. So a worker is made to wait only before an effect that conflicts
 with something that another worker was seen to do. What somebody is seen to do later can bring a choice back that was left out.
 
+A worker that does several things at once, as an event loop does, sends commands that are all on their way together. They are
+carried out in the order in which they were sent, but that any of them may be late: each one that others overtake counts like a
+preemption, once, however many these are and whenever it is carried out then.
+
 The reduction by races (`search`) is not used here: within a bound it loses schedules.
 
 Source: K. Coons, M. Musuvathi and K. McKinley, "Bounded Partial-Order Reduction", OOPSLA 2013, on why; and for the bound itself
@@ -18,20 +22,37 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from interlock.prove.effect import Effect
-from interlock.prove.search import check_repeated
+from interlock.prove.search import check_repeated, in_turn, plainest
+from interlock.prove.worker import process_of
 
 if TYPE_CHECKING:
     from interlock.prove.worker import Worker
 
+# With more, a lane that somebody else lets go on may overtake the one that waits, and what matters is the other one.
+_MOST_BOUND_OF_LANES = 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Who could go on, who did, and what that came to."""
+    """Who could go on, who did, and what that came to.
+
+    Attributes:
+        effects: What each of those who could would have done; of one worker, in the order in which it came to that.
+        chosen: Who did.
+        done: What it was.
+        preemptions: How many there were, this one included.
+        late: Whose effects others have overtaken and are still to be done.
+    """
 
     effects: dict[int, Effect]
     chosen: int
     done: Effect
     preemptions: int
+    late: frozenset[int]
+
+    def of(self, worker: int) -> list[int]:
+        """Who could go on of a worker and its lanes."""
+        return [index for index in self.effects if process_of(index) == worker]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,8 +62,7 @@ class _Branch:
     preemptions: int
     number: int
     before: tuple[_Choice, ...] = field(compare=False)
-    effects: dict[int, Effect] = field(compare=False)
-    chosen: int = field(compare=False)
+    instead: _Choice = field(compare=False)
 
 
 @dataclass(slots=True)
@@ -67,15 +87,16 @@ class Bounded:
         effects = {index: worker.effect for index, worker in by_index.items() if worker.effect is not None}
         depth, branch = len(self._made), self._begun
         if branch is not None and depth <= len(branch.before):
-            along = branch.before[depth] if depth < len(branch.before) else branch
-            check_repeated(depth, along.effects, effects)
-            chosen, preemptions = along.chosen, along.preemptions
+            choice = branch.before[depth] if depth < len(branch.before) else branch.instead
+            check_repeated(depth, choice.effects, effects)
         else:
             last = self._made[-1] if self._made else None
-            chosen = last.chosen if last is not None and last.chosen in effects else next(iter(effects))
-            preemptions = last.preemptions if last is not None else 0
-        self._made.append(_Choice(effects, chosen, effects[chosen], preemptions))
-        return by_index[chosen]
+            if last is not None:
+                effects = in_turn(effects, last.effects, last.chosen)
+            went_on, late = (last.chosen, last.late) if last is not None else (None, frozenset[int]())
+            choice = _choice(effects, plainest(effects, went_on, late), last)
+        self._made.append(choice)
+        return by_index[choice.chosen]
 
     def did(self, effect: Effect) -> None:
         """The last choice has come to this."""
@@ -98,19 +119,22 @@ class Bounded:
 
     def _branch_off(self, made: tuple[_Choice, ...], depth: int) -> None:
         choice, before = made[depth], made[depth - 1] if depth else None
-        could_go_on = before is not None and before.chosen in choice.effects
-        so_far = before.preemptions if before is not None else 0
+        went_on = None if before is None else process_of(before.chosen)
         for other in choice.effects.keys() - {choice.chosen}:
-            if so_far + could_go_on <= self.bound:
-                branch = _Branch(so_far + could_go_on, next(self._numbers), made[:depth], choice.effects, other)
-                if could_go_on:
-                    self._take(branch, choice.chosen, choice.done)
-                else:
-                    heappush(self._todo, branch)
+            instead = _choice(choice.effects, other, before)
+            if instead.preemptions > self.bound:
+                continue
+            branch = _Branch(instead.preemptions, next(self._numbers), made[:depth], instead)
+            waiting = choice.of(went_on) if went_on is not None and process_of(other) != went_on else []
+            if len(waiting) == 1 and (choice.done.process is None or self.bound <= _MOST_BOUND_OF_LANES):
+                self._take(branch, choice.chosen, choice.done)
+            else:
+                heappush(self._todo, branch)
 
     def _take(self, branch: _Branch, waits: int, effect: Effect) -> None:
-        """Notes a branch in which a worker is made to wait before an effect: to be run if that matters to anybody."""
-        if effect.process is not None or any(effect.conflicts(seen) for worker, seen in self._seen.items() if worker != waits):
+        """Notes a branch in which a worker is made to wait before an effect: to be run if that matters to another one."""
+        others = (seen for worker, seen in self._seen.items() if process_of(worker) != process_of(waits))
+        if any(effect.conflicts(seen) for seen in others):
             heappush(self._todo, branch)
         else:
             self._left_out.append((branch, waits, effect))
@@ -120,3 +144,14 @@ class Bounded:
         done = choice.done
         if not (done.reads <= before.reads and done.writes <= before.writes):
             self._seen[choice.chosen] = Effect("all", "", before.reads | done.reads, before.writes | done.writes)
+
+
+def _choice(effects: dict[int, Effect], chosen: int, before: _Choice | None) -> _Choice:
+    """A choice, with what it costs."""
+    worker = process_of(chosen)
+    preemptions, late = (0, frozenset[int]()) if before is None else (before.preemptions, before.late)
+    if before is not None and process_of(before.chosen) != worker:
+        preemptions += any(process_of(index) == process_of(before.chosen) for index in effects)
+    ahead = [index for index in effects if process_of(index) == worker and index not in late]
+    overtaken = ahead[: ahead.index(chosen)] if chosen in ahead else []
+    return _Choice(effects, chosen, effects[chosen], preemptions + len(overtaken), late.union(overtaken) - {chosen})

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 WORKERS_IN_ALL_ORDERS = 2
 SEED = 0
 # Schedules of a program that are run without a preemption before anything else, because what they find is told most easily.
-# A worker that does several things at once has many of them: what its tasks do in turn is no preemption.
+# More than two tasks that wait again and again have many of them: who goes on then is nobody's preemption.
 FIRST_LOOK = 30
 
 

@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING
 
 from interlock.core.counting import counted
 from interlock.prove.effect import Uncontrolled, told_apart
+from interlock.prove.worker import process_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
     from interlock.prove.effect import Effect
     from interlock.prove.worker import Worker
 
@@ -65,11 +69,12 @@ class Search:
         self._known = 0  # So many nodes have a clock already.
 
     def choose(self, ready: list[Worker]) -> Worker:
-        """Who goes on: along the schedule that is to be varied first, then with as few switches as possible."""
+        """Who goes on: along the schedule that is to be varied first, then in the plainest order."""
         by_index = {worker.index: worker for worker in ready}
         effects = {index: worker.effect for index, worker in by_index.items() if worker.effect is not None}
         if self._depth == len(self._nodes):
-            self._nodes.append(self._fresh(effects))
+            before = self._nodes[-1] if self._nodes else None
+            self._nodes.append(self._fresh(effects if before is None else in_turn(effects, before.effects, before.chosen)))
         node = self._nodes[self._depth]
         check_repeated(self._depth, node.effects, effects)
         self._depth += 1
@@ -105,7 +110,7 @@ class Search:
         awake = [index for index in effects if index not in asleep]
         if not awake:
             raise Redundant
-        chosen = before.chosen if before is not None and before.chosen in awake else awake[0]
+        chosen = plainest(awake, before.chosen if before is not None else None)
         node = Node(effects, chosen, effects[chosen], {chosen}, asleep)
         if before is not None:
             node.preemptions = before.preemptions + (before.chosen != chosen and before.chosen in effects)
@@ -159,6 +164,24 @@ class Search:
                 beginners.add(node.chosen)
             places.setdefault(node.chosen, place)
         return beginners
+
+
+def in_turn(effects: dict[int, Effect], before: Iterable[int], chosen: int) -> dict[int, Effect]:
+    """The effects, those first that could have been done at the choice before already, in the order of then."""
+    waited = [index for index in before if index in effects and index != chosen]
+    return {index: effects[index] for index in dict.fromkeys((*waited, *effects))}
+
+
+def plainest(able: Iterable[int], went_on: int | None, late: AbstractSet[int] = frozenset()) -> int:
+    """Who goes on if nobody makes anybody wait: whoever has gone on before, if it can, and else the first.
+
+    Args:
+        able: Who could, those of one worker in the order in which they came to that.
+        went_on: Who has.
+        late: Who comes after all others of its worker.
+    """
+    worker = None if went_on is None else process_of(went_on)
+    return min(able, key=lambda index: (process_of(index) != worker, process_of(index), index in late))
 
 
 def check_repeated(place: int, before: dict[int, Effect], now: dict[int, Effect]) -> None:

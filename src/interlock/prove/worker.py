@@ -37,6 +37,11 @@ def index_of(letters: str) -> int:
     return index - 1
 
 
+def process_of(index: int) -> int:
+    """The worker that a lane belongs to, by its number."""
+    return index % LANES
+
+
 class Crashed(BaseException):
     """Unwinds a worker that no longer exists."""
 

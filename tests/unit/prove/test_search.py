@@ -47,14 +47,14 @@ PROGRAMS: dict[str, list[str]] = {
 class Memory:
     """What the workers of a program share: a write stores who wrote and what they had seen, a read takes down what it sees."""
 
-    def __init__(self, program: list[list[list[str]]], run: Run, *, is_reduced: bool) -> None:
+    def __init__(self, program: list[Any], run: Run, *, is_reduced: bool) -> None:
         self.values: dict[str, str] = {}
         self.seen: list[list[str]] = [[] for _ in program]
         self._program, self._run, self._is_reduced = program, run, is_reduced
 
     def task(self) -> None:
         index = self._run.current().index
-        for number, (kind, *names) in enumerate(self._program[index]):
+        for number, (kind, *names) in enumerate(parsed(self._program)[index]):
             act = partial(getattr(self, f"_{kind}"), f"{index}:{number}", index, *names)
             until = partial(self.values.__contains__, names[0]) if kind == "take" else None
             self._run.effect(self._effect(kind, names, f"{index}:{number}"), act, str, until=until)
@@ -94,20 +94,22 @@ def parsed(program: list[str]) -> list[list[list[str]]]:
     return [[effect.split() for effect in worker.split(",")] for worker in program]
 
 
-def outcomes(program: list[str], search: Strategy, *, is_reduced: bool) -> tuple[set[object], int]:
+def outcomes(
+    program: list[Any], search: Strategy, *, is_reduced: bool, memory: Callable[..., Memory] = Memory
+) -> tuple[set[object], int]:
     """What the schedules of a program come to, and how many there were."""
     found, schedules = set[object](), 0
     while True:
         run = Run(search.choose, did=search.did)
-        memory = Memory(parsed(program), run, is_reduced=is_reduced)
+        shared = memory(program, run, is_reduced=is_reduced)
         schedules += 1
         try:
-            run.go([memory.task] * len(program))
-            found.add(memory.outcome())
+            run.go([shared.task] * len(program))
+            found.add(shared.outcome())
         except Redundant:
             pass
         except Stuck:
-            found.add(("stuck", memory.outcome()))
+            found.add(("stuck", shared.outcome()))
         run.end()
         if not search.advance():
             return found, schedules
@@ -185,11 +187,81 @@ def test_who_waits_before_what_nobody_sees_waits_later() -> None:
     assert outcomes(program, Bounded(1), is_reduced=True)[1] < outcomes(program, Bounded(1), is_reduced=False)[1]
 
 
+# Of each worker, what it does at once: lanes that share a memory.
+WITH_LANES: dict[str, list[list[str]]] = {
+    "two lanes and one": [["r x,w x", "w y"], ["w y,r x"]],
+    "a listener and a taker": [["r c", "w x,w y,r x"], ["r c", "w x,r y"]],
+    "lanes that nobody else sees": [["w a,w a", "w b"], ["w c"]],
+    "one worker": [["r x,w x", "r x,w x", "w x"]],
+    "a lane that waits for another worker": [["take x,w y", "w z"], ["w x,r z"]],
+    "scripts in lanes": [["if x y", "w x"], ["if y x,w y"]],
+}
+
+
+class Lanes(Memory):
+    """A program whose workers do several things at once, and take down in one place what they see."""
+
+    def __init__(self, program: list[list[str]], run: Run, *, is_reduced: bool) -> None:
+        super().__init__(program, run, is_reduced=is_reduced)
+        self._lanes = program
+
+    def task(self) -> None:
+        worker, left = self._run.current(), [0]
+        for number, lane in enumerate(parsed(self._lanes[worker.index])):
+
+            def body(lane: list[list[str]] = lane, number: int = number) -> None:
+                for place, (kind, *names) in enumerate(lane):
+                    said = f"{worker.index}:{number}:{place}"
+                    act = partial(getattr(self, f"_{kind}"), said, worker.index, *names)
+                    until = partial(self.values.__contains__, names[0]) if kind == "take" else None
+                    self._run.effect(self._effect(kind, names, said), act, str, until=until)
+                left[0] += 1
+
+            self._run.start(self._run.lane(worker), body)
+        all_done = len(self._lanes[worker.index])
+        self._run.wait(None, Effect("wait", "for its lanes"), until=lambda: left[0] == all_done, is_prompt=True)
+
+
+@pytest.mark.parametrize("name", WITH_LANES)
+def test_what_workers_do_at_once_comes_to_the_same_outcomes_in_the_reduced_searches(name: str) -> None:
+    program = WITH_LANES[name]
+
+    everything, _ = outcomes(program, Search(), is_reduced=False, memory=Lanes)
+    assert outcomes(program, Search(), is_reduced=True, memory=Lanes)[0] == everything
+    assert outcomes(program, Bounded(99), is_reduced=True, memory=Lanes)[0] == everything
+    for bound in (0, 1, 2):
+        within, all_schedules = outcomes(program, Bounded(bound), is_reduced=False, memory=Lanes)
+        found, schedules = outcomes(program, Bounded(bound), is_reduced=True, memory=Lanes)
+        assert found == within
+        assert schedules <= all_schedules
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lanes_that_are_drawn_come_to_the_same_outcomes(seed: int) -> None:
+    lanes = drawn(seed)
+    program = [lanes[:2], lanes[2:] or ["w x,r y"]]
+
+    within, _ = outcomes(program, Bounded(1), is_reduced=False, memory=Lanes)
+    assert outcomes(program, Bounded(1), is_reduced=True, memory=Lanes)[0] == within
+
+
+@pytest.mark.parametrize(
+    ("program", "schedules"),
+    [
+        ([["w x", "w y", "w z"]], [1, 4, 6]),  # As they were sent; then one of the first two is late; then both.
+        ([["r c", "w x,w x,w x"]], [1, 4, 4]),  # The one that listens may be late by one, two or three.
+        ([["w x,w x"], ["w x,w x"]], [2, 4, 6]),  # As if there were no lanes.
+    ],
+)
+def test_whoever_is_overtaken_counts_once_however_late_it_is(program: list[list[str]], schedules: list[int]) -> None:
+    assert [outcomes(program, Bounded(bound), is_reduced=True, memory=Lanes)[1] for bound in (0, 1, 2)] == schedules
+
+
 def test_what_is_drawn_again_from_the_same_seed_is_the_same() -> None:
     def draw(seed: str, depth: int | None) -> list[str]:
         begun = Sample(seed, depth, 8).begun()
         run = Run(begun.choose)
-        run.go([Memory(parsed(["w x,w x,w x,w x"] * 2), run, is_reduced=True).task] * 2)
+        run.go([Memory(["w x,w x,w x,w x"] * 2, run, is_reduced=True).task] * 2)
         return [step.worker for step in run.steps]
 
     for depth in (None, 1, 2, 3):
@@ -224,6 +296,6 @@ def test_whoever_would_be_next_is_asked_for_before_anything_is_carried_out() -> 
         return ready[0]
 
     run = Run(choose)
-    run.go([Memory(parsed(["w x"] * 2), run, is_reduced=True).task] * 2)
+    run.go([Memory(["w x"] * 2, run, is_reduced=True).task] * 2)
 
     assert asked == [[0, 1], [1]]
