@@ -28,6 +28,16 @@ def redis_server() -> None:
 
 
 @pytest.fixture
+def postgres_server() -> None:
+    """There is a Postgres on this machine."""
+    if not shutil.which("postgres") and not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        message = "NOT RUN: no postgres on this machine (make servers)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture
 def queues(redis_server: None) -> Iterator[Any]:  # noqa: ARG001 - it must be there.
     """The module of queues."""
     sys.path.insert(0, str(SUBJECTS))

@@ -231,6 +231,39 @@ MUTANTS = (
         COUNT,
         (("redis.call('SADD', state == 'dead' and KEYS[4] or KEYS[3], ARGV[1])\n", ""),),
     ),
+    # With a stream.
+    Mutant(
+        "acknowledged when it begins",
+        "stream_queue",
+        BEFORE,
+        (
+            (
+                "attempt = redis.call('HINCRBY'",
+                "redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])\nredis.call('XDEL', KEYS[1], ARGV[3])\nattempt = redis.call('HINCRBY'",
+            ),
+        ),
+    ),
+    Mutant(
+        "what a dead consumer holds stays with it",
+        "stream_queue",
+        ACKNOWLEDGED,
+        (
+            ("        _, left_behind, _ = self.redis.xautoclaim(STREAM, GROUP, self.name, LEASE_S * 1000)\n", ""),
+            (
+                "[*left_behind, *(entry for _, entries in news for entry in entries)]",
+                "[entry for _, es in news for entry in es]",
+            ),
+        ),
+    ),
+    # With an outbox.
+    Mutant("takes what another one has taken", "outbox_queue", COUNT, ((" FOR UPDATE SKIP LOCKED", ""),)),
+    Mutant(
+        "the order first, then the outbox",
+        "outbox_queue",
+        LOST,
+        (("        with self.connection.transaction():\n            order =", "        if True:\n            order ="),),
+    ),
+    Mutant("a lease of no time", "outbox_queue", COUNT, (("(time.time() + LEASE_S, found[0])", "(time.time(), found[0])"),)),
     # Sign-ups.
     Mutant(
         "one id for everybody",
@@ -355,6 +388,24 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "reads, then writes",
+        "ledger_postgres",
+        "two transfers at once",
+        (
+            ("            self.connection.execute(LOCK, (source, target))\n", ""),
+            (
+                '            self.connection.execute("UPDATE accounts SET balance = balance + %s WHERE name = %s", (amount, target))\n',
+                '            before = self.connection.execute("SELECT balance FROM accounts WHERE name = %s", (target,)).fetchone()[0]\n            self.connection.execute("UPDATE accounts SET balance = %s WHERE name = %s", (before + amount, target))\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "a repetition is booked again",
+        "ledger_postgres",
+        "the same transfer twice",
+        ((" ON CONFLICT DO NOTHING", ""), ("key text PRIMARY KEY);", "key text);")),
+    ),
     # Locks.
     Mutant(
         "looks, then takes",
@@ -399,7 +450,26 @@ MUTANTS = (
     Mutant(
         "a token that does not grow", "lock", "a lease ends while its holder works", (("redis.call('INCR', KEYS[2])", "1"),)
     ),
+    Mutant(
+        "anybody releases",
+        "lock_postgres",
+        "a lease ends while its holder works",
+        ((" AND token = %s", " AND token >= %s - token"),),
+    ),
+    Mutant(
+        "looks, then takes",
+        "lock_postgres",
+        "two want one lock at once",
+        (
+            (
+                "        taken = self.connection.execute(TAKE, (time.time() + LEASE_S, time.time())).fetchone()\n",
+                '        free = "SELECT token FROM locks WHERE held_until <= %s"\n        if self.connection.execute(free, (time.time(),)).fetchone() is None:\n            return None\n        taken = self.connection.execute(TAKE, (time.time() + LEASE_S, time.time() + LEASE_S)).fetchone()\n',
+            ),
+        ),
+    ),
     # Rate limits.
+    Mutant("one call too few", "token_bucket", "calls around the end of a window", (("LIMIT = 3", "LIMIT = 2"),)),
+    Mutant("kept for ever", "token_bucket", "crash during a call", (("redis.call('EXPIRE', KEYS[1], ARGV[3] + 1)\n", ""),)),
     Mutant(
         "counts, then adds",
         "rate_limit",

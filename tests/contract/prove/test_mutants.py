@@ -39,6 +39,18 @@ SHORT = {
 }
 
 
+# Subjects that keep what they keep in Postgres.
+ON_POSTGRES = {"ledger_postgres", "lock_postgres", "outbox_queue"}
+
+
+@pytest.fixture(autouse=True)
+def _servers(request: pytest.FixtureRequest) -> None:
+    given: dict[str, Any] = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    subject = given.get("subject") or getattr(given.get("mutant"), "subject", "")
+    if subject in ON_POSTGRES:
+        request.getfixturevalue("postgres_server")
+
+
 def contracts_of(subject: str) -> list[Contract]:
     if str(planted.SUBJECTS) not in sys.path:
         sys.path.insert(0, str(planted.SUBJECTS))
@@ -61,19 +73,27 @@ def test_a_subject_without_one_of_its_guards_fails_in_the_scenario_that_is_about
     assert [step.effect.said for step in struck if not any(step.effect.said in line for line in lines)] == []
 
 
-@pytest.mark.parametrize("subject", ["cache", "ledger", "lock", "rate_limit", "sign_up"])
+@pytest.mark.parametrize("subject", ["cache", "ledger", "lock", "lock_postgres", "rate_limit", "sign_up", "token_bucket"])
 def test_a_right_subject_breaks_nothing(subject: str) -> None:
     for contract in contracts_of(subject):
-        proof = prove(contract, budget_s=60)
+        proof = prove(contract, budget_s=300)
         assert (proof.verdict, proof.violation) == (Verdict.PASS, None), f"{contract.name}: {proof.reason}"
 
 
-@pytest.mark.parametrize(("subject", "names"), [("lock_queue", SHORT), ("lua_queue", {planted.RESTART})])
+RIGHT_QUEUES = [
+    ("lock_queue", SHORT),
+    ("lua_queue", {planted.RESTART}),
+    ("outbox_queue", {planted.TWICE}),
+    ("stream_queue", {planted.TWO_WORKERS, planted.BEFORE, planted.TTL}),
+]
+
+
+@pytest.mark.parametrize(("subject", "names"), RIGHT_QUEUES)
 def test_a_right_queue_breaks_nothing(subject: str, names: set[str]) -> None:
     chosen = [one for one in contracts_of(subject) if one.scenario and one.scenario.name in names]
     assert len(chosen) == len(names)
     for contract in chosen:
-        proof = prove(contract, budget_s=60)
+        proof = prove(contract, budget_s=300)
         assert (proof.verdict, proof.violation) == (Verdict.PASS, None), f"{contract.name}: {proof.reason}"
 
 

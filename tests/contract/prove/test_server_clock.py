@@ -185,6 +185,9 @@ def asking(url: str, how: str) -> None:
         client.eval("return redis.call( 'time' )", 0)
     elif how == "loaded script":
         client.register_script("return redis.pcall('TIME')")()
+    elif how == "how long idle":
+        client.xgroup_create("s", "g", mkstream=True)
+        client.xautoclaim("s", "g", "c", 30_000)
     else:
         client.eval("return 'timed'", 0)
 
@@ -193,6 +196,7 @@ def asking(url: str, how: str) -> None:
     ("how", "has_compiler", "verdict"),
     [
         ("command", False, Verdict.UNKNOWN),
+        ("how long idle", False, Verdict.UNKNOWN),
         ("script", False, Verdict.UNKNOWN),
         ("loaded script", False, Verdict.UNKNOWN),
         ("something else", False, Verdict.PASS),

@@ -41,6 +41,8 @@ _NOT_FOLLOWED: dict[tuple[bytes, ...], str] = {
 }
 CALLS = frozenset({b"EVAL", b"EVALSHA", b"EVAL_RO", b"EVALSHA_RO", b"FCALL", b"FCALL_RO"})
 PROGRAMS = frozenset({b"EVAL", b"EVAL_RO", b"SCRIPT", b"FUNCTION"})
+# What tells the time, or for how long something has been left alone.
+_BY_THE_CLOCK = frozenset({b"TIME", b"XAUTOCLAIM", b"XCLAIM"})
 _TIME_CALL = re.compile(rb"call\s*\(\s*['\"]time['\"]", re.IGNORECASE)
 
 # What makes something last for a time. A lease can also be a moment in a score or a field.
@@ -144,7 +146,7 @@ def _made(parts: list[bytes], raw: bytes) -> Command:
         loads=name in PROGRAMS,
         is_load=name == b"SCRIPT" and parts[1:2] != [] and parts[1].upper() == b"LOAD",
         scripts=digests(parts),
-        asks_time=name == b"TIME" or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
+        asks_time=name in _BY_THE_CLOCK or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
         grants=name in _GRANTS,
         lasts=name != b"SET" or len(parts) != _PLAIN_SET,
         moments_s=tuple(map(_moment_s, filter(_MOMENT.fullmatch, parts[1:]))),

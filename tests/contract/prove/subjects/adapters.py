@@ -25,10 +25,26 @@ def plain_queue(module: Any) -> Contract:
     return _retry_queue(module.PlainQueue)
 
 
-def _retry_queue(kind: Any) -> Contract:
+def stream_queue(module: Any) -> Contract:
+    return _retry_queue(module.StreamQueue)
+
+
+def outbox_queue(module: Any) -> Contract:
+    return _retry_queue(module.OutboxQueue, module.SCHEMA)
+
+
+def _address(world: World, schema: str) -> str:
+    """Where the subject keeps what it keeps: a Postgres, if it has tables."""
+    if not schema:
+        return world.redis_url
+    world.given_schema(schema)
+    return world.postgres_dsn
+
+
+def _retry_queue(kind: Any, schema: str = "") -> Contract:
     @contract
     def payments(world: World) -> RetryQueue:
-        queue: Any = world.subject(kind, world.redis_url)
+        queue: Any = world.subject(kind, _address(world, schema))
         return RetryQueue(
             world.provider("http://api.pay.example/charges"),
             enqueue=lambda payment: queue().enqueue(payment.key, {"user": payment.user, "amount": payment.amount_minor}),
@@ -73,7 +89,7 @@ def sign_up(module: Any) -> Contract:
 def ledger(module: Any) -> Contract:
     @contract
     def balances(world: World) -> Ledger:
-        accounts: Any = world.subject(module.Accounts, world.redis_url)
+        accounts: Any = world.subject(module.Accounts, _address(world, getattr(module, "SCHEMA", "")))
         return Ledger(
             open=lambda account, amount_minor: accounts().open(account, amount_minor),
             transfer=lambda t: accounts().transfer(t.key, t.source, t.target, t.amount_minor),
@@ -86,19 +102,24 @@ def ledger(module: Any) -> Contract:
 def lock(module: Any) -> Contract:
     @contract
     def one_at_a_time(world: World) -> Lock:
-        lock: Any = world.subject(module.Lock, world.redis_url)
+        lock: Any = world.subject(module.Lock, _address(world, getattr(module, "SCHEMA", "")))
         return Lock(lambda: lock().acquire(), lambda token: lock().release(token), lease_s=30)
 
     return one_at_a_time
 
 
-def rate_limit(module: Any) -> Contract:
+def rate_limit(module: Any, *, sliding: bool = True) -> Contract:
     @contract
     def calls(world: World) -> RateLimit:
         limit: Any = world.subject(module.RateLimit, world.redis_url)
-        return RateLimit(lambda caller: limit().allow(caller), limit=3, window_s=60)
+        return RateLimit(lambda caller: limit().allow(caller), limit=3, window_s=60, sliding=sliding)
 
     return calls
+
+
+def token_bucket(module: Any) -> Contract:
+    """A full bucket, and what fills it up again meanwhile, may be used within one window."""
+    return rate_limit(module, sliding=False)
 
 
 def cache(module: Any) -> Contract:
@@ -114,12 +135,17 @@ def cache(module: Any) -> Contract:
 _CONTRACTS = {
     "cache": cache,
     "ledger": ledger,
+    "ledger_postgres": ledger,
     "ledger_watched": ledger,
     "lock": lock,
+    "lock_postgres": lock,
     "lock_queue": lock_queue,
     "lua_queue": lua_queue,
+    "outbox_queue": outbox_queue,
     "plain_queue": plain_queue,
     "rate_limit": rate_limit,
     "sign_up": sign_up,
+    "stream_queue": stream_queue,
+    "token_bucket": token_bucket,
 }
 SUBJECTS = tuple(_CONTRACTS)
