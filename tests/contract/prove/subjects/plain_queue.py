@@ -40,10 +40,12 @@ class PlainQueue:
             due = pipe.zscore("due", key)
             if due is None or due > time.time():
                 return None
+            is_live = record["state"] == "live"
+            may_try = is_live and record["attempt"] < ATTEMPTS
             pipe.multi()
-            if record["state"] != "live":
+            if not is_live:
                 pipe.zrem("due", key)
-            elif record["attempt"] >= ATTEMPTS:
+            elif not may_try:
                 pipe.set(f"job:{key}", json.dumps({**record, "state": "unsure"}))
                 pipe.zrem("due", key)
                 pipe.sadd("unsure", key)
@@ -55,7 +57,7 @@ class PlainQueue:
                 pipe.execute()
             except redis.WatchError:
                 return None
-            return record if record["state"] == "live" and record["attempt"] <= ATTEMPTS else None
+            return record if may_try else None
 
     def settle(self, key: str, claimed: dict[str, Any], outcome: str) -> None:
         with self.redis.pipeline(transaction=True) as pipe:
