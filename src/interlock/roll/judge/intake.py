@@ -8,7 +8,7 @@ the shares of the past are kept for that, one for each step. When it is judged i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from interlock.core.errors import UsageError
 from interlock.roll.judge.observations import Arm
@@ -29,8 +29,7 @@ _HARM: Final = (Kind.FAILURES, Kind.LATENCY)
 _Booked = dict[tuple[float, bool], list[int]]  # By share, and whether the canary was cold: on the baseline, on the canary.
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What a tick brought of one metric."""
 
     groups: list[list[Group]]  # For each threshold.
@@ -57,7 +56,9 @@ class Intake:
         self._steps: list[list[float]] = []  # Since when, asked share, requests on the baseline, on the canary.
         self._pending: dict[str, list[_Booked]] = {}
         self._settling = {metric.name: Settling(metric.settles_s) for metric in plan.metrics if metric.settles_s}
-        self._arrived = self._none_arrived()
+        self._warming = {metric.name for metric in plan.metrics if metric.warm_up_s}
+        self._none_arrived = dict.fromkeys((metric.name for metric in plan.metrics), 0)
+        self._arrived = self._none_arrived.copy()
         self._seen: dict[str, Seen] = {}
         self._above_ms: Mapping[str, tuple[float, ...]] = {}
         self._requests = [0, 0]
@@ -70,9 +71,6 @@ class Intake:
         self._above_ms = above_ms
         self._seen = {metric.name: Seen() for metric in self._metrics if metric.kind is not Kind.COUNT}
         self._pending = self._nothing()
-
-    def _none_arrived(self) -> dict[str, int]:
-        return dict.fromkeys((metric.name for metric in self._metrics), 0)
 
     def _nothing(self) -> dict[str, list[_Booked]]:
         channels = {
@@ -179,7 +177,7 @@ class Intake:
         self._settle(at_s)
         pending, arrived = self._pending, self._arrived
         self._pending = self._nothing() if pending else {}
-        self._requests, self._newcomers, self._arrived = [0, 0], [0, 0], self._none_arrived()
+        self._requests, self._newcomers, self._arrived = [0, 0], [0, 0], self._none_arrived.copy()
         if not self._steps:
             return Brought(None, requests, newcomers, {})
         self._steps[-1][2] += requests[0]
@@ -192,7 +190,7 @@ class Intake:
             metrics={
                 name: Told(
                     groups=[_groups(booked, measured, cold=False) for booked in several],
-                    cold=_groups(several[-1], measured, cold=True) if several else [],
+                    cold=_groups(several[-1], measured, cold=True) if several and name in self._warming else [],
                     arrived=arrived[name],
                 )
                 for name, several in pending.items()
@@ -252,7 +250,9 @@ def _measured(step: list[float]) -> float:
 
 def _groups(booked: _Booked, measured: float, *, cold: bool) -> list[Group]:
     """The counts by share; without those that say nothing, because one side served nobody."""
-    known = (
-        (measured if share == _THIS_TICK else share, counts) for (share, was_cold), counts in booked.items() if was_cold is cold
-    )
-    return [(share, baseline, canary) for share, (baseline, canary) in known if 0.0 < share < 1.0]
+    found: list[Group] = []
+    for (asked, was_cold), (baseline, canary) in booked.items():
+        share = measured if asked == _THIS_TICK else asked
+        if was_cold is cold and 0.0 < share < 1.0:
+            found.append((share, baseline, canary))
+    return found
