@@ -1,6 +1,6 @@
 """Payment retry queues under load: 10,000 calls at once, 1,000 within 100 ms, and 420 a second for an hour.
 
-    python benchmarks/load.py                  # about 15 minutes
+    python benchmarks/load.py                  # about 8 minutes
     python benchmarks/load.py --write          # also into docs/prove/load.md
 
 The hour is as much of it as the budget allows; how much that was stands in the table. What the module and the machine do is

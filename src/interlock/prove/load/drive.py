@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from interlock.prove.load.shapes import Shape
 
 _SLICE_S = 0.02  # Of the time that a steady load shows: some calls are on their way at one time in it.
-_START_S = 0.05
+_START_S = 0.2  # Until every thread has its call, on a machine that is busy.
 _BURST_SHARE = 0.7  # Of the budget: a burst leaves all of the work.
 _BEGINS_WITHIN_S = 5.0  # Even if the budget is less: however slow a machine is, something is to be made.
 _REST_S = 1.0  # That takes as long as this at least, if half of the budget is not less.

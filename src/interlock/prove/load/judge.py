@@ -193,11 +193,11 @@ def _begun_late(result: LoadResult, shape: Shape, seen: Seen) -> list[str]:
         return [said]
     if seen.empty_ms > LATE * wanted_ms:
         return [f"{said}: this machine is too slow, and takes {seen.empty_ms:,.0f} for as many empty ones"]
-    each_ms = sum(one.cpu_s for one in seen.rested[: shape.processes]) / max(1, result.calls) * 1000
-    takes = f"a call takes {each_ms:.2g} ms of a processor, of which there are {os.cpu_count()}"
-    return [
-        f"{said}: the module is too slow for this machine, which begins as many empty ones within {seen.empty_ms:,.0f}; {takes}"
-    ]
+    each_ms, cores = sum(one.cpu_s for one in seen.rested[: shape.processes]) / max(1, result.calls) * 1000, os.cpu_count() or 1
+    empty = f"this machine begins as many empty ones within {seen.empty_ms:,.0f}; a call takes {each_ms:.2g} ms of a processor"
+    if each_ms * result.calls > cores * wanted_ms:
+        return [f"{said}: the module is too slow for this machine: {empty}, of which there are {cores}"]
+    return [f"{said}: {empty}, so they wait for one another, or for what else this machine has to do"]
 
 
 def _add_notes(result: LoadResult, shape: Shape, seen: Seen) -> None:
