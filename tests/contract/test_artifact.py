@@ -9,6 +9,7 @@ import pytest
 
 from interlock.core.verdict import Verdict
 from interlock.gate.rehearsals.artifact import flawed
+from tests.gate import answer_to
 
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
@@ -66,8 +67,7 @@ def test_the_gate_asks_of_the_manifests_of_the_change(git: Git, interlock_in: In
     git.commit({"interlock.toml": '[canary]\nmanifests = ["*.yaml"]\n', "shop.yaml": deployment(PINNED)})
     git("checkout", "--quiet", "-b", "change")
     git.commit({"shop.yaml": deployment("shop:v2", more=more)})
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    (found,) = [one for one in json.loads(ran.out)["questions"] if one["question"] == "Was the rollback rehearsed?"]
+    found = answer_to("rollback", interlock_in, git)
 
     assert found["verdict"] == verdict
     assert any("Deployment shop ships shop:v2" in line for line in found["evidence"])

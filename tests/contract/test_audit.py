@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +15,13 @@ import pytest
 from interlock.core.evidence import read, write
 from interlock.gate.records.signers import sign
 from tests.documented import disagreements
+from tests.gate import answer_to
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Git, Interlock, Ran
 
-QUESTION = "Do the tests fail when the hazard is planted?"
 PAY = """
 import requests
 
@@ -93,10 +94,7 @@ def audited(interlock_in: Interlock, git: Git, *words: str) -> tuple[Ran, dict[s
     return ran, told
 
 
-def asked(interlock_in: Interlock, git: Git) -> dict[str, Any]:
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
-    return dict(found)
+asked = partial(answer_to, "tests")
 
 
 @pytest.fixture(scope="session")

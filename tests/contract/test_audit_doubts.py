@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ import pytest
 
 from interlock.core.evidence import read, write
 from interlock.gate.test_audit.running import flaw, noticed, run
+from tests.gate import answer_to
 
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
 
-QUESTION = "Do the tests fail when the hazard is planted?"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
 ID = "tests/test_pay.py::test_charges"
 SETTINGS = f"""
@@ -62,10 +63,7 @@ def audited(interlock_in: Interlock, git: Git, *words: str) -> dict[str, Any]:
     return told
 
 
-def asked(interlock_in: Interlock, git: Git) -> dict[str, Any]:
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
-    return dict(found)
+asked = partial(answer_to, "tests")
 
 
 class TestTestsThatTheChangeAlters:

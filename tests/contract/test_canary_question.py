@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.documented import disagreements
+from tests.gate import answer_to
 
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
-
-QUESTION = "Does it start on a canary of 1 to 5 %?"
 
 
 def asked(interlock_in: Interlock, git: Git, settings: str, **files: str) -> dict[str, Any]:
@@ -21,10 +19,7 @@ def asked(interlock_in: Interlock, git: Git, settings: str, **files: str) -> dic
     git("checkout", "--quiet", "-b", "change")
     git.write({"shop/pay.py": "A = 2\n"})
     git.commit()
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    assert disagreements("interlock gate", json.loads(ran.out)) == []
-    (found,) = [one for one in json.loads(ran.out)["questions"] if one["question"] == QUESTION]
-    return dict(found)
+    return answer_to("canary", interlock_in, git)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.documented import disagreements
+from tests.gate import answer_to
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +37,7 @@ ERROR_RATE = 'sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_re
 
 @pytest.fixture(autouse=True)
 def _tools() -> None:
-    missing = [name for name in ("promtool", "amtool") if not shutil.which(name)]
-    if missing:
-        message = f"NOT RUN: no {' and no '.join(missing)} on this machine (make servers)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    needed("promtool", "amtool")
 
 
 def alert(name: str, expression: str, *, lasting: str = "0m", severity: str = "page") -> dict[str, Any]:
@@ -220,9 +215,8 @@ def test_what_alertmanager_holds_back_wakes_nobody(
     git.commit({"shop/pay.py": ""})
     git.branch("change")
     git.commit({"shop/pay.py": "X = 1\n"})
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
 
-    (found,) = [one for one in json.loads(ran.out)["questions"] if one["name"] == "alerts"]
+    found = answer_to("alerts", interlock_in, git)
     assert (found["verdict"], told in found["answer"]) == (verdict, True), found
 
 
@@ -319,14 +313,6 @@ def test_rules_that_prometheus_does_not_read_are_unknown_in_its_own_words(interl
 class TestTheGate:
     """The question is answered anew each time: by the drill of the base, on the rules of the change."""
 
-    QUESTION = "Would an alert fire on the failure it can cause, and reach a pager?"
-
-    def asked(self, interlock_in: Interlock, git: Git) -> dict[str, Any]:
-        ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-        assert disagreements("interlock gate", json.loads(ran.out)) == []
-        (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == self.QUESTION]
-        return dict(found)
-
     def begun(self, git: Git, text: str) -> None:
         project(git.root, text, alert("HighErrorRate", ERROR_RATE))
         git.write({"shop/pay.py": "def pay():\n    return 1\n"})
@@ -338,7 +324,7 @@ class TestTheGate:
         self.begun(git, settings((FAILED, "bad"), (FINE, "good")))
         git.commit()
 
-        assert self.asked(interlock_in, git)["verdict"] == "pass"
+        assert answer_to("alerts", interlock_in, git)["verdict"] == "pass"
 
     def test_a_change_that_takes_the_alert_away_closes_it(self, interlock_in: Interlock, git: Git) -> None:
         self.begun(git, settings((FAILED, "bad"), (FINE, "good")))
@@ -346,7 +332,7 @@ class TestTheGate:
         git.write({"rules/shop.yml": json.dumps(quiet)})
         git.commit()
 
-        found = self.asked(interlock_in, git)
+        found = answer_to("alerts", interlock_in, git)
         assert (found["verdict"], found["answer"]) == ("fail", "payments: none of 1 alert fires")
 
     def test_a_change_that_makes_the_incident_another_one_is_drilled_on_that_of_the_base(
@@ -358,7 +344,7 @@ class TestTheGate:
         git.write({"mild.toml": course.format(0.1)})
         git.commit()
 
-        found = self.asked(interlock_in, git)
+        found = answer_to("alerts", interlock_in, git)
         assert (found["verdict"], found["answer"]) == ("fail", "payments: none of 1 alert fires")
 
     def test_a_feature_without_a_drill_is_unknown(self, interlock_in: Interlock, git: Git) -> None:
@@ -366,7 +352,7 @@ class TestTheGate:
         self.begun(git, text)
         git.commit()
 
-        found = self.asked(interlock_in, git)
+        found = answer_to("alerts", interlock_in, git)
         assert (found["verdict"], found["answer"]) == ("unknown", "payments: no [[drill]] is declared for it")
 
     @pytest.mark.parametrize(
@@ -383,6 +369,6 @@ class TestTheGate:
         text = settings((FAILED, "bad"), (FINE, "good"))
         self.begun(git, text.replace('paths = ["shop/**"]', f'paths = ["shop/**"]\non_call = "the payments team"\n{pagers}'))
         git.commit()
-        found = self.asked(interlock_in, git)
+        found = answer_to("alerts", interlock_in, git)
         assert found["verdict"] == verdict
         assert (found["evidence"][-1] == told) == bool(told)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.documented import disagreements
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
@@ -62,11 +61,7 @@ series = [
 
 @pytest.fixture
 def project(git: Git) -> Git:
-    if not (shutil.which("promtool") and shutil.which("amtool")):
-        message = "NOT RUN: no promtool or no amtool on this machine (make servers)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    needed("promtool", "amtool")
     git.write({"key.py": "def key(user, payment):\n    return user\n", "conftest.py": "", ".gitignore": "__pycache__/\n"})
     git.write({"interlock.toml": SETTINGS, "rules.yml": json.dumps(RULES), "alertmanager.yml": ROUTES})
     git.commit()

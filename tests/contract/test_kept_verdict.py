@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from interlock.gate.records.kept import kept
 from interlock.gate.records.recalled import Recalled
 from interlock.gate.records.signers import Signer, Trust
 from tests.documented import disagreements
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,10 +123,7 @@ def test_a_dry_run_does_not_keep_another_verdict_than_the_real_one(interlock_in:
 
 
 def test_it_is_as_good_as_who_signs_it(interlock_in: Interlock, git: Git, tmp_path: Path) -> None:
-    if not shutil.which("ssh-keygen"):
-        if os.environ.get("CI") == "true":
-            pytest.fail("NOT RUN: no ssh-keygen on this machine")
-        pytest.skip("NOT RUN: no ssh-keygen on this machine")
+    needed("ssh-keygen")
     changed(git)
     key = tmp_path / "ci"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.gate import answer_to
 from tests.own_hazard import FILES, FLOAT_REFUND, NAME, PATH
 
 if TYPE_CHECKING:
@@ -19,16 +21,7 @@ BLIND = FLOAT_REFUND.replace('"refund"', '"refund_nothing"').replace("isinstance
 MAP = '[[feature]]\nname = "payments"\ntier = 3\npaths = ["shop/**"]\n'
 
 
-def asked(interlock_in: Interlock, git: Git, text: str) -> dict[str, Any]:
-    """One of the gate's questions, with its answer."""
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    assert ran.out, ran.err
-    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"].startswith(text)]
-    return dict(found)
-
-
-def planted(interlock_in: Interlock, git: Git) -> dict[str, Any]:
-    return asked(interlock_in, git, "Does it plant a known hazard?")
+planted, touched = partial(answer_to, "planted"), partial(answer_to, "touched")
 
 
 class TestCheck:
@@ -101,16 +94,16 @@ class TestGate:
         git.branch("change")
         git.commit({"shop/refunds.py": REFUND, **change})
         assert planted(interlock_in, git)["answer"] == f"yes: {NAME}"
-        touched = asked(interlock_in, git, "Does it touch")
-        assert touched["verdict"] == "unknown"
-        assert f"the change alters {next(iter(change))}: a person has to agree" in touched["evidence"][-1]
+        found = touched(interlock_in, git)
+        assert found["verdict"] == "unknown"
+        assert f"the change alters {next(iter(change))}: a person has to agree" in found["evidence"][-1]
 
     def test_a_hazard_that_a_change_brings_is_not_run_and_no_doubt(self, interlock_in: Interlock, git: Git) -> None:
         git.commit({**FILES, "interlock.toml": FILES["interlock.toml"] + MAP, "shop/refunds.py": CENTS})
         git.branch("change")
         git.commit({"hazards/payments/other.py": "raise SystemExit(0)\n", "shop/refunds.py": CENTS + "\n"})
         assert planted(interlock_in, git)["verdict"] == "pass"
-        assert asked(interlock_in, git, "Does it touch")["verdict"] == "pass"
+        assert touched(interlock_in, git)["verdict"] == "pass"
 
     def test_a_broken_one_at_the_base_is_unknown(self, interlock_in: Interlock, git: Git) -> None:
         git.commit({**FILES, PATH: "1 / 0\n# refund\n", "interlock.toml": FILES["interlock.toml"] + MAP})

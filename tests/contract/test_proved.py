@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.gate import answer_to
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
 
-QUESTION = "Does the critical module keep its contracts under load and faults?"
 QUEUES = (Path(__file__).parent / "prove_subjects" / "queues.py").read_text()
 CONTRACTS = """
 from interlock.prove.contract import contract
@@ -33,12 +33,7 @@ def each_payment_is_charged_once(world):
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    missing = [name for name in ("ssh-keygen", "redis-server") if not shutil.which(name)]
-    if missing:
-        message = f"NOT RUN: no {' and no '.join(missing)} on this machine (make servers)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    needed("ssh-keygen", "redis-server")
     path = tmp_path_factory.mktemp("key") / "ci"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     return path
@@ -70,10 +65,7 @@ contracts = ["contracts.py"]
     git.commit()
 
 
-def asked(interlock_in: Interlock, git: Git) -> dict[str, Any]:
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
-    return dict(found)
+asked = partial(answer_to, "proved")
 
 
 def proved(interlock_in: Interlock, git: Git, *words: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,7 @@ from interlock.core.errors import UsageError, WorldError
 from interlock.gate.change import Change
 from interlock.gate.question import Answer, Question
 from interlock.gate.readiness import ASKED, Readiness
+from tests.gate import answer_to
 
 if TYPE_CHECKING:
     from tests.conftest import Git, Interlock
@@ -37,11 +39,7 @@ def changed(git: Git, settings: str, head: str | None = None) -> None:
     git.commit({"shop/pay.py": "X = 2\n", **({} if head is None else {"interlock.toml": head})})
 
 
-def asked(interlock_in: Interlock, git: Git) -> dict[str, Any]:
-    ran = interlock_in("gate", "--base", "main", "--format", "json", folder=git.root)
-    assert ran.out, ran.err
-    (found,) = [one for one in json.loads(ran.out)["questions"] if one["question"].startswith("Is the team ready")]
-    return dict(found)
+asked = partial(answer_to, "ready")
 
 
 def test_what_people_said_at_the_base_answers_it(interlock_in: Interlock, git: Git) -> None:

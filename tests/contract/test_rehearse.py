@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from interlock.core.evidence import read, write
 from interlock.core.verdict import Verdict
 from interlock.gate.records.signers import sign
+from tests.gate import answer_to
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Git, Interlock, Ran
-
-QUESTION = "Was the rollback rehearsed?"
 
 
 class Staging:
@@ -75,8 +75,7 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
 
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not shutil.which("ssh-keygen"):
-        pytest.skip("NOT RUN: no ssh-keygen on this machine")
+    needed("ssh-keygen")
     path = tmp_path_factory.mktemp("key") / "ci"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", str(path)], check=True)
     return path
@@ -118,10 +117,7 @@ def rehearsed(interlock: Interlock, git: Git, *words: str) -> Ran:
     return interlock("rehearse", "rollback", "--env", "staging", *words, folder=git.root)
 
 
-def asked(interlock: Interlock, git: Git) -> dict[str, Any]:
-    ran = interlock("gate", "--base", "main", "--format", "json", folder=git.root)
-    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
-    return dict(found)
+asked = partial(answer_to, "rollback")
 
 
 def kept(git: Git) -> Path:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.gate.records.signers import sign
+from tests.gate import answer_to
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from tests.conftest import Git, Interlock
 
-QUESTION = "Who wrote it, and who has read it?"
 FEATURES = '[[feature]]\nname = "payments"\ntier = 1\npaths = ["shop/payments/**"]\n'
 BO = {"username": "bo", "name": "Bo"}
 HUMAN = "Ada mends it\n"
@@ -61,10 +61,7 @@ def platform(answers: dict[str, Any], seen: list[dict[str, str]]) -> Generator[s
 @pytest.fixture(scope="session")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key of CI's."""
-    if not shutil.which("ssh-keygen"):
-        if os.environ.get("CI") == "true":
-            pytest.fail("NOT RUN: no ssh-keygen on this machine")
-        pytest.skip("NOT RUN: no ssh-keygen on this machine")
+    needed("ssh-keygen")
     path = tmp_path_factory.mktemp("key") / "ci"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     return path
@@ -80,11 +77,7 @@ def begun(git: Git, path: str, message: str, more: str = "") -> str:
     return git("rev-parse", "HEAD")
 
 
-def asked(interlock: Interlock, git: Git, *arguments: str) -> dict[str, Any]:
-    ran = interlock("gate", "--base", "main", "--format", "json", *arguments, folder=git.root)
-    assert ran.out, ran.err
-    (found,) = [asked for asked in json.loads(ran.out)["questions"] if asked["question"] == QUESTION]
-    return dict(found)
+asked = partial(answer_to, "reviewed")
 
 
 def approvals(folder: Path, head: str, *people: str) -> str:

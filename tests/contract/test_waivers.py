@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from interlock.core import evidence
 from interlock.core.evidence import Evidence
 from interlock.core.verdict import Verdict
 from tests.documented import disagreements
+from tests.machine import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,10 +33,7 @@ BO = "bo@shop.example"
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """An SSH key for each name."""
-    if not shutil.which("ssh-keygen"):
-        if os.environ.get("CI") == "true":
-            pytest.fail("NOT RUN: no ssh-keygen on this machine")
-        pytest.skip("NOT RUN: no ssh-keygen on this machine")
+    needed("ssh-keygen")
     folder = tmp_path_factory.mktemp("keys")
 
     def key(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import textwrap
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from interlock.gate.migrations.server import server
+from tests.machine import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,10 +66,7 @@ def postgres() -> None:
     has_server = shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if has_server and find_spec("alembic"):
         return
-    message = "NOT RUN: no postgres (make servers) or no alembic (requirements/test.txt) on this machine"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+    not_run("no postgres (make servers) or no alembic (requirements/test.txt) on this machine")
 
 
 @pytest.fixture(scope="module")
