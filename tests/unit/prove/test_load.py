@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -12,12 +13,15 @@ from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.effect import Effect
-from interlock.prove.load.calls import Calls
+from interlock.prove.load.asks import Asks
+from interlock.prove.load.calls import Call, Calls
 from interlock.prove.load.commands import keys_of
-from interlock.prove.load.judge import moments
+from interlock.prove.load.crew import Duties, Made, Rested
+from interlock.prove.load.judge import judged, moments
 from interlock.prove.load.leaks import Open, Sample, is_exhaustion
 from interlock.prove.load.over_http import Asked, OverHttp, late
 from interlock.prove.load.result import LoadResult, Spread
+from interlock.prove.load.scene import Seen
 from interlock.prove.load.shapes import burst, steady
 from interlock.prove.load.timeline import OwnTime, Timeline, own_time
 from interlock.prove.wire.resp import encoded
@@ -139,6 +143,17 @@ class TestTime:
         finally:
             own_time.reset(token)
         assert 100.0 <= timeline.now_s < 500.0
+
+
+class TestFaults:
+    def test_one_that_has_not_struck_is_told_though_another_has(self) -> None:
+        rested = Rested(frozenset(), frozenset(), Counter({"reset": 3}), has_asked=True, cpu_s=0.1, sources=frozenset())
+        seen = Seen(rested=[rested])
+        seen.accounts.take([Made(Call(0, 0, 0, 0.0), 0.0, 0.1, "", ())], 0.0)
+        asked = Asks(Duties(lambda _: None), 0.0, 0.0, (), None)
+        found = judged("c", burst(1, faults=("reset", "lost reply")), asked, seen)
+        assert (found.verdict, found.struck) == (Verdict.UNKNOWN, 3)
+        assert found.reasons == ["no lost reply has struck: the load was over too soon"]
 
 
 class TestRates:

@@ -21,6 +21,7 @@ from interlock.prove.load.timeline import OwnTime, own_time
 from interlock.prove.sources import loaded_sources
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Generator, Iterator, Sequence
     from multiprocessing.connection import Connection
 
@@ -85,7 +86,7 @@ class Rested:
     Attributes:
         strangers: What it wanted to connect to that the contract does not name.
         passed_by: Where connections lead that no function of Python has made.
-        struck: How often something went wrong on its connections.
+        struck: Which faults struck its connections, and how often.
         has_asked: Whether it has sent anything to a server while calls were made.
         cpu_s: How much time of a processor it has used.
         sources: The files that it has run: a module may be imported where it is first called.
@@ -93,7 +94,7 @@ class Rested:
 
     strangers: frozenset[str]
     passed_by: frozenset[str]
-    struck: int
+    struck: Counter[str]
     has_asked: bool
     cpu_s: float
     sources: frozenset[str]

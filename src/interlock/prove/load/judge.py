@@ -56,7 +56,7 @@ def _figures(name: str, shape: Shape, seen: Seen) -> LoadResult:
     result.connections, result.services, result.files = (
         Openness(getattr(seen.open.first, kind), seen.open.most(kind), getattr(seen.open.last, kind)) for kind in kinds
     )
-    result.struck, result.restarts = sum(one.struck for one in seen.rested), seen.restarts
+    result.struck, result.restarts = sum(one.struck.total() for one in seen.rested), seen.restarts
     result.moments = moments(list(accounts.began_s), accounts.latency_ms)
     result.sources = frozenset(name for one in seen.rested for name in one.sources)
     return result
@@ -157,7 +157,7 @@ def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
         result.reasons.append(seen.unfinished)
     result.reasons += _begun_late(result, shape, seen)
     for fault in shape.faults:
-        if not (result.restarts if fault == "restart" else result.struck):
+        if not (result.restarts if fault == "restart" else any(one.struck[fault] for one in seen.rested)):
             result.reasons.append(f"no {fault} has struck: the load was over too soon")
     if strangers := sorted({name for one in seen.rested for name in one.strangers}):
         result.reasons.append(f"a connection to {strangers[0]}, which the contract does not name, was refused")

@@ -10,6 +10,7 @@ import errno
 import random
 import socket
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,7 +40,7 @@ class Wiring:
         faults: What may: `reset` and `lost reply`.
         seed: Of when it does.
         strangers: What the module wanted to connect to besides.
-        struck: How often something went wrong.
+        struck: Which faults did strike, and how often.
         has_asked: Whether anything was sent to a server while calls were made.
     """
 
@@ -49,7 +50,7 @@ class Wiring:
     faults: tuple[str, ...] = ()
     seed: int = 0
     strangers: set[str] = field(default_factory=set[str])
-    struck: int = 0
+    struck: Counter[str] = field(default_factory=Counter[str])
     has_asked: bool = False
     _redis_files: set[int] = field(default_factory=set[int])
     _losing: set[int] = field(default_factory=set[int])  # Whose next reply is lost.
@@ -143,8 +144,9 @@ class Wiring:
     def _strike(self, one: socket.socket) -> None:
         if not self.faults or not self.timeline.are_calls_made or self._chance.randrange(_STRIKES_ONE_IN):
             return
-        self.struck += 1
-        if self._chance.choice(self.faults) == "lost reply":
+        fault = self._chance.choice(self.faults)
+        self.struck[fault] += 1
+        if fault == "lost reply":
             self._losing.add(one.fileno())
         else:
             _RealSocket.shutdown(one, socket.SHUT_RDWR)
