@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -84,6 +86,45 @@ def test_an_async_worker_that_is_killed_after_the_charge_charges_twice() -> None
     assert proof.violation is not None
     assert proof.violation.broken == ("p1 was charged twice",)
     assert [step.fault for step in proof.violation.steps if step.fault] in (["crash before"], ["crash after"])
+
+
+class LeavesIt(Queue):
+    """Keeps its client for as long as it lives."""
+
+    async def process(self) -> None:
+        await asyncio.gather(self.redis.set("a", 1), self.redis.incr("n"))
+
+
+class ClosesIt(Queue):
+    """Has a client for each time, and closes it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def process(self) -> None:
+        async with redis.asyncio.Redis.from_url(self.url) as client, client.pubsub() as channel:
+            await channel.subscribe("news")
+            await client.set("a", 1)
+
+
+@pytest.mark.parametrize("kind", [LeavesIt, ClosesIt])
+def test_of_what_a_killed_worker_leaves_open_nobody_hears(kind: type[Queue], caplog: pytest.LogCaptureFixture) -> None:
+    @contract(workers=1, faults=1, kinds=("crash before", "crash after"))
+    def it_ends(world: World) -> None:
+        queue = world.subject(kind, world.redis_url)
+        world.run(lambda: queue().process())
+        world.recover(times=1)
+        world.check(Invariant("it ends", lambda: None))
+
+    unraisable: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", unraisable.append)
+        proof = prove(it_ends, budget_s=60)
+        gc.collect()
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert unraisable == []
+    assert caplog.text == ""
 
 
 def alone(

@@ -31,12 +31,15 @@ ROUNDING_S = 1e-6
 
 
 def _bury(loop: asyncio.AbstractEventLoop) -> None:
-    """The tasks of a worker that was killed end without a word."""
-    for task in asyncio.all_tasks(loop):
-        left: Any = task
-        left._log_destroy_pending = False  # noqa: SLF001 - nobody has forgotten it.
-        with suppress(RuntimeError, ValueError):  # It runs, or does not want to end.
-            left.get_coro().close()
+    """The tasks of a worker that was killed end without a word, and those that they begin when they are closed."""
+    buried = set[asyncio.Task[Any]]()
+    while left := asyncio.all_tasks(loop) - buried:
+        for task in left:
+            untold: Any = task
+            untold._log_destroy_pending = False  # noqa: SLF001 - nobody has forgotten it.
+            with suppress(RuntimeError, ValueError):  # It runs, or does not want to end.
+                untold.get_coro().close()
+        buried |= left
 
 
 class VirtualSelector(selectors.SelectSelector):
