@@ -524,11 +524,23 @@ def test_who_looks_before_it_listens_may_wait_in_vain() -> None:
     assert proof.violation.broken == ("not so: the job is done",)
 
 
-def test_what_a_snapshot_holds_was_settled_when_it_began() -> None:
+ISOLATED = "SET default_transaction_isolation = 'repeatable read'"
+
+
+@pytest.mark.parametrize(
+    ("begins", "set_up"),
+    [
+        ("BEGIN ISOLATION LEVEL REPEATABLE READ", ""),
+        ("BEGIN", f"ALTER DATABASE interlock {ISOLATED};"),
+        ("BEGIN", f"ALTER ROLE CURRENT_USER {ISOLATED};"),
+        ("BEGIN", f"ALTER ROLE CURRENT_USER IN DATABASE interlock {ISOLATED};"),
+    ],
+)
+def test_what_a_snapshot_holds_was_settled_when_it_began(begins: Any, set_up: str) -> None:
     def reads(dsn: str) -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("INSERT INTO audit (said) VALUES ('go')")
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(begins)
             connection.execute("SELECT * FROM users")
             found = number(connection.execute("SELECT balance FROM accounts WHERE id = 1"))
             connection.execute("COMMIT")
@@ -545,10 +557,53 @@ def test_what_a_snapshot_holds_was_settled_when_it_began() -> None:
         found.extend(world.sql("SELECT v FROM seen"))
         return True
 
-    proof = proof_of(reads, writes_if_told, schema=ACCOUNTS + JOBS, expected="noted", is_so=note)
+    proof = proof_of(reads, writes_if_told, schema=set_up + ACCOUNTS + JOBS, expected="noted", is_so=note)
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
     assert set(found) == {(90,), (100,)}
+
+
+def test_what_is_set_for_a_database_is_set_again_when_it_is_made_anew() -> None:
+    told: list[object] = []
+
+    def alters_and_looks(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            told.append(connection.execute("SHOW default_transaction_isolation").fetchone())
+            told.append(connection.execute("SHOW search_path").fetchone())
+            connection.execute("CREATE TABLE another (id int)")
+
+    schema = (
+        f"""{ACCOUNTS} ALTER DATABASE interlock {ISOLATED}; ALTER DATABASE interlock SET search_path = "$user", public, shop"""
+    )
+    proof = proof_of(alters_and_looks, lambda _: None, schema=schema, expected="it ends", is_so=lambda _: True)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+    assert proof.schedules > 1
+    assert set(told) == {("repeatable read",), ('"$user", public, shop',)}
+
+
+@pytest.mark.parametrize(
+    "statement", ["ALTER ROLE CURRENT_USER SET jit = off", "CREATE ROLE shop", "ALTER SYSTEM SET jit = off"]
+)
+def test_what_outlives_a_schedule_is_unknown(statement: Any) -> None:
+    def works(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(statement)
+
+    proof = proof_of(works, expected="it ends", is_so=lambda _: True)
+
+    assert proof.verdict is Verdict.UNKNOWN
+    assert proof.reason == f"{statement}: a change of the server itself, which outlives a schedule"
+
+
+def test_a_schema_may_bring_its_roles() -> None:
+    schema = f"CREATE ROLE shop; {ACCOUNTS}; GRANT SELECT ON accounts TO shop"
+
+    def works(dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("UPDATE accounts SET balance = 90 WHERE id = 1")
+
+    assert proof_of(works, schema=schema, expected="it is", is_so=first_balance(90)).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(("lease_s", "verdict"), [(30, Verdict.PASS), (7200, Verdict.FAIL)])

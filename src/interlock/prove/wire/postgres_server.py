@@ -52,6 +52,19 @@ SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
 WHERE attrelid = %d AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 """
 _SEQUENCES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S'"
+# What ALTER DATABASE and ALTER ROLE have set: a copy of a database has none of it.
+_KEEP_SETTINGS = f"""
+DROP TABLE IF EXISTS pg_temp.settings;
+CREATE TEMP TABLE settings AS SELECT setrole, setconfig FROM pg_db_role_setting
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{DATABASE}')
+"""
+_SET_AGAIN = f"""
+INSERT INTO pg_db_role_setting SELECT oid, setrole, setconfig FROM pg_database, pg_temp.settings WHERE datname = '{DATABASE}'
+"""
+_SNAPSHOTS = r"""
+SELECT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS one
+WHERE one ~* '^default_transaction_isolation=\W*(repeatable read|serializable)')
+"""
 _WAITING = """
 SELECT concat_ws(' ', locktype, relation, page, tuple, transactionid, virtualxid, classid, objid, objsubid)
 FROM pg_locks WHERE NOT granted AND pid = %d
@@ -105,6 +118,8 @@ class PostgresServer:
         is_altered: Whether more was done than rows can undo.
         dirty: The tables that were written since the last schedule began.
         changes: How many changes its clients have made: a statement that finds no rows makes none.
+        sees_snapshots: Whether a transaction may hold what it found first without having said so.
+        is_laid_out: Whether its tables are there, and no more is done to the server itself.
         before_each: Called before each statement.
     """
 
@@ -125,6 +140,8 @@ class PostgresServer:
         self.is_altered = self._was_altered = False
         self.dirty: set[str] = set()
         self.changes = 0
+        self.sees_snapshots = False
+        self.is_laid_out = True
         self.before_each: Callable[[], None] = lambda: None
 
     @property
@@ -213,7 +230,10 @@ class PostgresServer:
         if self._schema is not None and schema == self._schema:
             return
         self._fresh("template1")
+        self.is_laid_out = False
         tables()
+        self.is_laid_out = True
+        self._admin.rows(_KEEP_SETTINGS)
         self._take_seed()
         self._schema = schema
 
@@ -223,6 +243,7 @@ class PostgresServer:
             self._clock.show(EPOCH_S)
         if self.is_altered:
             self._fresh(_SEED)
+            self._admin.rows(_SET_AGAIN)
             self._look_around()
         elif self.dirty:
             self.rows(self._way_back())
@@ -262,8 +283,9 @@ class PostgresServer:
         self._admin.rows(f"CREATE DATABASE {_SEED} TEMPLATE {DATABASE}")
 
     def _look_around(self) -> None:
-        """Learns which tables there are."""
+        """Learns which tables there are, and what is set."""
         self._touched = {}
+        self.sees_snapshots = bool(self.rows(_SNAPSHOTS)[0][0])
         self._tables = {number: _Table(name, triggered) for number, name, triggered in self.rows(_TABLES)}
         for referring, referred, follows in self.rows(_KEYS):
             self._tables[referring].refers.add(referred)

@@ -46,6 +46,7 @@ _TIMEOUTS = re.compile(r"\b(lock_timeout|statement_timeout|idle_in_transaction_s
 _NO_TIMEOUT = re.compile(r"(=|\bto\b)\s*'?(0|default)\b", re.IGNORECASE)
 _CALLS = re.compile(r"\bpg_(try_)?advisory|\bpg_notify\b|\bnextval\b|\bsetval\b|\bdblink", re.IGNORECASE)
 _SNAPSHOTS = re.compile(r"\b(repeatable\s+read|serializable)\b", re.IGNORECASE)
+_OUTLIVES = re.compile(r"\s*(ALTER|CREATE|DROP)\s+(ROLE|USER(?!\s+MAPPING)|GROUP|DATABASE|SYSTEM|TABLESPACE)\b", re.IGNORECASE)
 _CLOCKS = re.compile(
     r"\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(current|local)_?(timestamp|time|date)\b",
     re.IGNORECASE,
@@ -164,7 +165,7 @@ class PostgresWire:
             raise self._run.uncontrolled("a statement is cancelled from outside while it runs")
         if _TIMEOUTS.search(first.raw.decode(errors="replace")):
             raise self._run.uncontrolled("a timeout of Postgres's own, whose clock is the real one, is set for a connection")
-        self._sees_snapshots = bool(_SNAPSHOTS.search(first.raw.decode(errors="replace")))
+        self._sees_snapshots = self._server.sees_snapshots or bool(_SNAPSHOTS.search(first.raw.decode(errors="replace")))
         self._opening, self._real = first.raw, self._server.connect(first.raw)
         self._run.keep(self)
         return self._real.greeting
@@ -217,6 +218,8 @@ class PostgresWire:
         for text, _, _ in batch.statements:
             if _first_word(text) in {"SET", "ALTER"} and _TIMEOUTS.search(text) and not _NO_TIMEOUT.search(text):
                 raise self._run.uncontrolled(f"{text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
+            if self._server.is_laid_out and _OUTLIVES.match(text):
+                raise self._run.uncontrolled(f"{text.strip()[:60]}: a change of the server itself, which outlives a schedule")
             if not self._server.tells_virtual_time and _CLOCKS.search(text):
                 raise self._run.uncontrolled(_REAL_CLOCK)
         if "LISTEN" in words:
