@@ -139,8 +139,9 @@ def where_it_stands(folder: Path | None = None) -> str:
 def _place(dump: str, *, own: bool) -> str:
     """The first place of the main thread that is the module's own; or the first at all."""
     frames: list[tuple[str, str, str]] = _FRAME.findall(dump[dump.rfind("hread 0x") :])
-    if any(path == _EXECUTORS and name == "_result" for path, _, name in frames):
-        return ""  # It waits for other processes, which stand where they stand.
+    of_ours = {name for path, _, name in frames if path == _EXECUTORS}
+    if "_result" in of_ours or (not of_ours and any(name == "_process_worker" for _, _, name in frames)):
+        return ""  # It waits for other processes, which stand where they stand; or for something to do.
     for path, line, name in frames:
         if path.startswith(_GUARD) and own:
             return ""  # Whatever called the guard waits for it as it should.

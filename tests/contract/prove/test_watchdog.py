@@ -205,12 +205,17 @@ DUMP = """Thread 0x00007f1 (most recent call first):
   File "/usr/lib/python3.11/concurrent/futures/_base.py", line 451 in result
   File "{guard}/executors.py", line 105 in _result
 """
+IDLE = """Thread 0x00007f3 (most recent call first):
+  File "/usr/lib/python3.11/multiprocessing/connection.py", line 395 in _recv
+  File "/usr/lib/python3.11/concurrent/futures/process.py", line 240 in _process_worker
+"""
 STANDS = """Thread 0x00007f2 (most recent call first):
   File "/somewhere/library.py", line 7 in works
 """
 
 
 def test_a_process_that_waits_for_others_is_not_where_the_module_stands(tmp_path: Path) -> None:
+    tmp_path.joinpath("stands-0").write_text(IDLE)
     tmp_path.joinpath("stands-1").write_text(DUMP.format(guard=Path(watchdog.__file__).parent))
     assert watchdog.where_it_stands(tmp_path) == "the module does not come back, and nobody knows from where"
 
