@@ -33,6 +33,7 @@ _STARTS = {
     "os.system": "starts a program",
     "subprocess.Popen": "starts a program",
 }
+_WATCHED = ABOUT_FILES | _STARTS.keys()
 
 
 @dataclass(slots=True, eq=False)
@@ -81,12 +82,12 @@ def stowaways_seen(run: Callable[[], Run | None]) -> Generator[None]:
 
 
 def _look(event: str, what: tuple[object, ...]) -> None:
-    if event == "object.__getattr__":  # Most of what is told, and nothing that starts.
+    if event not in _WATCHED:  # As nearly all of them.
         return
-    if event in _STARTS:
-        _stop(f"{_STARTS[event]}, {_NOBODY}")
-    elif event in ABOUT_FILES:
+    if event in ABOUT_FILES:
         _look_at_file(event, what)
+    else:
+        _stop(f"{_STARTS[event]}, {_NOBODY}")
 
 
 def _look_at_file(event: str, what: tuple[object, ...]) -> None:
