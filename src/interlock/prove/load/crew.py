@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _STACK_BYTES = 512 * 1024
 _LINE_LENGTH, _CAUSED_LENGTH = 200, 100
 _MANY_THREADS = 200
-_GIVES_WAY = 10  # See nice(2).
+_GIVES_WAY = 5  # See nice(2): a third of what others get, and not so little that the work is not done on a busy machine.
 _real_monotonic = time.monotonic
 _real_sleep = time.sleep
 
