@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,7 +37,6 @@ START_TIMEOUT_S = 10.0
 THREADLESS = ("--jemalloc-bg-thread", "no")
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103  # unix(7).
 _process_number = os.getpid  # While a schedule runs, workers are told other ones.
-_RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
 
 
 class RedisServer:
