@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["BUDGET_S", "Progress", "Proof", "Violation", "prove", "watched"]
 
 BUDGET_S = 10.0
-# What was found is made smaller for so long at most, which is some hundred times what it takes; and then it is repeated.
-SHRUNK_WITHIN_S = 5.0
+# What was found is made smaller for so long at most, which is some hundred times what it takes on a machine with little else to
+# do; then it is repeated.
+SHRUNK_WITHIN_S = 15.0
 JUDGED_WITHIN_S = 60.0
 _TOLD_EVERY_S = 0.2
 
