@@ -281,8 +281,8 @@ class TestTheAnswer:
 
     def test_a_burst_that_the_module_holds_up_is_told_from_one_that_the_machine_cannot_make(self) -> None:
         def computes(_: World, __: int) -> None:
-            ends_at_s = time.process_time() + 0.05
-            while time.process_time() < ends_at_s:
+            ends_at_s = time.thread_time() + 0.05
+            while time.thread_time() < ends_at_s:
                 pass
 
         found = under(burst(40, within_ms=400, at_once=40, processes=1), calling(computes))
