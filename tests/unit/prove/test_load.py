@@ -98,6 +98,15 @@ def test_the_keys_of_a_pipeline_and_of_what_is_no_command() -> None:
     assert keys_of([encoded("GET", "a") + encoded("GET", "b"), b"GET / HTTP/1.1\r\n", encoded("GET", "a")[:-3]]) == ("a", "b")
 
 
+@pytest.mark.parametrize("key", ["a\r\nb", "$1\r\na", "\r\n*1\r\n$1\r\nb\r\n", "k" * 100_000])
+def test_a_key_may_have_ends_of_lines_in_it_and_be_long(key: str) -> None:
+    assert keys_of([encoded("GET", "before") + encoded("SET", key, "1") + encoded("GET", "after")]) == ("before", key, "after")
+
+
+def test_what_looks_like_a_command_and_is_not_whole_names_no_key() -> None:
+    assert keys_of([b"*3\r\n$3\r\nSET\r\n$5\r\na\r\nbb\r\n"]) == ()
+
+
 class TestLeaks:
     @staticmethod
     def leaks(*redis: int, at_once: int = 8) -> list[str]:
