@@ -11,6 +11,7 @@ import struct
 import sys
 import threading
 import time
+from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -508,6 +509,32 @@ class TestTheAnswer:
             import_module("imported_late")
 
         assert str(tmp_path / "imported_late.py") in under(burst(1), calling(imports)).sources
+
+    @pytest.mark.parametrize("way", ["in chunks", "when asked for"])
+    def test_a_provider_is_told_of_a_payment_in_whatever_way_a_client_sends_it(self, way: str) -> None:
+        @contract
+        def payments(world: World) -> RetryQueue:
+            def charge(payment: Payment) -> None:
+                body = json.dumps({"payment": payment.key}).encode()
+                connection = http.client.HTTPConnection("api.pay.example", timeout=5)
+                connection.putrequest("POST", "/charges")
+                if way == "in chunks":
+                    connection.putheader("Transfer-Encoding", "chunked")
+                    connection.endheaders()
+                    connection.send(b"3\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (body[:3], len(body) - 3, body[3:]))
+                else:
+                    connection.putheader("Content-Length", str(len(body)))
+                    connection.putheader("Expect", "100-continue")
+                    connection.endheaders()
+                    assert connection.sock.recv(64) == b"HTTP/1.1 100 Continue\r\n\r\n"
+                    connection.send(body)
+                assert connection.getresponse().status == HTTPStatus.OK
+
+            bank = world.provider("http://api.pay.example/charges")
+            return RetryQueue(bank, enqueue=charge, process=lambda: None, dead_letters=list)
+
+        found = under(burst(8, repeats=0), payments)
+        assert (found.verdict, found.violations, found.reasons) == (Verdict.PASS, [], [])
 
 
 CONTRACTS = """

@@ -6,7 +6,6 @@ Both listen on ports of this machine that only the processes of the load are tol
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,6 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
-from http import HTTPStatus
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, cast
@@ -25,12 +23,14 @@ from interlock.core.errors import WorldError
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.load.crew import Ended
 from interlock.prove.server_clock import ServerClock, compiled_clock
-from interlock.prove.wire.http_wire import Answer, Request
+from interlock.prove.wire.http_wire import MAY_GO_ON, Answer, asks_first, first_request, written
 from interlock.prove.wire.redis_connection import Connection
 from interlock.prove.wire.redis_server import THREADLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+
+    from interlock.prove.wire.http_wire import Request
 
 START_TIMEOUT_S = 10.0
 LOCALHOST = "127.0.0.1"
@@ -170,7 +170,7 @@ class Services:
 
     Attributes:
         port: Where it listens.
-        open: How many connections are open.
+        conversations: The connections that are open.
         failed: What went wrong in an answer, if anything did.
     """
 
@@ -180,7 +180,7 @@ class Services:
         self.port = int(self._listening.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._served, daemon=True)
-        self.open = 0
+        self.conversations: set[asyncio.BaseTransport] = set()
         self.failed: BaseException | None = None
 
     def start(self) -> None:
@@ -196,32 +196,21 @@ class Services:
 
     def _served(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(asyncio.start_server(self._conversation, sock=self._listening, backlog=1024))
+        serving = self._loop.create_server(lambda: _Conversation(self), sock=self._listening, backlog=1024)
+        self._loop.run_until_complete(serving)
         self._loop.run_forever()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for transport in self.conversations:
+            transport.close()
+        self._loop.run_until_complete(asyncio.sleep(0))  # In which they are closed.
         self._loop.close()
 
-    async def _conversation(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open += 1
-        try:
-            while (request := await _read(reader)) is not None:
-                answer = self._answered(request)
-                if answer.hangs:
-                    await asyncio.Event().wait()
-                writer.write(_written(answer))
-                await writer.drain()
-                if request.headers.get("connection", "").lower() == "close":
-                    return
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # Also when all is over.
-        finally:
-            self.open -= 1
-            writer.close()
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self.conversations)
 
-    def _answered(self, request: Request) -> Answer:
+    def answered(self, request: Request) -> Answer:
+        """The answer of the host that is asked."""
         host = request.headers.get("host", "").partition(":")[0]
         try:
             given = self._answers[host](request)
@@ -234,39 +223,48 @@ class Services:
         return Answer(status, body)
 
 
-async def _read(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection; none if it has ended."""
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    except (asyncio.IncompleteReadError, OSError):
-        return None
-    method, path, _ = head[0].split(" ", 2)
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Request(method, path, headers, await _chunks(reader))
-    return Request(method, path, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+class _Conversation(asyncio.Protocol):
+    """One connection to the services.
 
+    Args:
+        services: Who answers.
+    """
 
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
-    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-        body += (await reader.readexactly(size + 2))[:-2]
-    await reader.readuntil(b"\r\n")
-    return body
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._buffer = b""
+        self._may_go_on = False
+        self._hangs = False
+        self._transport: asyncio.Transport | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._services.conversations.add(transport)
 
-def _written(answer: Answer) -> bytes:
-    """The bytes of an answer."""
-    match answer.body:
-        case None:
-            body = b""
-        case bytes():
-            body = answer.body
-        case str():
-            body = answer.body.encode()
-        case _:
-            body = json.dumps(answer.body).encode()
-    phrase = HTTPStatus(answer.status).phrase if answer.status in {one.value for one in HTTPStatus} else "Unknown"
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} {phrase}\r\n{head}\r\n".encode() + body
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio tells it.
+        if self._transport is not None:
+            self._services.conversations.discard(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while not self._hangs and (found := first_request(self._buffer)) is not None:
+            request, self._buffer = found
+            self._may_go_on = False
+            self._answer(request)
+        if not self._may_go_on and b"\r\n\r\n" in self._buffer and asks_first(self._buffer):
+            self._may_go_on = True
+            self._write(MAY_GO_ON)
+
+    def _answer(self, request: Request) -> None:
+        answer = self._services.answered(request)
+        self._hangs = answer.hangs
+        if answer.hangs:
+            return
+        is_last = request.headers.get("connection", "").lower() == "close"
+        self._write(written(request, answer, is_last=is_last))
+        if is_last and self._transport is not None:
+            self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)

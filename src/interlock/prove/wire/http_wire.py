@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from interlock.prove.scheduler import Run
 
 
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
+MAY_GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request as it came.
@@ -96,13 +100,13 @@ class HttpWire:
         if self._buffer.startswith(b"PRI * HTTP/2"):
             raise self._run.uncontrolled(f"HTTP/2 to {self._host}, of which this guard does not know where a request ends")
         replies = b""
-        while not self._is_closed and (found := _request(self._buffer)) is not None:
+        while not self._is_closed and (found := first_request(self._buffer)) is not None:
             request, self._buffer = found
             self._may_go_on = False
             replies += self._answered(request)
-        if b"\r\n\r\n" in self._buffer and not self._may_go_on and _asks_first(self._buffer):
+        if b"\r\n\r\n" in self._buffer and not self._may_go_on and asks_first(self._buffer):
             self._may_go_on = True
-            replies += b"HTTP/1.1 100 Continue\r\n\r\n"
+            replies += MAY_GO_ON
         return replies
 
     def has_news(self) -> bool:
@@ -129,7 +133,7 @@ class HttpWire:
             self.expects = f"an answer of {self._host}"
             return b""
         self._is_closed = request.headers.get("connection", "").lower() == "close"
-        return _bytes(request, answer, is_last=self._is_closed)
+        return written(request, answer, is_last=self._is_closed)
 
 
 def _whole(answer: Answer | tuple[int, dict[str, Any]]) -> Answer:
@@ -143,10 +147,10 @@ def _told(answer: Answer) -> str:
     return f"{answer.status} {content[:80].decode(errors='replace')}".rstrip()
 
 
-def _bytes(request: Request, answer: Answer, *, is_last: bool) -> bytes:
+def written(request: Request, answer: Answer, *, is_last: bool) -> bytes:
     """An answer as it is sent."""
     kind, content = answer.content()
-    phrase = next((status.phrase for status in HTTPStatus if status == answer.status), "")
+    phrase = _PHRASES.get(answer.status, "")
     headers = {"Content-Type": kind} if kind else {}
     has_none = answer.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
     if not has_none:
@@ -169,12 +173,13 @@ def _head(buffer: bytes) -> tuple[str, dict[str, str], int] | None:
     return first, {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}, end + 4
 
 
-def _asks_first(buffer: bytes) -> bool:
+def asks_first(buffer: bytes) -> bool:
+    """Whether who sends this waits to be told that the body may come."""
     head = _head(buffer)
     return head is not None and head[1].get("expect", "").lower() == "100-continue"
 
 
-def _request(buffer: bytes) -> tuple[Request, bytes] | None:
+def first_request(buffer: bytes) -> tuple[Request, bytes] | None:
     """The first request in the buffer, and what follows it; nothing if it has not come whole yet."""
     head = _head(buffer)
     if head is None:
