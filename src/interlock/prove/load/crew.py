@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from interlock.prove.clock import wall_clock
 from interlock.prove.load.commands import keys_of
@@ -45,9 +46,8 @@ class Overdue(Exception):  # noqa: N818 - likewise.
     """The time is over, and a process has not answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What came of one call.
+class Made(NamedTuple):
+    """What came of one call. A tuple, as a call is.
 
     Attributes:
         call: Which.
@@ -117,7 +117,7 @@ class Member:
     def tell(self, *order: object) -> None:
         """Gives it something to do."""
         try:
-            self.pipe.send(order)
+            send(self.pipe, order)
         except OSError:
             raise self._ended() from None
         self.is_busy = True
@@ -156,6 +156,11 @@ class Member:
         return Ended(f"a process under load has ended by itself: {said}")
 
 
+def send(pipe: Connection[Any, Any], what: object) -> None:
+    """Puts something into a pipe. Its own `send` does so by a pickler in Python, for what only multiprocessing shares."""
+    pipe.send_bytes(pickle.dumps(what, pickle.HIGHEST_PROTOCOL))
+
+
 @contextmanager
 def crew(duties: Duties, timeline: Timeline, wirings: Sequence[Wiring], threads: int) -> Generator[list[Member]]:
     """As many processes as there are networks, for as long as the block lasts."""
@@ -187,12 +192,41 @@ def _serve(process: _Process, pipe: Connection[Any, Any]) -> NoReturn:
         with wall_clock(lambda: process.timeline):
             while True:
                 name, *told = pipe.recv()
-                pipe.send(getattr(process, name)(*told))
+                send(pipe, getattr(process, name)(*told))
     except (EOFError, OSError, KeyboardInterrupt):
         os._exit(0)
     except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on in the code that was forked.
         traceback.print_exc()
     os._exit(1)
+
+
+class _Batch:
+    """Calls that are made by several threads; whoever waits for them is woken once, by the last.
+
+    Args:
+        make: Makes one of them.
+        size: How many there are.
+        start_s: When the load began, in monotonic time, if they are made in real time.
+
+    Attributes:
+        made: Those that are over.
+        is_over: Can be had when all are.
+    """
+
+    def __init__(self, make: Callable[[Call], object], size: int, start_s: float | None) -> None:
+        self.make = make
+        self.start_s = start_s
+        self.made: list[Made] = []
+        self.is_over = threading.Lock()
+        self._left = iter(range(size - 1, -1, -1))  # In one step of the interpreter: no two threads are the last.
+        if size:
+            self.is_over.acquire()
+
+    def enter(self, one: Made) -> None:
+        """Takes a call that is over."""
+        self.made.append(one)
+        if not next(self._left):
+            self.is_over.release()
 
 
 class _Process:
@@ -204,8 +238,7 @@ class _Process:
         self.wiring = wiring
         self._threads = threads
         self._number = number
-        self._todo: SimpleQueue[tuple[Callable[[Call], object], Call, float | None]] = SimpleQueue()
-        self._done: SimpleQueue[Made] = SimpleQueue()
+        self._todo: SimpleQueue[tuple[_Batch, Call]] = SimpleQueue()
         self._running = 0
 
     def ready(self) -> bool:
@@ -224,9 +257,7 @@ class _Process:
             batch: Which.
             start_s: When the load begins, in monotonic time, if they are made in real time.
         """
-        for call in batch:
-            self._todo.put((self.duties.call, call, start_s))
-        return [self._done.get() for _ in batch]
+        return self._made_by_threads(self.duties.call, batch, start_s)
 
     def calmly(self, batch: list[Call], within_s: float) -> list[Made]:
         """Makes calls one after the other, in one thread, as many as there is time for."""
@@ -239,9 +270,7 @@ class _Process:
 
     def empty(self, batch: list[Call], start_s: float) -> list[float]:
         """When threads that have nothing to do in them begin calls, in seconds since the beginning."""
-        for call in batch:
-            self._todo.put((_nothing, call, start_s))
-        return [self._done.get().began_s - start_s for _ in batch]
+        return [one.began_s - start_s for one in self._made_by_threads(_nothing, batch, start_s)]
 
     def work(self, sleeps: bool) -> str:  # noqa: FBT001 - it comes through a pipe.
         """Does the work once; answers with the error in which it ended.
@@ -281,12 +310,19 @@ class _Process:
             loaded_sources(),
         )
 
+    def _made_by_threads(self, make: Callable[[Call], object], calls: list[Call], start_s: float | None) -> list[Made]:
+        batch = _Batch(make, len(calls), start_s)
+        for call in calls:
+            self._todo.put((batch, call))
+        batch.is_over.acquire()
+        return batch.made
+
     def _make_calls(self) -> None:
         while True:
-            make, call, start_s = self._todo.get()
-            if start_s is not None:
-                _real_sleep(max(0.0, start_s + call.due_s - _real_monotonic()))
-            self._done.put(self._made(make, call, start_s))
+            batch, call = self._todo.get()
+            if batch.start_s is not None:
+                _real_sleep(max(0.0, batch.start_s + call.due_s - _real_monotonic()))
+            batch.enter(self._made(batch.make, call, batch.start_s))
 
     def _made(self, make: Callable[[Call], object], call: Call, start_s: float | None) -> Made:
         began_s = _real_monotonic()

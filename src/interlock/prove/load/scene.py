@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
+from selectors import EVENT_READ, DefaultSelector
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.load.accounts import Accounts
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interlock.prove.load.timeline import Timeline
 
 _TICK_S = 0.002
+_PATIENCE_S = 0.05  # Where time stands still meanwhile, and nothing is to be done but to look how far it is.
 _SAMPLE_EVERY_S = 0.1
 _TOLD_EVERY_S = 0.2
 
@@ -114,6 +115,11 @@ class Scene:
     stage: str = ""
     _sampled_at_s: float = 0.0
     _told_at_s: float = 0.0
+    _answers: DefaultSelector = field(default_factory=DefaultSelector)
+
+    def __post_init__(self) -> None:
+        for member in self.members:
+            self._answers.register(member.pipe, EVENT_READ, member)
 
     @property
     def callers(self) -> list[Member]:
@@ -157,11 +163,10 @@ class Scene:
         """
         if time.monotonic() > until_s:
             raise Overdue
-        pipes = {member.pipe: member for member in self.members if member.is_busy}
-        for pipe in wait(list(pipes), _TICK_S):
-            member = pipes[pipe]  # type: ignore[index]  # pyright: ignore[reportArgumentType] - of pipes, pipes come back.
-            self._take(member.answer(until_s), start_s)
-        if self.shape.is_real or self.stage:
+        does_time_go_on = self.shape.is_real or self.stage
+        for key, _ in self._answers.select(_TICK_S if does_time_go_on else _PATIENCE_S):
+            self._take(cast("Member", key.data).answer(until_s), start_s)
+        if does_time_go_on:
             self.redis.show(self.timeline.shared_s)
         self.sample()
         self._tell()
