@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import greenlet
 
+from interlock.prove.carrier import carrier
 from interlock.prove.effect import EVERYTHING, LOCKS, Effect, Step, Uncontrolled
 from interlock.prove.fault import Fault
 from interlock.prove.outage import Outage
@@ -375,17 +376,17 @@ class Run:
         if lane.has_crashed:
             raise Crashed
         lane.is_over = False
-        lane.greenlet = greenlet.greenlet(self._body(lane, task))
+        lane.greenlet = begun = carrier(self._body(lane, task), of_lane=True)
         before, self.acting = self.acting, lane
-        _switch(lane.greenlet)
+        _switch(begun)
         self.acting = before
-        if not lane.greenlet.dead:
+        if lane.greenlet is begun:
             assert self._hub is not None  # noqa: S101 - a worker runs, so a run does.
-            lane.greenlet.parent = self._hub
+            begun.parent = self._hub
 
     def end(self) -> None:
         """Clears everybody away who is not done. Whatever they still try to do or to say is muted."""
-        left = [worker for worker in self.everyone() if worker.greenlet is not None and not worker.greenlet.dead]
+        left = [worker for worker in self.everyone() if worker.greenlet is not None]
         if not left:
             return
         for worker in left:
@@ -405,25 +406,30 @@ class Run:
         index, life = len(self.workers), sum(worker.name == name for worker in self.workers)
         worker = Worker(index, name, Chance(self.seed, name, life, index), ahead_s=ahead_s)
         worker.process = index
-        worker.greenlet = greenlet.greenlet(self._body(worker, task))
+        worker.greenlet = carrier(self._body(worker, task))
         self.workers.append(worker)
         self._resume(worker)
 
     def _body(self, worker: Worker, task: Callable[[], object]) -> Callable[[], None]:
         def body() -> None:
-            for doing in (task, partial(self._leave, worker)):
-                try:
-                    doing()
-                except (Crashed, greenlet.GreenletExit):
-                    break
-                except KeyboardInterrupt:  # Not the module's.
-                    raise
-                except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
-                    worker.error = worker.error or error
-                    self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
-            worker.is_over = True
+            try:
+                self._go_through(worker, task)
+            finally:
+                worker.is_over, worker.greenlet = True, None
 
         return body
+
+    def _go_through(self, worker: Worker, task: Callable[[], object]) -> None:
+        for doing in (task, partial(self._leave, worker)):
+            try:
+                doing()
+            except Crashed:
+                break
+            except (KeyboardInterrupt, greenlet.GreenletExit):  # Not the module's.
+                raise
+            except BaseException as error:  # noqa: BLE001 - told in the history, and judged by the contract.
+                worker.error = worker.error or error
+                self._note(worker, Effect("end", f"raises {type(error).__name__}: {error}"), None, "")
 
     def _leave(self, worker: Worker) -> None:
         if worker.process == worker.index:

@@ -66,6 +66,7 @@ class Worker:
         index: Its number, from 0.
         name: What people call it: A, B, ...
         chance: What it draws.
+        greenlet: Where it runs; none when it is over.
         effect: What it will do next; none while it is running or done.
         doing: What it does, or did last, and the fault that strikes it.
         wakes_at_s: Until when it waits, in virtual time.
