@@ -19,6 +19,8 @@ from interlock.prove.wire.tls import Certified
 from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.network import Network, Wire
     from interlock.prove.worker import Worker
@@ -33,7 +35,12 @@ def controlled(descriptor: int) -> ControlledSocket | None:
 
 
 class ControlledSocket(Certified):
-    """Stands in for `socket.socket`."""
+    """Stands in for `socket.socket`.
+
+    Attributes:
+        peer: Where it is connected to, if it is.
+        tell: Is called when something has come, for whoever does not ask.
+    """
 
     def __init__(self, network: Network, family: int, kind: int, proto: int) -> None:
         super().__init__()
@@ -43,22 +50,22 @@ class ControlledSocket(Certified):
         self._network = network
         self._made_in = network.run()
         self._wire: Wire | None = None
-        self._peer: Any = None
+        self.peer: Any = None
         self._inbox = b""
         self._outbox = b""
         self._lane: Worker | None = None
         self._broken: OSError | None = None
         self._timeout: float | None = socket.getdefaulttimeout()
-        self._event = os.eventfd(0, os.EFD_NONBLOCK)  # Something real for those who ask whether there is anything to read.
+        self._event = -1
         self._files = 0
-        self._is_closed = False
-        _by_descriptor[self._event] = self
+        self._is_closed = self._is_gone = False
+        self.tell: Callable[[], None] | None = None
 
     def connect(self, address: Any) -> None:
         """Connects."""
         self._mute()
         self._wire = self._network.wire(address)
-        self._peer = address
+        self.peer = address
 
     def connect_ex(self, address: Any) -> int:
         """Connects; answers with an error number."""
@@ -143,7 +150,10 @@ class ControlledSocket(Certified):
         return self.fileno()
 
     def fileno(self) -> int:
-        """A real descriptor on which nothing ever comes."""
+        """A real descriptor on which nothing ever comes, for those who ask whether there is anything to read."""
+        if self._event < 0 and not self._is_gone:
+            self._event = os.eventfd(0, os.EFD_NONBLOCK)
+            _by_descriptor[self._event] = self
         return self._event
 
     def settimeout(self, value: float | None) -> None:
@@ -164,9 +174,9 @@ class ControlledSocket(Certified):
 
     def getpeername(self) -> Any:
         """Where it is connected to."""
-        if self._peer is None:
+        if self.peer is None:
             raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
-        return self._peer
+        return self.peer
 
     def getsockname(self) -> Any:
         """Some address."""
@@ -214,6 +224,8 @@ class ControlledSocket(Certified):
                 raise
             except OSError as error:
                 self._broken, self._outbox = error, b""
+            if self.tell is not None:
+                self.tell()
 
     def _exchange_beside(self, run: Run) -> None:
         """The same while the event loop goes on with something else."""
@@ -223,7 +235,7 @@ class ControlledSocket(Certified):
 
     def _work(self) -> None:
         self._exchange()
-        if self._event < 0 and self._wire is not None:  # It was closed meanwhile.
+        if self._is_gone and self._wire is not None:  # It was closed meanwhile.
             self._wire.close()
 
     def _await(self) -> None:
@@ -252,14 +264,17 @@ class ControlledSocket(Certified):
             self._let_go()
 
     def _let_go(self) -> None:
+        if self._is_gone:
+            return
+        self._is_gone = True
         if self._event >= 0:
             _by_descriptor.pop(self._event, None)
             os.close(self._event)
             self._event = -1
-            if self._wire is not None and (self._lane is None or self._lane.is_over):
-                self._wire.close()
-            elif self._wire is not None:
-                self._wire.leave()  # It is still at work.
+        if self._wire is not None and (self._lane is None or self._lane.is_over):
+            self._wire.close()
+        elif self._wire is not None:
+            self._wire.leave()  # It is still at work.
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.effect import Effect
 from interlock.prove.wire.controlled_socket import controlled
+from interlock.prove.wire.virtual_loop import VirtualLoop
 from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
@@ -63,28 +64,35 @@ class VirtualSelector(selectors.SelectSelector):
         try:
             run.stay_alive()
             happened = self._happened(loop)
-            if not happened and not _is_busy(loop):
+            if self._keys and not happened and not _is_busy(loop):
                 happened = self._happened_really()
-            if not happened and (timeout is None or timeout > 0):
-                run.wait(
-                    None if timeout is None else timeout + ROUNDING_S,
-                    Effect("wait", "wait for whatever comes first"),
-                    until=lambda: _is_busy(loop) or bool(self._happened(loop)),
-                    is_prompt=True,
-                )
-                happened = self._happened(loop)
-                if timeout is not None and not happened and not _is_busy(loop):
-                    run.grant(round(timeout, 3), sleeps=True)
+            if not happened and (timeout is None or timeout > 0) and not _is_busy(loop):
+                happened = self._waited(run, loop, timeout)
         except Crashed:
             if loop is not None:
                 _bury(loop)
             raise
         return happened
 
+    def _waited(self, run: Run, loop: Any, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        run.wait(
+            None if timeout is None else timeout + ROUNDING_S,
+            Effect("wait", "wait for whatever comes first"),
+            until=lambda: _is_busy(loop) or bool(self._happened(loop)),
+            is_prompt=True,
+        )
+        happened = self._happened(loop)
+        if timeout is not None and not happened and not _is_busy(loop):
+            run.grant(round(timeout, 3), sleeps=True)
+        return happened
+
     def _happened(self, loop: Any) -> list[tuple[selectors.SelectorKey, int]]:
         """What has happened to the sockets; and to whatever else somebody asks about, but for the pipe of a loop itself."""
+        if not self._keys:
+            return []
         found: list[tuple[selectors.SelectorKey, int]] = []
-        own, real = None if loop is None else loop._ssock.fileno(), False  # noqa: SLF001 - what it wakes itself by.
+        pipe = getattr(loop, "_ssock", None)  # What a loop wakes itself by.
+        own, real = None if pipe is None else pipe.fileno(), False
         for key in self._keys.values():
             ours = controlled(key.fd)
             if ours is None:
@@ -101,7 +109,9 @@ class VirtualSelector(selectors.SelectSelector):
 
 
 def _is_busy(loop: Any) -> bool:
-    """Whether a loop has something left to do by itself, which a lane may have given it."""
+    """Whether a loop has something left to do by itself."""
+    if isinstance(loop, VirtualLoop):
+        return loop.is_busy()
     return loop is not None and bool(loop._ready)  # noqa: SLF001 - nothing else tells.
 
 
@@ -112,7 +122,12 @@ def controlled_loops(current: Callable[[], Run | None]) -> Generator[None]:
     real_init, real_executor, real_lookup = kind.__init__, base.run_in_executor, base.getaddrinfo
 
     def init(self: Any, selector: Any = None) -> None:
-        real_init(self, selector if current() is None else VirtualSelector(current))
+        if current() is None:
+            real_init(self, selector)
+            return
+        if type(self) is asyncio.SelectorEventLoop:
+            VirtualLoop.take(self, current)
+        real_init(self, VirtualSelector(current))
 
     def run_in_executor(self: Any, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         run = current()
