@@ -26,6 +26,7 @@ import greenlet
 
 from interlock.prove.carrier import carrier
 from interlock.prove.effect import EVERYTHING, LOCKS, Effect, Step, Uncontrolled
+from interlock.prove.empty import empty
 from interlock.prove.fault import Fault
 from interlock.prove.outage import Outage
 from interlock.prove.randomness import Chance
@@ -85,7 +86,7 @@ class Run:
     """
 
     choose: Choose
-    plan: Mapping[tuple[int, int], Fault] = field(default_factory=dict[tuple[int, int], Fault])
+    plan: Mapping[tuple[int, int], Fault] = field(default_factory=empty(dict[tuple[int, int], Fault]))
     seed: int = 0
     limit: int = 400
     further: Callable[[], int] | None = None
@@ -96,22 +97,22 @@ class Run:
     entered: Callable[[Worker], None] = lambda _: None
     left: Callable[[Worker], None] = lambda _: None
     now_s: float = 0.0
-    steps: list[Step] = field(default_factory=list[Step])
-    workers: list[Worker] = field(default_factory=list[Worker])
-    lanes: list[Worker] = field(default_factory=list[Worker])
-    belongings: dict[int, list[Belonging]] = field(default_factory=dict[int, "list[Belonging]"])
+    steps: list[Step] = field(default_factory=empty(list[Step]))
+    workers: list[Worker] = field(default_factory=empty(list[Worker]))
+    lanes: list[Worker] = field(default_factory=empty(list[Worker]))
+    belongings: dict[int, list[Belonging]] = field(default_factory=empty(dict[int, "list[Belonging]"]))
     lost: str = ""
-    struck: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    places: dict[tuple[int, int], Effect] = field(default_factory=dict[tuple[int, int], "Effect"])
+    struck: set[tuple[int, int]] = field(default_factory=empty(set[tuple[int, int]]))
+    places: dict[tuple[int, int], Effect] = field(default_factory=empty(dict[tuple[int, int], "Effect"]))
     outage: Outage | None = None
-    lengths_s: dict[float, None] = field(default_factory=dict[float, None])
-    _late: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    _asleep: set[int] = field(default_factory=set[int])  # Who goes on later, by itself: what if others are later still?
+    lengths_s: dict[float, None] = field(default_factory=empty(dict[float, None]))
+    _late: set[tuple[int, int]] = field(default_factory=empty(set[tuple[int, int]]))
+    _asleep: set[int] = field(default_factory=empty(set[int]))  # Who goes on later, by itself: what if others are later still?
     acting: Worker | None = None
     _last: Worker | None = None
     turns: int = 0
     _does_remember: bool = False
-    notes: set[str] = field(default_factory=set[str])
+    notes: set[str] = field(default_factory=empty(set[str]))
     is_cleared_up: bool = False
     _hub: greenlet.greenlet | None = None
     _thread: int = 0
@@ -439,7 +440,10 @@ class Run:
     def _alive(self, own: Sequence[Worker]) -> list[Worker]:
         """Who is not done; nobody, if all that are left only serve others."""
         alive = [worker for worker in ((*own, *self.lanes) if self.lanes else own) if not worker.is_over]
-        return alive if any(not worker.serves for worker in alive) else []
+        for worker in alive:
+            if not worker.serves:
+                return alive
+        return []
 
     def _advance(self, alive: Sequence[Worker]) -> None:
         if len(self.steps) >= self.limit:
@@ -485,8 +489,7 @@ class Run:
 
     def _as_noticed(self, worker: Worker, effect: Effect) -> Effect:
         """The effect, with what its worker may notice once it goes on; and with the memory for that, if lanes share it."""
-        hears = self.main(worker).hears
-        if hears:
+        if hears := self.main(worker).hears:
             effect = replace(effect, reads=effect.reads | hears)
         return replace(effect, process=worker.process) if worker.lanes or worker.process != worker.index else effect
 
