@@ -18,7 +18,6 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from interlock.prove.holders import put_in_place_of
@@ -109,6 +108,17 @@ class _StandIn:
         return self.real(*args, **options) if current is None else self.drawn(current, *args, **options)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _NumberStandIn:
+    """The same for the process's number, which clients ask for again and again, to see whether they were forked."""
+
+    real: Callable[[], int]
+
+    def __call__(self) -> int:
+        current = _current()
+        return self.real() if current is None else current.pid
+
+
 def _draw(name: str, current: Chance, *args: Any, **options: Any) -> Any:
     return getattr(current.source, name)(*args, **options)
 
@@ -120,9 +130,11 @@ _DRAWN: dict[Callable[..., Any], Callable[..., Any]] = {
     os.getrandom: Chance.some_bytes,
     ssl.RAND_bytes: Chance.some_bytes,
     uuid.uuid1: Chance.uuid1,
-    os.getpid: attrgetter("pid"),
 }
-_STAND_INS: dict[object, object] = {real: _StandIn(real, drawn) for real, drawn in _DRAWN.items()}
+_STAND_INS: dict[object, object] = {
+    **{real: _StandIn(real, drawn) for real, drawn in _DRAWN.items()},
+    os.getpid: _NumberStandIn(os.getpid),
+}
 
 
 @contextmanager

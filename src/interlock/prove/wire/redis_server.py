@@ -36,7 +36,6 @@ START_TIMEOUT_S = 10.0
 # Jemalloc's thread waits until a time on the wall clock. On one that stands still in the past, it never sleeps.
 THREADLESS = ("--jemalloc-bg-thread", "no")
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103  # unix(7).
-_process_number = os.getpid  # While a schedule runs, workers are told other ones.
 
 
 class RedisServer:
@@ -51,14 +50,14 @@ class RedisServer:
         told: How often somebody who listens may have been told something.
         footprints: What commands touch.
         missed: Which processes were told of which scripts, by their digests, that they may be missing.
+        idle: Connections that are kept from schedule to schedule; none in a copy of the process, which runs one schedule alone.
         has_programs: Whether it may keep scripts or functions. To make it forget them takes as long as three commands.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
         self.path = path
         self._own = Connection(path)
-        self._home = _process_number()
-        self._idle = IdleConnections(self.connect)
+        self.idle: IdleConnections | None = IdleConnections(self.connect)
         self.lives = self.told = 0
         self._clock = clock
         self._passed_s = 0.0
@@ -72,8 +71,8 @@ class RedisServer:
         self.footprints = Footprints(lambda *command: self._own.value(*command))  # noqa: PLW0108 - another one in a new process.
 
     def in_new_process(self) -> None:
-        """The connection that was open when this process was forked is the other one's."""
-        self._own = Connection(self.path)
+        """The connections that were open when this process was forked are the other one's."""
+        self._own, self.idle = Connection(self.path), None
 
     def catch_up(self) -> None:
         """The server knows what other processes have done."""
@@ -94,11 +93,6 @@ class RedisServer:
             raise WorldError(f"the Redis of this proof has ended: {error}") from error
 
     @property
-    def idle(self) -> IdleConnections | None:
-        """Connections that are kept from schedule to schedule; none in a copy of the process, which runs one schedule alone."""
-        return self._idle if _process_number() == self._home else None
-
-    @property
     def moment(self) -> tuple[int, int] | None:
         """Changes whenever the server may have something new to tell; none if others may have asked it."""
         return (self.lives, self.told) if self.idle is not None else None
@@ -106,7 +100,7 @@ class RedisServer:
     def close(self) -> None:
         """Ends the connections that are its own."""
         self._own.close()
-        self._idle.close()
+        self._let_idle_go()
         self._stop_listening()
 
     def clear(self) -> None:
@@ -165,12 +159,16 @@ class RedisServer:
     def _come_back(self, log: WriteLog, writes: list[bytes]) -> None:
         self._own.value("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self._stop_listening()  # That connection is ended too, and made anew when it is needed.
-        self._idle.close()
+        self._let_idle_go()
         self.lives += 1
         self._own.value("SCRIPT", "FLUSH")
         with self._uncounted():
             restore(self._own, log.state, writes)
         self.remember()
+
+    def _let_idle_go(self) -> None:
+        if self.idle is not None:
+            self.idle.close()
 
     def _remembered(self) -> WriteLog:
         assert self._log is not None  # noqa: S101 - a run whose plan has such a fault lets the server remember.
