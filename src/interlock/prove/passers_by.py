@@ -137,8 +137,10 @@ def _sockets() -> dict[str, int]:
     """The inode of what each descriptor stands for, if that is a socket; 0 if it is something else."""
     found: dict[str, int] = {}
     for number in _numbers():
-        found[number] = 0  # As for the one that lists them, which is closed by now.
-        with suppress(OSError):
+        try:
             status = os.fstat(int(number))
+        except OSError:  # The one that has listed them is closed by now.
+            found[number] = 0
+        else:
             found[number] = status.st_ino if S_ISSOCK(status.st_mode) else 0
     return found

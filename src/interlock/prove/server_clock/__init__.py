@@ -23,6 +23,7 @@ from time import monotonic_ns  # By name: it stays real, though a worker waits h
 COMPILERS = ("cc", "gcc", "clang")
 COMPILE_TIMEOUT_S = 60.0
 _US = 10**6
+_WORD = struct.Struct("=q")
 
 
 class ServerClock:
@@ -53,17 +54,17 @@ class ServerClock:
     @property
     def shown_us(self) -> int:
         """What it was set to, in microseconds since 1970."""
-        return int(struct.unpack_from("=q", self._page)[0])
+        return int(_WORD.unpack_from(self._page)[0])
 
     def show(self, seconds: float) -> None:
         """Sets it, in seconds since 1970. Aligned words: nobody sees half of one."""
         if self._ticks:
-            struct.pack_into("=q", self._page, 8, monotonic_ns() // 1000)
-        struct.pack_into("=q", self._page, 0, round(seconds * _US))
+            _WORD.pack_into(self._page, 8, monotonic_ns() // 1000)
+        _WORD.pack_into(self._page, 0, round(seconds * _US))
 
     def go_on(self, seconds: float) -> None:
         """Sets it so much later than it shows."""
-        struct.pack_into("=q", self._page, 0, self.shown_us + round(seconds * _US))
+        _WORD.pack_into(self._page, 0, self.shown_us + round(seconds * _US))
 
     def close(self) -> None:
         """Ends it. The file goes with its folder."""

@@ -12,7 +12,7 @@ import io
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.wire.tls import Certified
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from interlock.prove.worker import Worker
 
 _PEEK = int(socket.MSG_PEEK)  # With the flag itself, Python makes a new flag of each answer.
-_by_descriptor: WeakValueDictionary[int, ControlledSocket] = WeakValueDictionary()
+_by_descriptor: dict[int, ref[ControlledSocket]] = {}  # Each takes itself out, when it is closed or cleared away.
 
 
 def controlled(descriptor: int) -> ControlledSocket | None:
     """The socket of a descriptor, if it is one of ours."""
-    return _by_descriptor.get(descriptor)
+    found = _by_descriptor.get(descriptor)
+    return None if found is None else found()
 
 
 class ControlledSocket(Certified):
@@ -153,7 +154,7 @@ class ControlledSocket(Certified):
         """A real descriptor on which nothing ever comes, for those who ask whether there is anything to read."""
         if self._event < 0 and not self._is_gone:
             self._event = os.eventfd(0, os.EFD_NONBLOCK)
-            _by_descriptor[self._event] = self
+            _by_descriptor[self._event] = ref(self)
         return self._event
 
     def settimeout(self, value: float | None) -> None:

@@ -84,6 +84,7 @@ class Command:
         grants: Whether it is of those that make something last for a time.
         lasts: Whether it may have said so, and has not just set a value.
         moments_s: The moments that it names, in seconds since 1970.
+        grants_alone: Whether it may make something last for a time by itself, in no transaction: a plain SET does not.
         not_followed: Why nobody can tell what follows from it, if so.
     """
 
@@ -105,6 +106,7 @@ class Command:
     grants: bool
     lasts: bool
     moments_s: tuple[float, ...]
+    grants_alone: bool
     not_followed: str
 
 
@@ -131,6 +133,8 @@ _kept = lru_cache(maxsize=_KEPT)(_read)
 
 def _made(parts: list[bytes], raw: bytes) -> Command:
     name, said = parts[0].upper(), _said(parts)
+    grants, lasts = name in _GRANTS, name != b"SET" or len(parts) != _PLAIN_SET
+    moments_s = tuple(map(_moment_s, filter(_MOMENT.fullmatch, parts[1:])))
     return Command(
         parts=parts,
         raw=raw,
@@ -147,9 +151,10 @@ def _made(parts: list[bytes], raw: bytes) -> Command:
         is_load=name == b"SCRIPT" and parts[1:2] != [] and parts[1].upper() == b"LOAD",
         scripts=digests(parts),
         asks_time=name in _BY_THE_CLOCK or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
-        grants=name in _GRANTS,
-        lasts=name != b"SET" or len(parts) != _PLAIN_SET,
-        moments_s=tuple(map(_moment_s, filter(_MOMENT.fullmatch, parts[1:]))),
+        grants=grants,
+        lasts=lasts,
+        moments_s=moments_s,
+        grants_alone=grants and (lasts or bool(moments_s)),
         not_followed=_NOT_FOLLOWED.get((name,)) or _NOT_FOLLOWED.get((name, *(word.upper() for word in parts[1:2]))) or "",
     )
 

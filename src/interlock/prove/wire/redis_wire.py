@@ -25,6 +25,7 @@ _MARK = b"interlock"
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
 SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.5, 86_400.0
 MOST_PARTS = 6
+_NOTHING = frozenset[str]()
 _LISTEN_NO_MORE = b"".join(resp.encoded(command) for command in sorted(LISTENING) if b"UNSUB" in command)
 
 
@@ -48,7 +49,7 @@ class RedisWire:
         self._news = b""
         self._heard_at: object = None
         self.patience_s: float | None = None
-        self._watched = frozenset[str]()
+        self._watched = _NOTHING
         self.expects = ""
 
     def sent(self, data: bytes) -> bytes:
@@ -58,9 +59,10 @@ class RedisWire:
 
     def has_news(self) -> bool:
         """Whether there is a message. None can have come if nobody has told anybody anything."""
-        moment = self._server.moment
-        if self._listens and not self._news and (moment is None or moment != self._heard_at):
-            self._news = self._asked(b"")
+        if self._listens and not self._news:
+            moment = self._server.moment
+            if moment is None or moment != self._heard_at:
+                self._news = self._asked(b"")
         return bool(self._news)
 
     def news(self) -> bytes:
@@ -187,7 +189,8 @@ class RedisWire:
             effect = replace(effect, reads=effect.reads | self._watched)  # Whether anything is done depends on them.
         if command.name == b"WATCH":
             self._watched |= effect.reads | effect.writes  # Also if the client is not told.
-        has_programs = command.calls or (bool(queued) and any(one.calls for one in queued))
+        has_programs = any(one.calls for one in queued) if queued else command.calls
+        tells = has_programs or (any(one.tells for one in queued) if queued else command.tells)
         is_done = False
 
         def perform() -> bytes:
@@ -195,7 +198,8 @@ class RedisWire:
             is_done = True
             if has_programs and self._run.learns:
                 return self._heard(command.raw, together, effect)
-            self._server.note(runs_unheard=has_programs, tells=has_programs or any(one.tells for one in together))
+            if tells:
+                self._server.note(tells=True, runs_unheard=has_programs)
             if command.is_load and self._run.learns and self._server.value("SCRIPT", "EXISTS", *command.scripts) == [1]:
                 self._run.touched(effect.reads | effect.writes, frozenset())  # It is there already.
             return self._asked(command.raw)
@@ -204,10 +208,10 @@ class RedisWire:
         if queued and not is_done:  # The server answered with an error, and dropped what it was to do.
             self._asked(resp.encoded("DISCARD"))
         self._queued = None  # Until now, so that a connection whose client dies here is not kept.
-        if (queued or command.grants) and not self._run.plan and not self._run.is_cleared_up:
+        if (queued or command.grants_alone) and not self._run.plan and not self._run.is_cleared_up:
             self._note_lengths([*queued, command], effect.writes)
         if command.name in {b"EXEC", b"DISCARD", b"UNWATCH"}:
-            self._watched = frozenset[str]()
+            self._watched = _NOTHING
         return self._missed(command, answer)
 
     def _note_lengths(self, written: list[Command], writes: frozenset[str]) -> None:

@@ -43,17 +43,17 @@ def reply_end(buffer: bytes, start: int) -> int:
     Raises:
         Incomplete: If it has not come whole yet.
     """
-    if start >= len(buffer):
+    end = buffer.find(_LINE_END, start)
+    if end < 0:
         raise Incomplete
-    kind = buffer[start]
-    head, place = _line(buffer, start)
+    kind, place = buffer[start], end + 2
     if kind in _BULKS:
-        size = int(head)
+        size = int(buffer[start + 1 : end])
         place += size + 2 if size >= 0 else 0
         if len(buffer) < place:
             raise Incomplete
     elif kind in _AGGREGATES:
-        for _ in range(max(0, int(head)) * _AGGREGATES[kind]):
+        for _ in range(max(0, int(buffer[start + 1 : end])) * _AGGREGATES[kind]):
             place = reply_end(buffer, place)
         if kind == ord("|"):  # An attribute: the reply itself follows.
             place = reply_end(buffer, place)
