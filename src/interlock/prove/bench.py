@@ -21,6 +21,7 @@ from interlock.prove.one_core import one_core
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
+from interlock.prove.remains import digest
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant
 from interlock.prove.sources import loaded_sources
@@ -105,6 +106,7 @@ class Bench:
     _firsts: dict[object, list[tuple[str, str]]] = field(default_factory=dict[object, "list[tuple[str, str]]"])
     _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
     _ends_at_s: float = math.inf
+    _cleared: set[bytes] = field(default_factory=set[bytes])  # After what is left so, all has come to what it should.
 
     def moods(self) -> tuple[str, ...]:
         """The provider's moods in this contract.
@@ -204,21 +206,44 @@ class Bench:
                     self._take_down(found, run, first, awaited if is_whole else [])
                 if not is_whole:
                     return None
-                if not program.plan:
-                    self._check_slips(run)
+                self._check_slips(run)
                 before_recovery, run.did = len(run.steps), _untold
-                failed = self._recover(run, world)
+                left = self._left(program, found, world)
+                failed = "" if (is_known := left in self._cleared) else self._recover(run, world)
         except Stuck as stuck:
             _check_control(run)
             if not world.must_end:
                 raise
             return _endless(stuck, program, choices, run, before_recovery)
         _check_control(run)
-        self._check_again(program, found, run)
-        broken = tuple(told for invariant in world.invariants if (told := self.contract.asked(invariant)))
-        if not broken and (failed := failed or _fails_by_itself(program, found, run.workers[first:], world)):
-            raise Uncontrolled(f"the task fails by itself: {failed}")
+        self._check_again(program, found, run, is_known=is_known)
+        broken = () if is_known else self._broken(program, found, run.workers[first:], world, failed)
+        self._cleared |= {left} if left is not None and not (broken or world.has_told_history) else set[bytes]()
         return Violation(broken, program, tuple(choices), tuple(run.steps), before_recovery) if broken else None
+
+    def _broken(
+        self, program: Program, found: Findings | None, workers: list[Worker], world: World, failed: str
+    ) -> tuple[str, ...]:
+        """How the invariants do not hold.
+
+        Raises:
+            Uncontrolled: If they do only because nothing was done.
+        """
+        broken = tuple(told for invariant in world.invariants if (told := self.contract.asked(invariant)))
+        if not broken and (failed := failed or _fails_by_itself(program, found, workers, world)):
+            raise Uncontrolled(f"the task fails by itself: {failed}")
+        return broken
+
+    def _left(self, program: Program, found: Findings | None, world: World) -> bytes | None:
+        """What tells what the workers have left from all else; nothing, if it cannot be told, or is not wanted.
+
+        The first schedule of what has no fault is always run to its end, and held against itself.
+        """
+        world.has_told_history = False
+        if found is None or (found.schedules <= 1 and not program.plan and program.sample is None):
+            return None
+        contents = [server.contents for server in self.servers()]
+        return digest(world, [one for one in contents if one is not None]) if None not in contents else None
 
     def _check_time(self) -> None:
         """Ends a schedule in the middle, if the time is over: one may take seconds, on a machine that does other things too.
@@ -284,8 +309,14 @@ class Bench:
         if (failed := run.workers[0].error) is not None:
             raise UsageError(f"world.given_schema fails: {type(failed).__name__}: {failed}") from failed
 
-    def _check_again(self, program: Program, found: Findings | None, run: Run) -> None:
+    def _check_again(self, program: Program, found: Findings | None, run: Run, *, is_known: bool) -> None:
         """Holds the first schedule of a program against that of an earlier one which begins in the same way.
+
+        Args:
+            program: Which.
+            found: What it has shown.
+            run: The schedule.
+            is_known: Whether nobody had to clear up in it.
 
         Raises:
             Uncontrolled: If it has come to other effects.
@@ -294,6 +325,7 @@ class Bench:
             return
         now = [(f"{step.worker} {step.effect.said}", step.effect.exactly) for step in run.steps]
         before = self._firsts.setdefault((program.mood, program.workers, program.plan), now)
+        before = before[: len(now)] if is_known else before
         if before != now:
             pairs = zip_longest(before, now, fillvalue=("nothing", ""))
             first, second = told_apart(*next((one, other) for one, other in pairs if one != other))
@@ -336,8 +368,8 @@ class Bench:
         return world
 
     def _check_slips(self, run: Run) -> None:
-        """A mistake of the contract is told as such, and not as what comes of it."""
-        for worker in run.workers:
+        """A mistake of the contract is told as such, and not as what comes of it; nor as what comes of a fault."""
+        for worker in () if run.plan else run.workers:
             if worker.error is not None:
                 self.contract.check_own(worker.error)
 

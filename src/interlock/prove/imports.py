@@ -44,6 +44,9 @@ class Imports:
 
     Args:
         home: The name of the module that the contract is written in, which is nobody's own.
+
+    Attributes:
+        is_shared: Whether a module could not be imported anew, so that others know what it remembers.
     """
 
     def __init__(self, home: str) -> None:
@@ -54,7 +57,7 @@ class Imports:
         self._count = len(sys.modules)
         self._seen: dict[int, Any] = {}  # By identity; what is in it is kept alive by what it was made of.
         self._memories: list[Memory] = []
-        self._is_unknown = False
+        self._is_unknown = self.is_shared = False
 
     def own(self, value: Any) -> Any:
         """A function or class of a contract, with the modules that it refers to imported by this process."""
@@ -118,7 +121,7 @@ class Imports:
     def _function(self, function: FunctionType) -> FunctionType:
         """A function of the contract's own, that refers to what this process has imported."""
         there, code, cells = function.__globals__, function.__code__, function.__closure__ or ()
-        exchanged = {name: self.own(there[name]) for name in _names(code) if name in there}
+        exchanged = {name: self.own(there[name]) for name in names_in(code) if name in there}
         closure = tuple(map(self._cell, cells))
         if all(map(operator.is_, closure, cells)) and all(there[name] is value for name, value in exchanged.items()):
             return function
@@ -167,6 +170,7 @@ class Imports:
                 stacklevel=2,
             )
             sys.modules.update(there)
+            self.is_shared = True
         finally:
             sys.meta_path.remove(finder)
         anew = {own for own in there if own in sys.modules} | {name}
@@ -270,7 +274,7 @@ def _looked_up(module: ModuleType, qualname: str, default: Any) -> Any:
 
 
 @lru_cache(maxsize=1024)
-def _names(code: CodeType) -> tuple[str, ...]:
+def names_in(code: CodeType) -> tuple[str, ...]:
     """The names that a function and those within it refer to."""
     within = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return tuple(dict.fromkeys((*code.co_names, *(name for inner in within for name in _names(inner)))))
+    return tuple(dict.fromkeys((*code.co_names, *(name for inner in within for name in names_in(inner)))))

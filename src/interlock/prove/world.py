@@ -22,7 +22,7 @@ from interlock.prove.wire.postgres_wire import PostgresWire
 from interlock.prove.wire.redis_wire import RedisWire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from interlock.prove.effect import Step
     from interlock.prove.scheduler import Run
@@ -61,6 +61,27 @@ def _checked(found: object, request: Request) -> Answer | tuple[int, dict[str, A
     return cast("Answer | tuple[int, dict[str, Any]]", found)
 
 
+class OfProcesses(dict[int, S]):
+    """What each process has for itself, by its number: it ends with the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """A fault that has struck.
+
+    Attributes:
+        worker: Whom, by name.
+        fault: Its name.
+        kind: Of what effect.
+        had_asked: Whether that worker had sent a request before.
+    """
+
+    worker: str
+    fault: str
+    kind: str
+    had_asked: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What the worker that clears up does, and how long it waits before each time."""
@@ -88,6 +109,7 @@ class World:
         ahead_s: How far each worker's wall clock runs ahead of the true one.
         must_happen: What must have happened in some schedule, if the contract says what.
         slips: What was raised by what the contract has put behind an address.
+        has_told_history: Whether somebody has asked for the history.
     """
 
     def __init__(self, run: Run, redis: RedisServer | None, mood: str, postgres: Postgres | None = None) -> None:
@@ -116,6 +138,7 @@ class World:
         self.schema: str | Callable[[], object] = ""
         self.invariants: list[Invariant] = []
         self.must_happen: list[Sometimes] = []
+        self.has_told_history = False
 
     @property
     def now_s(self) -> float:
@@ -216,7 +239,7 @@ class World:
 
     def subject(self, kind: Callable[..., S], *args: Any, **options: Any) -> Callable[[], S]:
         """A function that gives each worker an instance of its own, of an import of its own, as processes have."""
-        made: dict[int, S] = {}
+        made = OfProcesses[S]()
 
         def instance() -> S:
             worker = self._run.current().process
@@ -276,8 +299,31 @@ class World:
 
     @property
     def history(self) -> Sequence[Step]:
-        """What has happened so far."""
+        """What has happened so far. An invariant that asks for no more than what went wrong is decided sooner by `mishaps`."""
+        self.has_told_history = True
         return self._run.steps
+
+    @property
+    def mishaps(self) -> tuple[Mishap, ...]:
+        """What has gone wrong so far, in order."""
+        found, asked = list[Mishap](), set[str]()
+        for step in self._run.steps:
+            if step.fault:
+                found.append(Mishap(step.worker, step.fault, step.effect.kind, step.worker in asked))
+            if step.effect.kind == "http":
+                asked.add(step.worker)
+        return tuple(found)
+
+    @property
+    def imported(self) -> Iterable[Imports]:
+        """What each process has imported."""
+        return self._imported.values()
+
+    @property
+    def what_follows(self) -> list[object]:
+        """What is still to be called when the workers are done, and what they are answered by; and who is next."""
+        task = self.recovery.task or self.tasks[0]
+        return [task, self.looks, [one.broken for one in self.invariants], self._hosts, len(self._run.workers)]
 
     def check_end(self) -> None:
         """Demands that every worker comes to an end: one that goes on and on, or waits for ever, breaks the contract."""

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from interlock.prove.contract import Scenario
-    from interlock.prove.effect import Step
-    from interlock.prove.world import World
+    from interlock.prove.world import Mishap, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +147,12 @@ class RetryQueue:
         """A dead letter has had all its attempts; a fault may have used one up, before its request was sent."""
 
         def broken() -> str | None:
-            most, history = self.attempts, world.history
+            most, mishaps = self.attempts, world.mishaps
             if key not in found.dead or most is None:
                 return None
             asked = [asked for asked in self.provider.asked if asked.payment == key]
             answered = sum(not one.is_repeat for one in asked)  # A repeated answer is no attempt of its own.
-            if len(asked) + _used_up(history) >= most and answered + len(_struck(history)) >= most:
+            if len(asked) + _used_up(mishaps) >= most and answered + len(mishaps) >= most:
                 return None
             return f"{key} was given up after {counted(answered, 'attempt')}, where {most} are promised"
 
@@ -163,7 +162,7 @@ class RetryQueue:
         """A client may send a request again by itself, if its answer was lost; and Redis may have lost an attempt."""
 
         def broken() -> str | None:
-            again = sum(step.effect.kind == "http" or str(step.fault).startswith("restart") for step in _struck(world.history))
+            again = sum(one.kind == "http" or one.fault.startswith("restart") for one in world.mishaps)
             made = self.provider.attempts(key)
             return f"{counted(made, 'attempt')} to charge {key}, where {most} are allowed" if made > most + again else None
 
@@ -172,20 +171,12 @@ class RetryQueue:
     def _schedule(self, key: str, world: World) -> Invariant:
         """Only where nothing goes wrong: what follows a crash follows the lease, and a clock that is ahead is early."""
         kept = self.provider.schedule(key, self.retry_after_s)
-        return Invariant(kept.says, lambda: None if _struck(world.history) or any(world.ahead_s) else kept.broken())
+        return Invariant(kept.says, lambda: None if world.mishaps or any(world.ahead_s) else kept.broken())
 
 
-def _struck(history: Sequence[Step]) -> list[Step]:
-    return [step for step in history if step.fault]
-
-
-def _used_up(history: Sequence[Step]) -> int:
+def _used_up(mishaps: Sequence[Mishap]) -> int:
     """How many faults kept a worker from sending a request for which it had counted an attempt."""
-    return sum(
-        not any(before.worker == step.worker and before.effect.kind == "http" for before in history[:place])
-        for place, step in enumerate(history)
-        if step.fault
-    )
+    return sum(not one.had_asked for one in mishaps)
 
 
 @dataclass(slots=True)

@@ -87,12 +87,8 @@ def _arrange(world: World, own: UniqueIdentity, *queues: tuple[str, ...]) -> Non
     world.check(
         Invariant("no two ids are the same", lambda: _same(told.every("id"))),
         Invariant("whoever was told that it worked is there", lambda: _gone(found.every("name"))),
-        Invariant("nobody is refused", lambda: _refused(told.every("refused"), {LAST} if _struck(world) else None)),
+        Invariant("nobody is refused", lambda: _refused(told.every("refused"), {LAST} if world.mishaps else None)),
     )
-
-
-def _struck(world: World) -> bool:
-    return any(step.fault for step in world.history)
 
 
 def _same(told: list[tuple[Any, ...]]) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from interlock.core.errors import UsageError
 from interlock.prove.provider import Provider, check_mood
 from interlock.prove.scheduler import Run
-from interlock.prove.world import World
+from interlock.prove.world import Mishap, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,6 +100,15 @@ class LoadedWorld(World):
             UsageError: Always.
         """
         raise _refused("world.history")
+
+    @property
+    def mishaps(self) -> tuple[Mishap, ...]:
+        """Nothing goes wrong on purpose here.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise _refused("world.mishaps")
 
     def redis(self, *command: str | bytes | int) -> Any:
         """Asks the server something, for an invariant."""

@@ -65,6 +65,11 @@ _SNAPSHOTS = r"""
 SELECT EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS one
 WHERE one ~* '^default_transaction_isolation=\W*(repeatable read|serializable)')
 """
+# Whether somebody is in the middle of something, or there is something beside rows.
+_IS_UNSEEN = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE pid <> pg_backend_pid()) OR EXISTS (SELECT FROM pg_prepared_xacts)
+OR EXISTS (SELECT FROM pg_largeobject_metadata) OR EXISTS (SELECT FROM pg_class WHERE relkind IN ('m', 'f'))
+"""
 _WAITING = """
 SELECT concat_ws(' ', locktype, relation, page, tuple, transactionid, virtualxid, classid, objid, objsubid)
 FROM pg_locks WHERE NOT granted AND pid = %d
@@ -217,6 +222,18 @@ class PostgresServer:
         """Lets every statement that has got its lock come to its end, or to its next lock."""
         for wire in list(self.waiting):
             wire.settle()
+
+    @property
+    def contents(self) -> bytes | None:
+        """All that a client could find, in bytes that are the same if it would find the same; nothing, if they do not say all.
+
+        The rows are in the order in which they lie there, in which a client finds them that does not ask for another.
+        """
+        if self.is_altered or self.waiting or self.rows(_IS_UNSEEN)[0][0]:
+            return None
+        asked = [f"SELECT t::text FROM ONLY {table.name} t" for table in self._tables.values()]
+        asked += [f"SELECT last_value, is_called FROM {name}" for (name,) in self.rows(_SEQUENCES)]
+        return repr([(statement, self.rows(statement)) for statement in asked]).encode()
 
     # What a schedule begins with.
 

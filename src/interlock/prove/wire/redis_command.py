@@ -9,11 +9,15 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from interlock.prove.effect import exactly
 from interlock.prove.wire import resp
 from interlock.prove.wire.idle import is_greeting
 from interlock.prove.wire.redis_waits import MAY_WAIT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What sets a connection up, and concerns nobody else.
 _SETUP = frozenset({b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING", b"SCRIPT", b"COMMAND", b"INFO", b"CONFIG", b"READONLY"})
@@ -80,6 +84,7 @@ class Command:
         loads: Whether the server keeps a script or a function that it brings.
         is_load: Whether that is a script, and all that it does.
         scripts: The digests of the scripts that it loads, calls or asks for.
+        brings: Those of the scripts that the server knows afterwards.
         asks_time: Whether it asks the server what time it is.
         grants: Whether it is of those that make something last for a time.
         lasts: Whether it may have said so, and has not just set a value.
@@ -102,6 +107,7 @@ class Command:
     loads: bool
     is_load: bool
     scripts: tuple[str, ...]
+    brings: tuple[str, ...]
     asks_time: bool
     grants: bool
     lasts: bool
@@ -150,6 +156,7 @@ def _made(parts: list[bytes], raw: bytes) -> Command:
         loads=name in PROGRAMS,
         is_load=name == b"SCRIPT" and parts[1:2] != [] and parts[1].upper() == b"LOAD",
         scripts=digests(parts),
+        brings=brought(parts),
         asks_time=name in _BY_THE_CLOCK or (name in PROGRAMS and any(_TIME_CALL.search(part) for part in parts[1:])),
         grants=grants,
         lasts=lasts,
@@ -171,12 +178,23 @@ def _is_setup(parts: list[bytes]) -> bool:
 def digests(parts: list[bytes]) -> tuple[str, ...]:
     """The digests of the scripts that a command loads, calls or asks for, as the server names them."""
     match [parts[0].upper(), *(word.upper() for word in parts[1:2])]:
-        case [b"SCRIPT", b"LOAD"] if len(parts) > _TWO:
-            return (hashlib.sha1(parts[2]).hexdigest(),)  # noqa: S324 - the server's own.
+        case [b"SCRIPT", b"LOAD"]:
+            return brought(parts)
         case [b"SCRIPT", b"EXISTS"]:
             return tuple(part.decode(errors="replace").lower() for part in parts[2:])
         case [b"EVALSHA" | b"EVALSHA_RO", _]:
             return (parts[1].decode(errors="replace").lower(),)
+        case _:
+            return ()
+
+
+def brought(parts: Sequence[bytes]) -> tuple[str, ...]:
+    """The digests of the scripts that the server knows after a command."""
+    match [parts[0].upper(), *(word.upper() for word in parts[1:2])]:
+        case [b"SCRIPT", b"LOAD"] if len(parts) > _TWO:
+            return (hashlib.sha1(parts[2]).hexdigest(),)  # noqa: S324 - the server's own.
+        case [b"EVAL" | b"EVAL_RO", _]:
+            return (hashlib.sha1(parts[1]).hexdigest(),)  # noqa: S324 - likewise.
         case _:
             return ()
 

@@ -23,8 +23,9 @@ from interlock.prove.wire import resp
 from interlock.prove.wire.footprints import Footprints
 from interlock.prove.wire.idle import IdleConnections
 from interlock.prove.wire.listener import Listener
-from interlock.prove.wire.redis_command import CALLS, PROGRAMS, TELLING
+from interlock.prove.wire.redis_command import CALLS, PROGRAMS, TELLING, brought
 from interlock.prove.wire.redis_connection import Connection
+from interlock.prove.wire.redis_contents import redis_contents
 from interlock.prove.wire.redis_log import begin_log, restore
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class RedisServer:
         missed: Which processes were told of which scripts, by their digests, that they may be missing.
         idle: Connections that are kept from schedule to schedule; none in a copy of the process, which runs one schedule alone.
         has_programs: Whether it may keep scripts or functions. To make it forget them takes as long as three commands.
+        scripts: The digests of all scripts that were ever brought to it, whether it still knows them or not.
     """
 
     def __init__(self, path: Path, clock: ServerClock | None = None) -> None:
@@ -65,6 +67,7 @@ class RedisServer:
         self._log: WriteLog | None = None
         self.missed: set[tuple[int, str]] = set()
         self.has_programs = True
+        self.scripts: set[str] = set()
         self._forget_programs = [resp.encoded(*command) for command in self._forgetting()]
         self._listener: Listener | None = None
         self._is_behind = True
@@ -141,6 +144,12 @@ class RedisServer:
         yield
         self._own_changes += self._changes() - before
 
+    @property
+    def contents(self) -> bytes:
+        """All that a client could find, in bytes that are the same if it would find the same."""
+        has_functions = self.has_programs and len(self._forget_programs) > 1
+        return redis_contents(self._own, self.scripts if self.has_programs else (), has_functions=has_functions)
+
     def remember(self) -> None:
         """Lets nothing be lost of what is there now, whatever happens, and notes what is written from now on."""
         with self._uncounted():
@@ -190,6 +199,7 @@ class RedisServer:
         """The reply to a question of our own, which is no effect of any worker."""
         name = resp.text(command[0]).upper()
         self.has_programs = self.has_programs or name in PROGRAMS
+        self.scripts.update(brought([resp.text(part) for part in command]))
         self.note(tells=name in TELLING or name in CALLS, runs_unheard=name in CALLS)
         return self._own.value(*command)
 

@@ -100,6 +100,7 @@ class RedisWire:
             return self._waited(command, wait)
         if command.loads:
             self._server.has_programs = True
+            self._server.scripts.update(command.brings)
         if command.listens:
             self._listen(command)
         if command.name == b"MULTI":

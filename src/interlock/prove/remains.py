@@ -1,0 +1,190 @@
+"""Tells whether two schedules leave the same behind, so that whoever clears up after both does the same.
+
+That is a process of its own: it knows nothing of the workers but what they have left in the servers, and what the contract
+keeps outside of them, such as the provider's ledger. So all of that is taken down: the servers' contents, and every object that
+can be reached from what is still to be called and can change. Where one is of a kind that nobody can look into, such as a
+client, it is not known, and what follows is run.
+
+Source: not to go on from a state that was seen before is as old as explicit-state model checking; G. Holzmann, "The Model
+Checker SPIN", IEEE TSE 23(5), 1997. Here it is asked at one moment only, when nobody but one worker is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from abc import ABC
+from collections import Counter, OrderedDict, defaultdict, deque
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from functools import partial
+from pathlib import PosixPath, PurePosixPath
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType, NoneType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
+from uuid import UUID
+
+from interlock.prove.imports import names_in
+from interlock.prove.scheduler import Run
+from interlock.prove.whereabouts import is_theirs
+from interlock.prove.world import OfProcesses, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PLAIN = frozenset(
+    {
+        *(str, bytes, int, float, complex, bool, NoneType, range),
+        *(date, datetime, timedelta, Decimal, Fraction, UUID, PosixPath, PurePosixPath),
+    }
+)
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset, deque, defaultdict, OrderedDict, Counter, MappingProxyType})
+# What every class has, and nobody changes.
+_OF_EVERY_CLASS = frozenset(
+    {"__dict__", "__weakref__", "__slots__", "__annotations__", "__dataclass_fields__", "__dataclass_params__"}
+)
+# What a contract may have put into a world beside that, is looked at.
+_OF_THE_WORLD = frozenset(vars(World(Run(lambda ready: ready[0]), None, "ok")))
+_STATELESS: frozenset[object] = frozenset({object, Generic, Protocol, ABC})
+
+
+class Unseen(Exception):  # noqa: N818 - what a contract is like, and no mistake.
+    """Something can change in a way that nobody can look into."""
+
+
+def digest(world: World, contents: Iterable[bytes]) -> bytes | None:
+    """What tells what is left from everything else that can be; nothing, if it cannot be told.
+
+    Args:
+        world: What the contract has set up, when its workers are done.
+        contents: What the servers hold.
+    """
+    if any(imports.is_shared for imports in world.imported):
+        return None
+    look = Look(world.home)
+    try:
+        look.at(world.what_follows)
+    except Unseen:
+        return None
+    left = hashlib.blake2b(repr((world.now_s, world.mishaps, look.told)).encode(), digest_size=16)
+    for content in contents:
+        left.update(b"%d:" % len(content) + content)
+    return left.digest()
+
+
+class Look:
+    """Takes down all that can change.
+
+    Args:
+        home: The name of the module that the contract is written in.
+
+    Attributes:
+        told: What was found, in the order in which it was come to.
+    """
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self._numbers: dict[int, int] = {}
+        self._alive: list[object] = []  # So that no number is given twice.
+        self.told: list[str] = []
+
+    def at(self, value: Any) -> None:
+        """Looks at something, and whatever can be reached from it.
+
+        Raises:
+            Unseen: If it can change, and not be looked into.
+        """
+        kind = cast("type[object]", type(value))
+        if kind in _PLAIN:
+            self.told.append(repr(value))
+        elif (number := self._numbers.setdefault(id(value), len(self._numbers))) < len(self._alive):
+            self.told.append(f"#{number}")
+        else:
+            self._alive.append(value)
+            self.told.append(f"{kind.__module__}.{kind.__qualname__}")
+            self._into(value)
+
+    def _into(self, value: Any) -> None:
+        match value:
+            case Run() | OfProcesses():  # Nobody's but the workers', who are done.
+                pass
+            case World():
+                self._each(vars(value)[name] for name in sorted(vars(value).keys() - _OF_THE_WORLD))
+            case ModuleType() if value.__name__ != self._home:
+                self.told.append(value.__name__)
+            case type():
+                self._class(value)
+            case Enum():
+                self.told.append(value.name)
+            case FunctionType():
+                self._function(value)
+            case _ if type(value) in _CONTAINERS:
+                self._content(value)
+            case _ if (parts := _held(value)) is not None:
+                self._each(parts)
+            case _:
+                self._object(value)
+
+    def _each(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self.at(value)
+
+    def _content(self, container: Any) -> None:
+        self.told.append(str(len(container)))
+        self._each([*container.keys(), *container.values()] if hasattr(container, "keys") else list(container))
+
+    def _function(self, function: FunctionType) -> None:
+        """What it refers to, as far as it is the contract's own: a module's is imported by each process anew."""
+        code, there = function.__code__, function.__globals__
+        self.told.append(f"{function.__module__}.{function.__qualname__}:{code.co_firstlineno}")
+        self._each([function.__defaults__, function.__kwdefaults__, vars(function)])
+        for cell in function.__closure__ or ():
+            try:
+                self.at(cell.cell_contents)
+            except ValueError:
+                self.told.append("empty")
+        if function.__module__ == self._home or function.__module__ not in sys.modules:
+            self._each(there[name] for name in names_in(code) if name in there)
+
+    def _class(self, kind: type) -> None:
+        self.told.append(f"{kind.__module__}.{kind.__qualname__}")
+        if kind.__module__ == self._home:
+            of_class = vars(kind)
+            self._each(value for name, value in of_class.items() if name not in _OF_EVERY_CLASS and not _is_slot(value))
+
+    def _object(self, value: Any) -> None:
+        """What an object has whose classes are all written in Python, by the team or here."""
+        kinds: list[type[object]] = [kind for kind in cast("type[object]", type(value)).__mro__ if kind not in _STATELESS]
+        if not kinds or not all(map(self._can_be_seen, kinds)):
+            raise Unseen(f"{type(value).__module__}.{type(value).__qualname__}")
+        slots = [name for kind in kinds for name, slot in vars(kind).items() if _is_slot(slot)]
+        self._each(getattr(value, name, "nothing") for name in slots)
+        self.at({**cast("dict[str, Any]", vars(value))} if hasattr(value, "__dict__") else None)
+
+    def _can_be_seen(self, kind: type) -> bool:
+        if kind.__module__ == self._home or kind.__module__.startswith("interlock.prove."):
+            return True
+        path = str(getattr(sys.modules.get(kind.__module__), "__file__", ""))
+        return path.endswith(".py") and is_theirs(path)
+
+
+def _held(value: Any) -> list[Any] | None:
+    """What something that can be called holds; nothing, if it is nothing of the kind."""
+    match value:
+        case partial():
+            return [value.func, value.args, value.keywords]  # pyright: ignore[reportUnknownMemberType] - whatever it is.
+        case MethodType():
+            return [value.__self__, value.__func__]
+        case BuiltinFunctionType():
+            return [value.__name__, None if isinstance(value.__self__, ModuleType) else value.__self__]
+        case staticmethod() | classmethod():
+            return [value.__func__]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - likewise.
+        case property():
+            return [value.fget, value.fset, value.fdel]
+        case _:
+            return None
+
+
+def _is_slot(value: object) -> bool:
+    return isinstance(value, MemberDescriptorType)
