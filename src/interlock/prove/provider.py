@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -24,8 +25,11 @@ _PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "referenc
 # at least 24 hours old" (https://docs.stripe.com/api/idempotent_requests).
 REMEMBERS_S = 24 * 60 * 60
 
-_DECLINED = (402, {"error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"}})
-_BROKEN = (500, {"error": {"type": "api_error"}})
+_CHARGED, _DECLINED, _BROKEN = 200, 402, 500
+_ERRORS = {
+    _DECLINED: {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"},
+    _BROKEN: {"type": "api_error"},
+}
 
 # Virtual times are sums of floats.
 _SAME_S = 0.001
@@ -70,25 +74,26 @@ class Provider:
     breaks_for: frozenset[str] = frozenset()
     charges: list[str] = field(default_factory=list[str])
     asked: list[Asked] = field(default_factory=list[Asked])
-    _decisions: dict[str, int] = field(default_factory=dict[str, int])  # By payment: how many requests were no repeats.
-    _answers: dict[str, tuple[float, tuple[int, dict[str, Any]]]] = field(
-        default_factory=dict[str, tuple[float, tuple[int, dict[str, Any]]]]
-    )
+    # Numbers, not answers: a load has a million and a half of them.
+    _charge_of: array[int] = field(default_factory=lambda: array("L"))  # By request: its charge, counted from 1; 0 is none.
+    _first_under: dict[str, int] = field(default_factory=dict[str, int])  # By key: the request that its answer was made for.
+    _decisions: dict[str, int] = field(default_factory=dict[str, int])  # By payment that is declined at first: how often asked.
 
     def answer(self, request: Request) -> tuple[int, dict[str, Any]]:
         """Charges, or does not."""
-        key, payment = request.headers.get("idempotency-key"), self._payment(request)
-        if self.mood == "forgets keys":
-            key = None
-        known = self._answers.get(key) if key is not None else None
-        if known is not None and self.now_s() - known[0] < REMEMBERS_S:
-            self.asked.append(Asked(payment, self.now_s(), known[1][0], is_repeat=True))
-            return known[1]
-        answer = self._decided(payment)
-        self.asked.append(Asked(payment, self.now_s(), answer[0], is_repeat=False))
-        if key is not None:
-            self._answers[key] = self.now_s(), answer
-        return answer
+        key, payment, now_s = request.headers.get("idempotency-key"), self._payment(request), self.now_s()
+        first = self._known(key, now_s)
+        status, charge = self._decided(payment) if first is None else (self.asked[first].status, self._charge_of[first])
+        if first is None and key is not None:
+            self._first_under[key] = len(self.asked)
+        self.asked.append(Asked(payment, now_s, status, is_repeat=first is not None))
+        self._charge_of.append(charge)
+        return status, _body(status, charge)
+
+    def payment_under(self, key: str) -> str | None:
+        """The payment that a key was last taken for as a new one; none if it is not known."""
+        first = self._first_under.get(key)
+        return None if first is None else self.asked[first].payment
 
     @property
     def never_charges(self) -> bool:
@@ -149,17 +154,25 @@ class Provider:
 
         return Invariant(f"{payment} is not lost", broken)
 
-    def _decided(self, payment: str) -> tuple[int, dict[str, Any]]:
+    def _known(self, key: str | None, now_s: float) -> int | None:
+        """The request whose answer is given again to who comes with a key."""
+        first = self._first_under.get(key) if key is not None and self.mood != "forgets keys" else None
+        return first if first is not None and now_s - self.asked[first].at_s < REMEMBERS_S else None
+
+    def _decided(self, payment: str) -> tuple[int, int]:
+        """The status of the answer, and the number of the charge; 0 if there is none."""
         if payment in self.breaks_for:
-            return _BROKEN
-        earlier = self._decisions.get(payment, 0)
-        self._decisions[payment] = earlier + 1
-        if self.never_charges or earlier < declines_first(self.mood):
-            return _DECLINED
+            return _BROKEN, 0
+        if self.never_charges or self._is_declined_now(payment):
+            return _DECLINED, 0
         self.charges.append(payment)
-        if self.mood == "charges and answers 500":
-            return _BROKEN
-        return 200, {"id": f"ch_{len(self.charges)}", "status": "succeeded", "paid": True}
+        return (_BROKEN if self.mood == "charges and answers 500" else _CHARGED), len(self.charges)
+
+    def _is_declined_now(self, payment: str) -> bool:
+        if not (most := declines_first(self.mood)):
+            return False
+        self._decisions[payment] = earlier = self._decisions.get(payment, -1) + 1
+        return earlier < most
 
     def _payment(self, request: Request) -> str:
         if self.payment_of is not None:
@@ -176,6 +189,11 @@ class Provider:
     def _wrong_count(self, payment: str, least: int, most: int) -> str | None:
         count = self.charged(payment)
         return None if least <= count <= most else f"{payment} was charged {times(count)}"
+
+
+def _body(status: int, charge: int) -> dict[str, Any]:
+    """What an answer says besides."""
+    return {"error": _ERRORS[status]} if status in _ERRORS else {"id": f"ch_{charge}", "status": "succeeded", "paid": True}
 
 
 def check_mood(mood: str) -> None:

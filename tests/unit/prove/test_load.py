@@ -13,6 +13,7 @@ from interlock.core.errors import UsageError
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.effect import Effect
+from interlock.prove.load.accounts import Accounts
 from interlock.prove.load.asks import Asks
 from interlock.prove.load.calls import Call, Calls
 from interlock.prove.load.commands import keys_of
@@ -105,6 +106,37 @@ def test_a_key_may_have_ends_of_lines_in_it_and_be_long(key: str) -> None:
 
 def test_what_looks_like_a_command_and_is_not_whole_names_no_key() -> None:
     assert keys_of([b"*3\r\n$3\r\nSET\r\n$5\r\na\r\nbb\r\n"]) == ()
+
+
+class TestTheBooks:
+    @staticmethod
+    def books(*named: tuple[int, str]) -> Accounts:
+        """Those of calls for payments, each of which has named a key."""
+        found = Accounts()
+        found.take(
+            [Made(Call(place, payment, 0, float(place)), 0.0, 0.1, "", (key,)) for place, (payment, key) in enumerate(named)],
+            None,
+        )
+        return found
+
+    def test_payments_that_have_named_one_key_share_it_both_ways(self) -> None:
+        found = self.books((0, "k"), (1, "own"), (2, "k"), (2, "k"), (3, "k"))
+        assert [found.shared(payment) for payment in range(4)] == [[("k", 2)], [], [("k", 0)], [("k", 0)]]
+
+    def test_a_key_that_very_many_have_named_is_nobody_s(self) -> None:
+        found = self.books(*((payment, key) for payment in range(100) for key in ("queue", f"payment:{payment // 2}")))
+        assert found.shared(4) == [("payment:2", 5)]
+
+    def test_they_know_what_was_asked_for(self) -> None:
+        found = self.books((0, "a"), (2, "b"), (0, "a"))
+        found.take([Made(Call(3, 3, 0, 3.0), 0.0, 0.1, "no", ())], None)
+        assert (list(found.accepted()), list(found.returned), found.payments) == ([(0, 0.0), (2, 1.0)], [2, 0, 1, 0], 3)
+        assert [found.is_asked_for(key) for key in ("p0", "p1", "p2", "p3", "p4", "p00", "order-1", "p")] == [
+            True,
+            False,
+            True,
+            True,
+        ] + [False] * 4
 
 
 class TestLeaks:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from math import isnan, nan
+from operator import add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from interlock.prove.load.crew import Made
     from interlock.prove.provider import Provider
@@ -45,9 +47,9 @@ class Accounts:
         took_ms: How long each took from then on, in the same order.
         waited_ms: How long each waited before, since it was due, in real time: whoever calls waits for that as well.
         failures: What calls raised, and how often.
-        failed_at: The payments of the calls that raised, once each.
-        accepted: When each payment was first asked for with success, in the time that is shown.
-        returned: How many calls for each payment came back.
+        failed_at: The payments of the calls that raised.
+        accepted_s: By payment: when it was first asked for with success, in the time that is shown; no number, if it was not.
+        returned: By payment: how many calls for it came back.
         later: What calls raised that were made when the load was over.
     """
 
@@ -55,14 +57,15 @@ class Accounts:
     took_ms: array[float] = field(default_factory=lambda: array("d"))
     waited_ms: array[float] = field(default_factory=lambda: array("d"))
     failures: Counter[str] = field(default_factory=Counter[str])
-    failed_at: list[int] = field(default_factory=list[int])
-    accepted: dict[int, float] = field(default_factory=dict[int, float])
-    returned: Counter[int] = field(default_factory=Counter[int])
+    failed_at: set[int] = field(default_factory=set[int])
+    accepted_s: array[float] = field(default_factory=lambda: array("d"))
+    returned: array[int] = field(default_factory=lambda: array("L"))
     later: Counter[str] = field(default_factory=Counter[str])
+    # Of keys: the payment whose call named it first, the next one that did, and how often it was named since by others.
     _first: dict[str, int] = field(default_factory=dict[str, int])
+    _second: dict[str, int] = field(default_factory=dict[str, int])
     _uses: Counter[str] = field(default_factory=Counter[str])
-    _met: set[str] = field(default_factory=set[str])
-    _shared: dict[int, list[tuple[str, int]]] = field(default_factory=dict[int, list[tuple[str, int]]])
+    _shared: dict[int, tuple[str, ...]] = field(default_factory=dict[int, "tuple[str, ...]"])
 
     @property
     def calls(self) -> int:
@@ -70,14 +73,30 @@ class Accounts:
         return len(self.took_ms)
 
     @property
+    def payments(self) -> int:
+        """How many were asked for."""
+        return sum(1 for _ in self.accepted()) + sum(1 for one in self.failed_at if isnan(self.accepted_s[one]))
+
+    def accepted(self) -> Iterator[tuple[int, float]]:
+        """The payments that were asked for with success, and when for the first time."""
+        return ((payment, at_s) for payment, at_s in enumerate(self.accepted_s) if not isnan(at_s))
+
+    def is_asked_for(self, key: str) -> bool:
+        """Whether a payment of this name was asked for."""
+        number = int(key[1:]) if key[1:].isdecimal() else -1
+        if not 0 <= number < len(self.returned) or payment_key(number) != key:
+            return False
+        return self.returned[number] > 0 or number in self.failed_at
+
+    @property
     def begun_within_s(self) -> float:
         """Within what time all calls were begun."""
         return max(self.began_s) - min(self.began_s) if self.began_s else 0.0
 
     @property
-    def latency_ms(self) -> list[float]:
+    def latency_ms(self) -> array[float]:
         """How long each call took since it was due."""
-        return [waited + took for waited, took in zip(self.waited_ms, self.took_ms, strict=True)]
+        return array("d", map(add, self.waited_ms, self.took_ms))
 
     def take(self, made: Iterable[Made], start_s: float | None) -> None:
         """Enters calls.
@@ -93,12 +112,16 @@ class Accounts:
             self.waited_ms.append(max(0.0, at_s - one.call.due_s) * 1000)  # In shown time, none.
             for key in one.keys:
                 self._name(key, payment)
+            while len(self.returned) <= payment:
+                self.returned.append(0)
+                self.accepted_s.append(nan)
             if one.error:
                 self.failures[one.error] += 1
-                self.failed_at.append(payment)
+                self.failed_at.add(payment)
             else:
                 self.returned[payment] += 1
-                self.accepted.setdefault(payment, at_s)
+                if isnan(self.accepted_s[payment]):
+                    self.accepted_s[payment] = at_s
 
     def hear_of(self, made: Iterable[Made]) -> None:
         """Notes what went wrong in calls that are no part of the load."""
@@ -106,17 +129,27 @@ class Accounts:
 
     def shared(self, payment: int) -> list[tuple[str, int]]:
         """The keys that a payment shares with others, each with one of them; not those that are shared by very many."""
-        most = max(_COMMON_LEAST, _COMMON_SHARE * self.calls)
-        return [(key, other) for key, other in self._shared.get(payment, []) if self._uses[key] <= most]
+        keys = [key for key in self._shared.get(payment, ()) if not self._is_common(key)]
+        return [(key, self._second[key] if self._first[key] == payment else self._first[key]) for key in keys]
 
     def _name(self, key: str, payment: int) -> None:
         first = self._first.setdefault(key, payment)
+        if first == payment:
+            return
         self._uses[key] += 1
-        if first != payment and self._uses[key] <= max(_COMMON_LEAST, _COMMON_SHARE * self.calls):
-            self._shared.setdefault(payment, []).append((key, first))
-            if key not in self._met:  # The first one may be the later one: processes tell of their calls one after the other.
-                self._met.add(key)
-                self._shared.setdefault(first, []).append((key, payment))
+        if not self._is_common(key):
+            self._share(key, payment)
+            if key not in self._second:  # The first one may be the later one: processes tell of their calls in turn.
+                self._second[key] = payment
+                self._share(key, first)
+
+    def _is_common(self, key: str) -> bool:
+        return self._uses[key] > max(_COMMON_LEAST, _COMMON_SHARE * self.calls)
+
+    def _share(self, key: str, payment: int) -> None:
+        known = self._shared.get(payment, ())
+        if key not in known:
+            self._shared[payment] = (*known, key)
 
 
 @dataclass(slots=True)
@@ -134,13 +167,13 @@ class Till:
     attempts: int | None = None
     due_after_s: float = 0.0
     collisions: dict[str, Collision] = field(default_factory=dict[str, Collision])
-    _payment_of: dict[str, str] = field(default_factory=dict[str, str])
 
     def answer(self, request: Request) -> object:
         """As the provider answers."""
-        answer = self.provider.answer(request)
-        key, payment = request.headers.get("idempotency-key"), self.provider.asked[-1].payment
-        if key is not None and (first := self._payment_of.setdefault(key, payment)) != payment:
+        key = request.headers.get("idempotency-key")
+        first = self.provider.payment_under(key) if key is not None else None
+        answer, payment = self.provider.answer(request), self.provider.asked[-1].payment
+        if key is not None and first is not None and first != payment:
             self.collisions.setdefault(payment, Collision(payment, first, key, "the provider"))
         return answer
 
@@ -178,7 +211,7 @@ class Settled:
     charged_and_dead: list[str] = field(default_factory=list[str])
     given_up_after: dict[str, int] = field(default_factory=dict[str, int])
     asked_too_often: dict[str, int] = field(default_factory=dict[str, int])
-    late_s: list[float] = field(default_factory=list[float])
+    late_s: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def wrong(self) -> set[str]:
@@ -212,9 +245,9 @@ def settled(
     charged, first, aside = set(till.provider.charges), till.first_asked(), dead | unsure
     found = certain(till)
     found.set_aside = len(aside)
-    found.strange = sorted(charged - {payment_key(one) for one in (*accounts.accepted, *accounts.failed_at)})
+    found.strange = sorted(one for one in charged if not accounts.is_asked_for(one))
     _add_given_up(found, till, dead, unsure)
-    for payment, at_s in accounts.accepted.items():
+    for payment, at_s in accounts.accepted():
         key = payment_key(payment)
         if key in first:
             found.late_s.append(max(0.0, first[key] - at_s - till.due_after_s))

@@ -281,7 +281,7 @@ class _Process:
         if sleeps and os.getpriority(os.PRIO_PROCESS, 0) < _GIVES_WAY:
             os.setpriority(os.PRIO_PROCESS, 0, _GIVES_WAY)  # In production workers do not take the processor from who calls.
         tasks = self.duties.work
-        token = own_time.set(OwnTime(self.timeline.shared_s - _real_monotonic(), sleeps=sleeps))
+        token = own_time.set(OwnTime(self.timeline.shared_s - _real_monotonic(), sleeps=sleeps, sent=None))
         try:
             tasks[self._number % len(tasks)]()
         except Exception as error:  # noqa: BLE001 - whatever the module raises; counted and told.
@@ -335,7 +335,7 @@ class _Process:
             error = _said(raised)
         finally:
             own_time.reset(token)
-        return Made(call, began_s, _real_monotonic() - began_s + own.slept_s, error, keys_of(own.sent))
+        return Made(call, began_s, _real_monotonic() - began_s + own.slept_s, error, keys_of(own.sent or ()))
 
 
 def _nothing(_: Call) -> None:

@@ -14,6 +14,8 @@ from interlock.prove.load.shapes import LATE, STEADY_SHARE
 from interlock.prove.provider import times
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlock.prove.load.accounts import Accounts, Collision, Settled, Till
     from interlock.prove.load.asks import Asks
     from interlock.prove.load.scene import Seen
@@ -47,7 +49,7 @@ def _figures(name: str, shape: Shape, seen: Seen) -> LoadResult:
     accounts = seen.accounts
     result = LoadResult(name, shape.name, planned=shape.calls, calls=accounts.calls, success_min=shape.success_min)
     result.failures = accounts.failures.most_common(_FAILURES_TOLD)
-    result.latency_ms, result.service_ms = Spread.of(accounts.latency_ms), Spread.of(list(accounts.took_ms))
+    result.latency_ms, result.service_ms = Spread.of(accounts.latency_ms), Spread.of(accounts.took_ms)
     result.covered_s, result.over_s, result.made_in_s = seen.covered_s, shape.over_s, seen.made_in_s
     result.at_once = _at_once(accounts) if shape.is_real else seen.at_once
     if shape.is_real and accounts.calls:
@@ -57,7 +59,7 @@ def _figures(name: str, shape: Shape, seen: Seen) -> LoadResult:
         Openness(getattr(seen.open.first, kind), seen.open.most(kind), getattr(seen.open.last, kind)) for kind in kinds
     )
     result.struck, result.restarts = sum(one.struck.total() for one in seen.rested), seen.restarts
-    result.moments = moments(list(accounts.began_s), accounts.latency_ms)
+    result.moments = moments(accounts.began_s, accounts.latency_ms)
     result.sources = frozenset(name for one in seen.rested for name in one.sources)
     return result
 
@@ -70,7 +72,7 @@ def _add_payments(result: LoadResult, asked: Asks, seen: Seen) -> None:
     result.violations += _told(found, asked.till)
     if not seen.is_settled:
         return
-    result.payments = len(set(seen.accounts.accepted) | set(seen.accounts.failed_at))
+    result.payments = seen.accounts.payments
     result.collisions, result.duplicates, result.lost = len(found.collisions), len(found.duplicates), len(found.lost)
     result.set_aside, result.late_s = found.set_aside, Spread.of(found.late_s)
     if found.set_aside and not (asked.till.provider.charges or asked.till.provider.never_charges):
@@ -165,7 +167,7 @@ def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
         result.reasons.append(
             f"a connection to {passed_by[0]} was made past this guard, by a client in C: nobody knows what for"
         )
-    if result.calls and not seen.accounts.returned:
+    if result.calls and not any(seen.accounts.returned):
         result.reasons.append(f"not one call came back without an error: {result.failures[0][0]}")
     result.reasons += [f"{never}" for never in seen.never]
     if result.calls and seen.rested and not any(one.has_asked for one in seen.rested[: shape.processes]):
@@ -220,7 +222,7 @@ def _returned(accounts: Accounts) -> float:
 def _right(accounts: Accounts, found: Settled) -> float:
     """Which share of the calls came back, and for a payment that came out right."""
     wrong = {int(payment[1:]) for payment in found.wrong if payment[1:].isdigit()}
-    return sum(count for payment, count in accounts.returned.items() if payment not in wrong) / accounts.calls
+    return sum(count for payment, count in enumerate(accounts.returned) if payment not in wrong) / accounts.calls
 
 
 def _at_once(accounts: Accounts) -> int:
@@ -234,7 +236,7 @@ def _at_once(accounts: Accounts) -> int:
     return most
 
 
-def moments(began_s: list[float], took_ms: list[float]) -> list[Moment]:
+def moments(began_s: Sequence[float], took_ms: Sequence[float]) -> list[Moment]:
     """The course of a load in stretches of the same length."""
     if not began_s:
         return []

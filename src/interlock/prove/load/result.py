@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from interlock.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Spread:
     most: float = 0.0
 
     @classmethod
-    def of(cls, values: list[float]) -> Spread:
+    def of(cls, values: Iterable[float]) -> Spread:
         """Of values in any order."""
         ordered = sorted(values)
         if not ordered:

@@ -29,13 +29,13 @@ class OwnTime:
         ahead_s: How far its clock is ahead of the monotonic one.
         sleeps: Whether its sleeps really last.
         slept_s: For how long it has slept without.
-        sent: What it has sent to Redis.
+        sent: What it has sent to Redis; None if nobody asks for it, as in the work.
     """
 
     ahead_s: float
     sleeps: bool
     slept_s: float = 0.0
-    sent: list[bytes] = field(default_factory=list[bytes])
+    sent: list[bytes] | None = field(default_factory=list[bytes])
 
     @property
     def now_s(self) -> float:

@@ -135,7 +135,8 @@ class Wiring:
                 return send(one, data, *args)
             own = own_time.get()
             if own is not None:
-                own.sent.append(bytes(data))
+                if own.sent is not None:
+                    own.sent.append(bytes(data))
                 self._strike(one)
             return send(one, data, *args)
 
