@@ -7,6 +7,7 @@ from array import array
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
+from zlib import crc32
 
 from interlock.core.counting import counted
 from interlock.core.errors import UsageError, nearest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.prove.wire.http_wire import Request
 
 MOODS = ("ok", "declines", "declines once", "declines 2 times", "forgets keys", "charges and answers 500")
+_DECLINES = "declines"
 _DECLINES_FIRST = re.compile(r"declines (?:(once)|(\d+) times)")
 _PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "reference")
 
@@ -25,9 +27,10 @@ _PAYMENT_FIELDS = ("payment", "payment_id", "order_id", "order", "id", "referenc
 # at least 24 hours old" (https://docs.stripe.com/api/idempotent_requests).
 REMEMBERS_S = 24 * 60 * 60
 
-_CHARGED, _DECLINED, _BROKEN = 200, 402, 500
+DECLINED = 402
+_CHARGED, _BROKEN = 200, 500
 _ERRORS = {
-    _DECLINED: {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"},
+    DECLINED: {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds"},
     _BROKEN: {"type": "api_error"},
 }
 
@@ -64,6 +67,7 @@ class Provider:
         now_s: Tells virtual time.
         payment_of: Finds the payment in a request.
         breaks_for: The payments at which it breaks: it answers 500, always.
+        moods: In which it meets the payments, each always in the same one, drawn by its name; if there are none, all in `mood`.
         charges: The payment of each charge, in the order in which they were made.
         asked: Every request.
     """
@@ -72,6 +76,7 @@ class Provider:
     now_s: Callable[[], float] = lambda: 0.0
     payment_of: Callable[[Request], str] | None = None
     breaks_for: frozenset[str] = frozenset()
+    moods: tuple[str, ...] = ()
     charges: list[str] = field(default_factory=list[str])
     asked: list[Asked] = field(default_factory=list[Asked])
     # Numbers, not answers: a load has a million and a half of them.
@@ -82,8 +87,9 @@ class Provider:
     def answer(self, request: Request) -> tuple[int, dict[str, Any]]:
         """Charges, or does not."""
         key, payment, now_s = request.headers.get("idempotency-key"), self._payment(request), self.now_s()
-        first = self._known(key, now_s)
-        status, charge = self._decided(payment) if first is None else (self.asked[first].status, self._charge_of[first])
+        mood = self.mood_for(payment)
+        first = self._known(key, mood, now_s)
+        status, charge = self._decided(payment, mood) if first is None else (self.asked[first].status, self._charge_of[first])
         if first is None and key is not None:
             self._first_under[key] = len(self.asked)
         self.asked.append(Asked(payment, now_s, status, is_repeat=first is not None))
@@ -98,7 +104,15 @@ class Provider:
     @property
     def never_charges(self) -> bool:
         """Whether every payment is declined, always."""
-        return self.mood == "declines"
+        return all(mood == _DECLINES for mood in self.moods or (self.mood,))
+
+    def mood_for(self, payment: str) -> str:
+        """The mood in which a payment is met."""
+        return self.moods[crc32(payment.encode()) % len(self.moods)] if self.moods else self.mood
+
+    def never_charges_for(self, payment: str) -> bool:
+        """Whether a payment is declined, always."""
+        return self.mood_for(payment) == _DECLINES
 
     def charged(self, payment: str) -> int:
         """How often a payment was charged."""
@@ -110,7 +124,7 @@ class Provider:
 
     def charged_once(self, payment: str) -> Invariant:
         """The payment is charged exactly once; not at all if the provider declines."""
-        expected = 0 if self.never_charges else 1
+        expected = 0 if self.never_charges_for(payment) else 1
         return Invariant(f"{payment} is charged {times(expected)}", lambda: self._wrong_count(payment, expected, expected))
 
     def charged_at_most_once(self, payment: str) -> Invariant:
@@ -154,22 +168,22 @@ class Provider:
 
         return Invariant(f"{payment} is not lost", broken)
 
-    def _known(self, key: str | None, now_s: float) -> int | None:
+    def _known(self, key: str | None, mood: str, now_s: float) -> int | None:
         """The request whose answer is given again to who comes with a key."""
-        first = self._first_under.get(key) if key is not None and self.mood != "forgets keys" else None
+        first = self._first_under.get(key) if key is not None and mood != "forgets keys" else None
         return first if first is not None and now_s - self.asked[first].at_s < REMEMBERS_S else None
 
-    def _decided(self, payment: str) -> tuple[int, int]:
+    def _decided(self, payment: str, mood: str) -> tuple[int, int]:
         """The status of the answer, and the number of the charge; 0 if there is none."""
         if payment in self.breaks_for:
             return _BROKEN, 0
-        if self.never_charges or self._is_declined_now(payment):
-            return _DECLINED, 0
+        if mood == _DECLINES or self._is_declined_now(payment, mood):
+            return DECLINED, 0
         self.charges.append(payment)
-        return (_BROKEN if self.mood == "charges and answers 500" else _CHARGED), len(self.charges)
+        return (_BROKEN if mood == "charges and answers 500" else _CHARGED), len(self.charges)
 
-    def _is_declined_now(self, payment: str) -> bool:
-        if not (most := declines_first(self.mood)):
+    def _is_declined_now(self, payment: str, mood: str) -> bool:
+        if not (most := declines_first(mood)):
             return False
         self._decisions[payment] = earlier = self._decisions.get(payment, -1) + 1
         return earlier < most

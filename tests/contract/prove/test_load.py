@@ -194,10 +194,12 @@ def stores(world: World, number: int) -> None:
     redis.Redis.from_url(world.redis_url).set(f"key:{number}", 1)
 
 
-def post(payment: str) -> None:
+def post(payment: str) -> int:
     connection = http.client.HTTPConnection("api.pay.example")
     connection.request("POST", "/charges", json.dumps({"payment": payment}))
-    connection.getresponse().read()
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
 
 
 KEPT: list[int] = []
@@ -231,6 +233,35 @@ def setting_aside(every: int, *, charges_all: bool = False) -> Contract:
             enqueue=enqueue,
             process=lambda: None,
             dead_letters=lambda: map(str, client().smembers("dead")),
+        )
+
+    return payments
+
+
+def trying_again(*moods: str, forgets: bool = False, attempts: int | None = 5) -> Contract:
+    """A queue that tries again at once what was declined, five times at most; or forgets it."""
+
+    @contract
+    def payments(world: World) -> RetryQueue:
+        client: Callable[[], Any] = world.subject(redis.Redis.from_url, world.redis_url, decode_responses=True)
+
+        def process() -> None:
+            while key := client().lpop("queue"):
+                if post(key) == HTTPStatus.OK or forgets:
+                    continue
+                if attempts is None:
+                    client().sadd("declined", key)
+                elif client().incr(f"attempts:{key}") < attempts:
+                    client().rpush("queue", key)
+                else:
+                    client().sadd("dead", key)
+
+        return RetryQueue(
+            world.provider("http://api.pay.example/charges", moods=moods),
+            enqueue=lambda payment: client().rpush("queue", payment.key),
+            process=process,
+            dead_letters=lambda: client().smembers("dead"),
+            attempts=attempts,
         )
 
     return payments
@@ -509,6 +540,28 @@ class TestTheAnswer:
             import_module("imported_late")
 
         assert str(tmp_path / "imported_late.py") in under(burst(1), calling(imports)).sources
+
+    def test_each_payment_is_met_in_one_of_the_provider_s_moods(self) -> None:
+        found = under(steady(100, for_s=0.5, repeats=0), trying_again("ok", "declines once", "declines"))
+        assert (found.verdict, found.violations, found.reasons) == (Verdict.PASS, [], [])
+        assert 0 < found.set_aside < 50
+
+    def test_a_payment_that_is_declined_and_forgotten_is_lost_though_those_in_the_first_mood_are_charged(self) -> None:
+        found = under(burst(40, repeats=0), trying_again("ok", "declines once", "declines", forgets=True))
+        assert found.verdict is Verdict.FAIL
+        assert 0 < found.lost < 40
+        assert under(burst(40, repeats=0), trying_again("ok", forgets=True)).verdict is Verdict.PASS
+
+    def test_what_is_tried_for_ever_is_not_lost(self) -> None:
+        found = under(burst(40, repeats=0), trying_again("ok", "declines", attempts=None))
+        assert (found.violations, found.lost) == ([], 0)
+
+    def test_a_mood_in_which_no_payment_was_met_leaves_the_answer_unknown(self) -> None:
+        found = under(burst(1, repeats=0), trying_again("ok", "declines 2 times"))
+        assert found.verdict is Verdict.UNKNOWN
+        assert [reason.partition(":")[0] for reason in found.reasons] in (
+            [f"the provider has met no payment in the mood {mood!r}"] for mood in ("ok", "declines 2 times")
+        )
 
     @pytest.mark.parametrize("way", ["in chunks", "when asked for"])
     def test_a_provider_is_told_of_a_payment_in_whatever_way_a_client_sends_it(self, way: str) -> None:

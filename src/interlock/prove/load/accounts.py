@@ -9,6 +9,8 @@ from math import isnan, nan
 from operator import add
 from typing import TYPE_CHECKING
 
+from interlock.prove.provider import DECLINED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 # A key that so many calls name is that of the queue, and not that of a payment.
 _COMMON_SHARE, _COMMON_LEAST = 0.2, 50
-_DECLINED = 402  # What the provider says to who cannot pay.
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,14 @@ class Till:
             self.collisions.setdefault(payment, Collision(payment, first, key, "the provider"))
         return answer
 
+    def unmet(self) -> list[str]:
+        """The moods of the provider in which no payment was met."""
+        provider = self.provider
+        if len(provider.moods) < 2:  # noqa: PLR2004 - where there is one, all are met in it.
+            return []
+        met = {provider.mood_for(one.payment) for one in provider.asked}
+        return [mood for mood in provider.moods if mood not in met]
+
     def first_asked(self) -> dict[str, float]:
         """When each payment came for the first time, in the time of the load."""
         found: dict[str, float] = {}
@@ -200,6 +209,7 @@ class Settled:
         given_up_after: How often the provider was asked for each that was given up too soon.
         asked_too_often: How often it was asked for each that it was asked for more often than is allowed.
         late_s: How long after it was due each was first asked for at the provider.
+        unmet: The moods of the provider in which it has met no payment.
     """
 
     collisions: list[Collision] = field(default_factory=list[Collision])
@@ -212,6 +222,7 @@ class Settled:
     given_up_after: dict[str, int] = field(default_factory=dict[str, int])
     asked_too_often: dict[str, int] = field(default_factory=dict[str, int])
     late_s: array[float] = field(default_factory=lambda: array("d"))
+    unmet: list[str] = field(default_factory=list[str])
 
     @property
     def wrong(self) -> set[str]:
@@ -243,15 +254,19 @@ def settled(
         is_name: Whether a key of Redis can stand for a single thing, and is no collection.
     """
     charged, first, aside = set(till.provider.charges), till.first_asked(), dead | unsure
+
+    def is_still_tried(key: str) -> bool:
+        return till.attempts is None and key in first and till.provider.never_charges_for(key)
+
     found = certain(till)
-    found.set_aside = len(aside)
+    found.set_aside, found.unmet = len(aside), till.unmet()
     found.strange = sorted(one for one in charged if not accounts.is_asked_for(one))
     _add_given_up(found, till, dead, unsure)
     for payment, at_s in accounts.accepted():
         key = payment_key(payment)
         if key in first:
             found.late_s.append(max(0.0, first[key] - at_s - till.due_after_s))
-        if key not in charged and key not in aside and not (till.provider.never_charges and key in first):
+        if key not in charged and key not in aside and not is_still_tried(key):
             found.lost.append(key)
             shared = next((one for one in accounts.shared(payment) if is_name(one[0])), None)
             if shared is not None:
@@ -262,7 +277,7 @@ def settled(
 def _add_given_up(found: Settled, till: Till, dead: frozenset[str], unsure: frozenset[str]) -> None:
     """What is wrong with the payments that were set aside."""
     charged = set(till.provider.charges)
-    declined = {one.payment for one in till.provider.asked if one.status == _DECLINED}
+    declined = {one.payment for one in till.provider.asked if one.status == DECLINED}
     found.unpaid = sorted((dead | unsure) - charged - declined)
     found.charged_and_dead = sorted(dead & charged)
     if (most := till.attempts) is not None:

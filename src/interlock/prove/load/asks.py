@@ -64,6 +64,7 @@ def asks(contract: Contract, world: LoadedWorld) -> Asks:
 
 
 def _of_payments(queue: RetryQueue, world: LoadedWorld) -> Asks:
+    queue.provider.moods = next((moods for provider, moods in world.providers if provider is queue.provider), ())
     till = Till(queue.provider, queue.attempts, queue.due_after_s)
     for host, answer in world.answers.items():
         if answer == queue.provider.answer:

@@ -77,6 +77,7 @@ def _add_payments(result: LoadResult, asked: Asks, seen: Seen) -> None:
     result.set_aside, result.late_s = found.set_aside, Spread.of(found.late_s)
     if found.set_aside and not (asked.till.provider.charges or asked.till.provider.never_charges):
         result.reasons.append(f"nothing was charged, as all was set aside: {counted(found.set_aside, 'payment')}")
+    result.reasons += [f"the provider has met no payment in the mood {mood!r}: too few were made" for mood in found.unmet]
     if seen.accounts.calls:
         result.success = _right(seen.accounts, found)
 

@@ -35,7 +35,7 @@ class LoadedWorld(World):
 
     Attributes:
         answers: By host: what answers there.
-        providers: Those of them that charge.
+        providers: Those of them that charge, and the moods that the contract gives each.
     """
 
     def __init__(self, timeline: Timeline, redis: LoadedRedis) -> None:
@@ -44,7 +44,7 @@ class LoadedWorld(World):
         self._loaded = redis
         self._loops = _Loops()
         self.answers: dict[str, Callable[[Request], object]] = {}
-        self.providers: list[Provider] = []
+        self.providers: list[tuple[Provider, tuple[str, ...]]] = []
 
     @property
     def now_s(self) -> float:
@@ -117,12 +117,12 @@ class LoadedWorld(World):
     def provider(
         self, url: str, *, moods: tuple[str, ...] = ("ok",), payment_of: Callable[[Request], str] | None = None
     ) -> Provider:
-        """A provider behind an address, in the first of its moods."""
+        """A provider behind an address; in the first of its moods, unless its calls are payments."""
         for mood in moods:
             check_mood(mood)
         provider = Provider(moods[0] if moods else "ok", lambda: self._timeline.shared_s, payment_of)
         self.answers[_host(url)] = provider.answer
-        self.providers.append(provider)
+        self.providers.append((provider, moods))
         return provider
 
     def http(self, url: str, answer: Callable[[Request], Answer]) -> None:
