@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
 import select
 import socket
 import struct
 import termios
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 _WRITE = 2  # As in `psycopg._enums`.
 _PATIENCE_S = 1.0
-_RealSocket, _select = socket.socket, select.select  # While a schedule runs, the names stand for controlled ones.
+_MOST = 1 << 16
+# While a schedule runs, the names stand for controlled ones.
+_RealSocket, _select, _real_poll = socket.socket, select.select, select.poll
 
 
 class _End:
@@ -72,13 +74,20 @@ class _End:
             self.wire.close()
 
     def _received(self) -> bytes:
+        if data := self._come():
+            return data
         # Even within a machine a packet can be late, when the machine is busy: what libpq has sent is waited for.
         while self._on_its_way() and not _select([self.far], [], [], _PATIENCE_S)[0]:
             pass
+        return self._come()
+
+    def _come(self) -> bytes:
+        """What has come by now."""
         data = b""
         with suppress(OSError):
-            while some := self.far.recv(1 << 16):
+            while len(some := self.far.recv(_MOST)) == _MOST:
                 data += some
+            data += some
         return data
 
     def _exchange(self, data: bytes) -> None:
@@ -122,8 +131,7 @@ class Port:
 
     def end(self, descriptor: int) -> _End:
         """The other end of one of libpq's sockets."""
-        with _RealSocket(fileno=os.dup(descriptor)) as near:
-            here = near.getsockname()
+        here = _name_of(descriptor)
         found = self._ends.get(descriptor)
         if found is None or found.peer != here:
             far = self._accepted(here)
@@ -139,8 +147,12 @@ class Port:
 
     def close_those_left(self) -> None:
         """Ends connections whose client has gone without a word."""
-        for end in self._ends.values():
-            end.close_if_left()
+        ends = {end.far.fileno(): end for end in self._ends.values() if end.far.fileno() >= 0}
+        poll = _real_poll()
+        for number in ends:
+            poll.register(number, select.POLLIN)
+        for number, _ in poll.poll(0):
+            ends[number].close_if_left()
 
     def forget(self) -> None:
         """Ends all connections."""
@@ -152,6 +164,15 @@ class Port:
         """Nobody can connect any more."""
         self.forget()
         self._listener.close()
+
+
+def _name_of(descriptor: int) -> Any:
+    """The address of one of libpq's own sockets. It stays open, and Python asks nothing about one of which all is said."""
+    near = _RealSocket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
+    try:
+        return near.getsockname()
+    finally:
+        near.detach()
 
 
 @contextmanager
@@ -187,10 +208,16 @@ def controlled_libpq(network: Network, port: Port) -> Generator[None]:
 
 def _expect_ours(run: Run, port: Port, conninfo: str) -> None:
     """A connection elsewhere is none of the contract's."""
-    asked = import_module("psycopg.conninfo").conninfo_to_dict(conninfo)
-    host, number = asked.get("hostaddr") or asked.get("host") or "the local server", asked.get("port") or "5432"
-    if (host, str(number)) != (port.address[0], str(port.address[1])):
+    host, number = _asked_for(conninfo)
+    if (host, number) != (port.address[0], str(port.address[1])):
         raise run.uncontrolled(f"a Postgres connection to {host} port {number}, which the contract does not know")
+
+
+@lru_cache(maxsize=64)
+def _asked_for(conninfo: str) -> tuple[str, str]:
+    """The host and the port that it names. libpq goes through all that it knows of for that, in a tenth of a millisecond."""
+    asked = import_module("psycopg.conninfo").conninfo_to_dict(conninfo)
+    return asked.get("hostaddr") or asked.get("host") or "the local server", str(asked.get("port") or "5432")
 
 
 def _stand_ins(current: Callable[[], Run | None], port: Port, waiting: Any, timed_out: type[Exception]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interlock.core.errors import WorldError
 
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 PROTOCOL_3, CANCEL_REQUEST, SSL_REQUEST, GSS_REQUEST = 196608, 80877102, 80877103, 80877104
 _RealSocket = socket.socket  # While a schedule runs, the name stands for controlled ones.
+SILENT_S = 2  # So long may a statement take before we ask whether it waits for a lock, if it does not say so itself.
+_IN_KERNEL = struct.pack("ll", SILENT_S, 0)  # A timeout of Python's own takes one more system call each time.
+_SIZE = struct.Struct("!i")
 
 # Types by their numbers in pg_type, as they come in text.
 _READERS: dict[int, Callable[[str], object]] = {
@@ -33,8 +35,7 @@ class PostgresError(RuntimeError):
     """What the server says of a question of our own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message.
 
     Attributes:
@@ -58,7 +59,7 @@ def read_message(buffer: bytes, start: int, *, is_first: bool = False) -> Messag
     letter = 0 if is_first else 1
     if len(buffer) < start + letter + 4:
         return None
-    (size,) = struct.unpack_from("!i", buffer, start + letter)
+    (size,) = _SIZE.unpack_from(buffer, start + letter)
     end = start + letter + size
     if len(buffer) < end:
         return None
@@ -92,7 +93,9 @@ class Connection:
 
     def __init__(self, path: Path, opening: bytes) -> None:
         self.socket = _RealSocket(socket.AF_UNIX)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _IN_KERNEL)
         self._buffer = b""
+        self._place = 0  # What comes before it in the buffer was received.
         try:
             self.socket.connect(str(path))
             self.socket.sendall(opening)
@@ -116,22 +119,28 @@ class Connection:
         """Whether the server did not let us in; why, is in the greeting."""
         return not self.pid
 
-    def receive(self) -> Message:
+    def receive(self, *, may_be_silent: bool = False) -> Message:
         """The next message.
 
+        Args:
+            may_be_silent: Whether the server may have to wait for somebody else, so that nothing comes.
+
         Raises:
-            TimeoutError: If none comes within the socket's timeout.
+            TimeoutError: If it may, and nothing has come for as long as a statement takes.
             WorldError: If the server has ended the connection.
         """
-        while True:
-            found = read_message(self._buffer, 0)
-            if found is not None:
-                self._buffer = self._buffer[len(found.raw) :]
-                return found
-            data = self.socket.recv(65536)
+        while (found := read_message(self._buffer, self._place)) is None:
+            try:
+                data = self.socket.recv(65536)
+            except BlockingIOError:
+                if may_be_silent:
+                    raise TimeoutError from None
+                continue
             if not data:
                 raise WorldError("the Postgres of this proof has ended a connection")
-            self._buffer += data
+            self._buffer, self._place = self._buffer[self._place :] + data, 0
+        self._place += len(found.raw)
+        return found
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """Carries statements of our own out; answers with the rows of all of them.
@@ -191,12 +200,14 @@ def _row(body: bytes, kinds: list[int]) -> tuple[Any, ...]:
     )
 
 
-def values_of(body: bytes, start: int) -> tuple[list[bytes | None], int]:
+def values_of(body: bytes, start: int) -> tuple[tuple[bytes | None, ...], int]:
     """The values of a row, or of the parameters of a statement, and where they end."""
-    (count,), place, values = struct.unpack_from("!h", body, start), start + 2, list[bytes | None]()
+    (count,) = struct.unpack_from("!h", body, start)
+    place = start + 2
+    values: list[bytes | None] = []
     for _ in range(count):
-        (size,) = struct.unpack_from("!i", body, place)
+        (size,) = _SIZE.unpack_from(body, place)
         place += 4
         values.append(None if size < 0 else body[place : place + size])
         place += max(0, size)
-    return values, place
+    return tuple(values), place
