@@ -182,10 +182,11 @@ class PostgresServer:
         idle = self._idle.get(opening)
         return idle.pop() if idle else Connection(self.path, opening)
 
-    def give_back(self, opening: bytes, connection: Connection) -> None:
+    def give_back(self, opening: bytes, connection: Connection, *, is_in_transaction: bool) -> None:
         """Keeps a connection that does nothing for the next one who wants one like it."""
         try:
-            connection.rows("ROLLBACK")
+            if is_in_transaction:
+                connection.rows("ROLLBACK")
             connection.rows("DISCARD ALL")
         except (OSError, PostgresError):
             connection.close()
@@ -263,7 +264,7 @@ class PostgresServer:
             self._admin.rows(_SET_AGAIN)
             self._look_around()
         elif self.dirty:
-            self.rows(self._way_back())
+            self._go_back()
         self._was_altered |= self.is_altered
         self.is_altered, self.dirty = False, set()
 
@@ -316,8 +317,8 @@ class PostgresServer:
             table.fill, table.rows = self._seeds.get(table.name, ("", 0))
         self._functions = tuple(name for (name,) in self.rows(_FUNCTIONS))
 
-    def _way_back(self) -> str:
-        """The statements that undo what was written."""
+    def _go_back(self) -> None:
+        """Undoes what was written, and looks how wide the rows were."""
         named = {number for number, table in self._tables.items() if {EVERYTHING, f"postgres:{table.name}"} & self.dirty}
         cut_off = self._written > _WRITTEN_MOST
         if cut_off:
@@ -325,11 +326,12 @@ class PostgresServer:
         tables = [self._tables[number] for number in sorted(named)]
         names = [table.name for table in tables]
         empty = [f"TRUNCATE {', '.join(names)}"] if cut_off and names else [f"DELETE FROM ONLY {name}" for name in names]
-        for name in names:
-            self._widest = max(self._widest, self.rows(f"SELECT coalesce(max(pg_column_size(t)), 0) FROM {name} t")[0][0])
-        self._written = (0 if cut_off else self._written) + sum(table.rows for table in tables) * (self._widest + _ROW_HEAD)
+        look = [f"SELECT coalesce(max(pg_column_size(t)), 0) FROM {name} t" for name in names]
         fill = [table.fill for table in tables if table.fill]
-        return "; ".join(["BEGIN", "SET LOCAL session_replication_role = replica", *empty, *fill, *self._counters, "COMMIT"])
+        begin = ("BEGIN", "SET LOCAL session_replication_role = replica")
+        rows = self.rows("; ".join([*begin, *look, *empty, *fill, *self._counters, "COMMIT"]))
+        self._widest = max([self._widest, *(width for (width,) in rows[: len(names)])])
+        self._written = (0 if cut_off else self._written) + sum(table.rows for table in tables) * (self._widest + _ROW_HEAD)
 
     def _with(self, tables: set[int], others: Callable[[_Table], set[int]]) -> set[int]:
         """The tables, with others that hang together with them, and so on."""

@@ -11,9 +11,11 @@ import errno
 import re
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
 
 from interlock.prove.effect import EVERYTHING, LOCKS, Effect, exactly
+from interlock.prove.empty import empty
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -28,13 +30,16 @@ from interlock.prove.wire.postgres_protocol import (
 from interlock.prove.wire.postgres_server import ANYTHING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.postgres_protocol import Connection
     from interlock.prove.wire.postgres_server import PostgresServer, Touched
 
 LONGEST_STATEMENT = 120
 LONGEST_VALUE = 30
-_SILENT_S = 2.0  # So long may a statement take before we ask whether it waits for a lock, if it does not say so itself.
+_KEPT = 1024
+_SHORT_ENOUGH = 4096  # Bytes; what is longer is seldom said twice.
 
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 # What concerns nobody else.
@@ -53,6 +58,36 @@ _CLOCKS = re.compile(
 )
 _REAL_CLOCK = "Postgres is asked for its time, which is real: there is no C compiler here to put it on virtual time (cc)"
 _BATCH_ENDS = frozenset({b"Q", b"S", b"F", b"c", b"f"})
+_NOTHING = frozenset[str]()
+_Types = tuple[int, ...]
+_Values = tuple[bytes | None, ...]
+S = TypeVar("S", str, bytes)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Statement:
+    """A statement, and all that can be told of it by itself. The schedules of a proof send the same ones over and over.
+
+    Attributes:
+        text: All of it.
+        word: Its first word, in capitals.
+        short: For people, without its parameters.
+        sets_timeout: Whether it sets a timeout of Postgres's own.
+        outlives: Whether it changes the server itself.
+        asks_time: Whether it asks the server what time it is.
+        sees_snapshots: Whether it lets a transaction hold what it has found first.
+        calls: Whether it calls what takes locks, tells somebody something, or counts.
+    """
+
+    text: str
+    word: str
+    short: str
+    sets_timeout: bool
+    outlives: bool
+    asks_time: bool
+    sees_snapshots: bool
+    calls: bool
 
 
 @dataclass(slots=True)
@@ -61,12 +96,12 @@ class _Batch:
 
     Attributes:
         raw: All of it.
-        statements: The statements that are carried out, and their parameters.
+        statements: The statements that are carried out, the types of their parameters, and these.
     """
 
     raw: bytes = b""
-    statements: list[tuple[str, tuple[int, ...], list[bytes | None]]] = field(
-        default_factory=list[tuple[str, tuple[int, ...], "list[bytes | None]"]]
+    statements: list[tuple[_Statement, _Types, _Values]] = field(
+        default_factory=empty(list[tuple[_Statement, _Types, _Values]])
     )
 
 
@@ -85,8 +120,8 @@ class PostgresWire:
         self._opening = b""
         self._buffer = b""
         self._batch = _Batch()
-        self._prepared: dict[str, tuple[str, tuple[int, ...]]] = {}
-        self._portals: dict[str, tuple[str, tuple[int, ...], list[bytes | None]]] = {}
+        self._prepared: dict[str, tuple[_Statement, _Types]] = {}
+        self._portals: dict[str, tuple[_Statement, _Types, _Values]] = {}
         self._state = b"I"
         self._wrote: set[str] = set()
         self._reply = b""
@@ -152,7 +187,7 @@ class PostgresWire:
             self._lock = ""
             self._server.end(self._real)
         else:
-            self._server.give_back(self._opening, self._real)
+            self._server.give_back(self._opening, self._real, is_in_transaction=self._state != b"I")
         self._server.settle()
 
     # How a connection begins.
@@ -177,16 +212,14 @@ class PostgresWire:
         batch.raw += one.raw
         match one.kind:
             case b"Q":
-                batch.statements += [(text, (), []) for text in _split(text_at(one.body, 0)[0])]
+                batch.statements += [(_read(text), (), ()) for text in _split(text_at(one.body, 0)[0])]
             case b"P":
-                name, place = text_at(one.body, 0)
-                text, place = text_at(one.body, place)
-                (count,) = struct.unpack_from("!h", one.body, place)
-                self._prepared[name] = (text, struct.unpack_from(f"!{count}I", one.body, place + 2))
+                name, statement, types = _parsed(one.body)
+                self._prepared[name] = (statement, types)
             case b"B":
                 self._bind(one.body)
             case b"E":
-                batch.statements.append(self._portals.get(text_at(one.body, 0)[0], ("EXECUTE", (), [])))
+                batch.statements.append(self._portals.get(text_at(one.body, 0)[0], (_read("EXECUTE"), (), ())))
             case b"X":
                 self._end_by_client()
                 return b""
@@ -202,37 +235,28 @@ class PostgresWire:
         return self._carried_out(batch)
 
     def _bind(self, body: bytes) -> None:
-        portal, place = text_at(body, 0)
-        name, place = text_at(body, place)
-        (count,) = struct.unpack_from("!h", body, place)
-        values, _ = values_of(body, place + 2 + 2 * count)
-        text, types = self._prepared.get(name, ("EXECUTE", ()))
-        self._portals[portal] = (text, types, values)
+        portal, name, values = _bound(body)
+        statement, types = self._prepared.get(name) or (_read("EXECUTE"), ())
+        self._portals[portal] = (statement, types, values)
 
     def _end_by_client(self) -> None:
         self.left()
         self.close()
 
     def _carried_out(self, batch: _Batch) -> bytes:
-        words = [_first_word(text) for text, _, _ in batch.statements]
-        for text, _, _ in batch.statements:
-            if _first_word(text) in {"SET", "ALTER"} and _TIMEOUTS.search(text) and not _NO_TIMEOUT.search(text):
-                raise self._run.uncontrolled(f"{text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
-            if self._server.is_laid_out and _OUTLIVES.match(text):
-                raise self._run.uncontrolled(f"{text.strip()[:60]}: a change of the server itself, which outlives a schedule")
-            if not self._server.tells_virtual_time and _CLOCKS.search(text):
-                raise self._run.uncontrolled(_REAL_CLOCK)
+        statements = [statement for statement, _, _ in batch.statements]
+        for one in statements:
+            self._check_followed(one)
+        words = {one.word for one in statements}
         if "LISTEN" in words:
             self._listens = True
             self._run.hear(frozenset({LOCKS}))
-        self._sees_snapshots = self._sees_snapshots or any(_SNAPSHOTS.search(text) for text, _, _ in batch.statements)
-        if all(word in _OWN for word in words) and not any(self._rolls_back_to(text) for text, _, _ in batch.statements):
+        self._sees_snapshots = self._sees_snapshots or any(one.sees_snapshots for one in statements)
+        if words <= _OWN:
             told, _ = self._asked(batch.raw)
             return told
         reads, writes = self._batch_touched(batch)
-        said = "; ".join(
-            _said(text, values) for text, _, values in batch.statements if _first_word(text) not in {"BEGIN", "START"}
-        )
+        said = "; ".join(_said(one, values) for one, _, values in batch.statements if one.word not in {"BEGIN", "START"})
         told, is_whole = self._run.effect(
             Effect("postgres", said, reads | {LOCKS}, writes, exactly=_exactly(said, batch)),
             lambda: self._asked(batch.raw, writes),
@@ -244,34 +268,38 @@ class PostgresWire:
             told += rest
         return bytes(told)
 
-    @staticmethod
-    def _rolls_back_to(text: str) -> bool:
-        return _first_word(text) == "ROLLBACK"
+    def _check_followed(self, one: _Statement) -> None:
+        if one.sets_timeout:
+            raise self._run.uncontrolled(f"{one.text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
+        if one.outlives and self._server.is_laid_out:
+            raise self._run.uncontrolled(f"{one.text.strip()[:60]}: a change of the server itself, which outlives a schedule")
+        if one.asks_time and not self._server.tells_virtual_time:
+            raise self._run.uncontrolled(_REAL_CLOCK)
 
     # What it touches.
 
     def _batch_touched(self, batch: _Batch) -> Touched:
-        reads, writes = frozenset[str](), frozenset[str]()
-        for text, types, _ in batch.statements:
-            some_reads, some_writes = self._touched(text, types)
+        reads, writes = _NOTHING, _NOTHING
+        for statement, types, _ in batch.statements:
+            some_reads, some_writes = self._touched(statement, types)
             reads, writes = reads | some_reads, writes | some_writes
         if self._sees_snapshots and not self._has_snapshot:  # What later statements find was settled by the first one.
             reads, self._has_snapshot = reads | {EVERYTHING}, True
         return reads, writes
 
-    def _touched(self, text: str, types: tuple[int, ...]) -> Touched:
-        word = _first_word(text)
+    def _touched(self, statement: _Statement, types: _Types) -> Touched:
+        word = statement.word
         if word in _OWN:
-            return frozenset(), frozenset()
+            return _NOTHING, _NOTHING
         if word in _ENDS:
             return self._footprint(), self._footprint()
         if word in _LISTENING:  # From then on, or from the end of the transaction on, notifications come.
             self._wrote.add(LOCKS)
-            return frozenset(), frozenset({LOCKS})
+            return _NOTHING, frozenset({LOCKS})
         if word not in _QUERIES:
             return ANYTHING
-        reads, writes = self._server.touched(text, types)
-        if _CALLS.search(text):
+        reads, writes = self._server.touched(statement.text, types)
+        if statement.calls:
             writes |= {LOCKS}
         self._wrote |= writes
         return reads, writes
@@ -322,10 +350,9 @@ class PostgresWire:
         """What the server says up to the end of the batch, or until it waits for a lock."""
         assert self._real is not None  # noqa: S101 - it is open.
         told = b""
-        self._real.socket.settimeout(_SILENT_S)
         while True:
             try:
-                one = self._real.receive()
+                one = self._real.receive(may_be_silent=True)
             except TimeoutError:
                 self._lock = self._server.lock_awaited(self._real)
                 if self._lock:
@@ -344,7 +371,6 @@ class PostgresWire:
                 self._is_stuck = True
                 raise self._run.uncontrolled("COPY, whose rows go past the order of effects")
             if one.kind == b"Z":
-                self._real.socket.settimeout(None)
                 self._ready(one.body)
                 return told
 
@@ -381,6 +407,16 @@ class PostgresWire:
             self._wrote, self._has_snapshot = set(), False
 
 
+def _kept(read: Callable[[S], R]) -> Callable[[S], R]:
+    """A function that is given what is said on a connection, and reads the same only once; unless that is long."""
+    kept = lru_cache(maxsize=_KEPT)(read)
+
+    def either(said: S) -> R:
+        return kept(said) if len(said) <= _SHORT_ENOUGH else read(said)
+
+    return either
+
+
 def _is_about_locks(one: Message) -> bool:
     fields = fields_of(one.body)
     return fields.get("V") == "LOG" and fields.get("R") == "ProcSleep"
@@ -396,18 +432,50 @@ def _first_word(text: str) -> str:
     return words[0].upper() if words else ""
 
 
-def _said(text: str, values: list[bytes | None]) -> str:
+@_kept
+def _read(text: str) -> _Statement:
+    word, short = _first_word(text), " ".join(_COMMENTS.sub(" ", text).split())
+    return _Statement(
+        text=text,
+        word=word,
+        short=short if len(short) <= LONGEST_STATEMENT else short[: LONGEST_STATEMENT - 3] + "...",
+        sets_timeout=word in {"SET", "ALTER"} and bool(_TIMEOUTS.search(text)) and not _NO_TIMEOUT.search(text),
+        outlives=bool(_OUTLIVES.match(text)),
+        asks_time=bool(_CLOCKS.search(text)),
+        sees_snapshots=bool(_SNAPSHOTS.search(text)),
+        calls=bool(_CALLS.search(text)),
+    )
+
+
+@_kept
+def _parsed(body: bytes) -> tuple[str, _Statement, _Types]:
+    """What a statement is called that is to be parsed, the statement, and the types of its parameters."""
+    name, place = text_at(body, 0)
+    text, place = text_at(body, place)
+    (count,) = struct.unpack_from("!h", body, place)
+    return name, _read(text), struct.unpack_from(f"!{count}I", body, place + 2)
+
+
+@_kept
+def _bound(body: bytes) -> tuple[str, str, _Values]:
+    """What a statement with parameters is called, what the one is called that it is made of, and the parameters."""
+    portal, place = text_at(body, 0)
+    name, place = text_at(body, place)
+    (count,) = struct.unpack_from("!h", body, place)
+    values, _ = values_of(body, place + 2 + 2 * count)
+    return portal, name, values
+
+
+def _said(statement: _Statement, values: _Values) -> str:
     """A statement for people, with its parameters."""
-    short = " ".join(_COMMENTS.sub(" ", text).split())
-    short = short if len(short) <= LONGEST_STATEMENT else short[: LONGEST_STATEMENT - 3] + "..."
-    return short + (f"   [{', '.join(_value(value) for value in values)}]" if values else "")
+    return statement.short + (f"   [{', '.join(map(_value, values))}]" if values else "")
 
 
 def _exactly(said: str, batch: _Batch) -> str:
     """What tells statements from others that read the same."""
     if "..." not in said:  # Nothing was cut.
         return ""
-    parts = [part for text, _, values in batch.statements for part in (text.encode(), *(value or b"" for value in values))]
+    parts = [part for one, _, values in batch.statements for part in (one.text.encode(), *(value or b"" for value in values))]
     return exactly(said, *parts)
 
 
@@ -422,6 +490,12 @@ def _value(value: bytes | None) -> str:
 
 def _told(reply: bytes, *, is_whole: bool) -> str:
     """What came of it, for people: rows, what was done, or the error."""
+    parts = _parts(reply)
+    return "; ".join(parts if is_whole else [*parts, "waits for a lock"])
+
+
+@_kept
+def _parts(reply: bytes) -> list[str]:
     parts: list[str] = []
     rows, place = list[str](), 0
     while (one := read_message(reply, place)) is not None:
@@ -436,4 +510,4 @@ def _told(reply: bytes, *, is_whole: bool) -> str:
             rows = []
         elif one.kind == b"E":
             parts.append(f"ERROR: {fields_of(one.body).get('M', '?')}")
-    return "; ".join(parts) if is_whole else "; ".join([*parts, "waits for a lock"])
+    return parts
