@@ -224,7 +224,7 @@ def replayed_in_time(path: Path) -> Replayed:
         UsageError: As `replayed`.
     """
     try:
-        return supervised(lambda _: replayed(path), time.monotonic() + REPLAYED_WITHIN_S, lambda _: None)
+        return supervised(lambda _: replayed(path), time.monotonic() + REPLAYED_WITHIN_S, lambda _: None, is_heard=True)
     except NoAnswer as error:
         return Replayed(Verdict.UNKNOWN, f"nobody can tell: {error}")
 

@@ -86,13 +86,20 @@ def _disarm() -> None:
 os.register_at_fork(before=_disarm, after_in_parent=_arm, after_in_child=_arm)
 
 
-def supervised(function: Callable[[Callable[[object], None]], T], ends_at_s: float, told: Callable[[Any], None]) -> T:
+def supervised(
+    function: Callable[[Callable[[object], None]], T],
+    ends_at_s: float,
+    told: Callable[[Any], None],
+    *,
+    is_heard: bool = False,
+) -> T:
     """What a function answers, that runs in a child process.
 
     Args:
         function: Is given what to tell the parent by.
         ends_at_s: When it should have ended by itself, in monotonic time.
         told: Is called in this process with what the function tells.
+        is_heard: Whether what the module prints and logs goes to standard error, and not nowhere.
 
     Raises:
         NoAnswer: If it has not, or the child has died.
@@ -103,7 +110,7 @@ def supervised(function: Callable[[Callable[[object], None]], T], ends_at_s: flo
         sys.stdout.flush()
         child = os.fork()
         if not child:
-            _be_child(function, theirs, _Watch(ends_at_s, folder))
+            _be_child(function, theirs, _Watch(ends_at_s, folder), is_heard=is_heard)
         theirs.close()
         try:
             return cast("T", _listened(ours, ends_at_s, told, folder))
@@ -150,13 +157,17 @@ def _place(dump: str, *, own: bool) -> str:
     return ""
 
 
-def _be_child(function: Callable[[Callable[[object], None]], T], theirs: Connection[Any, Any], watch: _Watch) -> NoReturn:
+def _be_child(
+    function: Callable[[Callable[[object], None]], T], theirs: Connection[Any, Any], watch: _Watch, *, is_heard: bool
+) -> NoReturn:
     """Answers, and never returns to the code that was forked."""
     try:
         os.setsid()  # One group to end; and Ctrl-C is the parent's business.
         end_with_parent()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        if not is_heard:  # In thousands of schedules it says the same thing thousands of times.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         os.dup2(2, 1)  # What the module prints is no result of ours.
         cut_off()
         tempfile.tempdir = str(watch.folder)

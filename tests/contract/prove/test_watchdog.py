@@ -246,3 +246,18 @@ def test_the_end_of_the_time_cuts_a_schedule_in_the_middle(redis_server: None, w
 
     assert (found.is_cut, found.schedules, found.violation, found.lost) == (True, 0, None, "")
     assert len(done) == {"worker": 3, "recovery": 23}[when]
+
+
+def test_what_a_module_says_in_thousands_of_schedules_is_not_told_and_in_a_replay_it_is(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def says_so(_: object) -> str:
+        os.write(1, b"printed, ")
+        os.write(2, b"logged")
+        return "answer"
+
+    assert supervised(says_so, time.monotonic() + 10, lambda _: None) == "answer"
+    assert capfd.readouterr() == ("", "")
+
+    assert supervised(says_so, time.monotonic() + 10, lambda _: None, is_heard=True) == "answer"
+    assert capfd.readouterr() == ("", "printed, logged")

@@ -59,7 +59,7 @@ class ControlledSocket(Certified):
         self._timeout: float | None = socket.getdefaulttimeout()
         self._event = -1
         self._files = 0
-        self._is_closed = self._is_gone = False
+        self._is_closed = self._is_gone = self._has_ended = False
         self.tell: Callable[[], None] | None = None
 
     def connect(self, address: Any) -> None:
@@ -113,6 +113,8 @@ class ControlledSocket(Certified):
             return data
         if self._broken is not None:
             raise self._broken
+        if self._has_ended:
+            return b""
         raise OSError(errno.EBADF, "Bad file descriptor")
 
     def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
@@ -126,12 +128,19 @@ class ControlledSocket(Certified):
         """Whether a receive would answer at once."""
         if self._is_left_over:
             return True
-        if not self._inbox and self._wire is not None:
+        if not self._inbox and not self._has_ended and self._wire is not None:
             try:
-                self._inbox += self._wire.news() if self._wire.has_news() else b""
+                self._hear(self._wire)
             except OSError as error:
                 self._broken = error
-        return bool(self._inbox) or self._broken is not None or self._is_closed
+        return bool(self._inbox) or self._has_ended or self._broken is not None or self._is_closed
+
+    def _hear(self, wire: Wire) -> None:
+        """Takes what the other end says by itself; if that is nothing, it has hung up."""
+        if wire.has_news():
+            told = wire.news()
+            self._inbox += told
+            self._has_ended = not told
 
     def makefile(self, mode: str = "r", buffering: int | None = None, **_: Any) -> Any:
         """A file over it, as `http.client` reads answers from."""

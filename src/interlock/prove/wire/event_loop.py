@@ -14,7 +14,7 @@ import socket
 import sys
 from asyncio import base_events, selector_events
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.effect import Effect
@@ -29,18 +29,35 @@ if TYPE_CHECKING:
 
 # Added to each wait of a loop: its clock is a float of seconds, and rounding must not let it wake too early again and again.
 ROUNDING_S = 1e-6
+_LAST_WORDS = 100
 
 
 def _bury(loop: asyncio.AbstractEventLoop) -> None:
     """The tasks of a worker that was killed end without a word, and those that they begin when they are closed."""
+    loop.set_exception_handler(_untold)
     buried = set[asyncio.Task[Any]]()
     while left := asyncio.all_tasks(loop) - buried:
         for task in left:
             untold: Any = task
             untold._log_destroy_pending = False  # noqa: SLF001 - nobody has forgotten it.
-            with suppress(RuntimeError, ValueError):  # It runs, or does not want to end.
-                untold.get_coro().close()
+            _end(untold.get_coro())
         buried |= left
+
+
+def _untold(*_: object) -> None:
+    """What the tasks of the dead come to."""
+
+
+def _end(coroutine: Any) -> None:
+    """Closes a coroutine; again, as often as it has something else to wait for before it ends."""
+    for _ in range(_LAST_WORDS):
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue
+        except ValueError:  # It runs: it is the one that was killed.
+            pass
+        return
 
 
 class VirtualSelector(selectors.SelectSelector):

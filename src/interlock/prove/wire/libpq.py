@@ -56,8 +56,11 @@ class _End:
         run.wait(seconds, Effect("wait", f"wait for {self.wire.expects}"), until=self.wire.has_news)
         if not self.wire.has_news():
             return 0
-        self._outbox += self.wire.news()
+        told = self.wire.news()
+        self._outbox += told
         self._flush()
+        if not told:  # The server has hung up.
+            self.far.close()
         return wanted
 
     def close_if_left(self) -> None:

@@ -27,11 +27,11 @@ class Wire(Protocol):
         ...
 
     def has_news(self) -> bool:
-        """Whether the other end has something to say by itself."""
+        """Whether the other end has something to say by itself, or has hung up."""
         ...
 
     def news(self) -> bytes:
-        """What it says."""
+        """What it says; nothing, if it has hung up."""
         ...
 
     def leave(self) -> None:

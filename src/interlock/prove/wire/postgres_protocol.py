@@ -83,6 +83,14 @@ def startup(**settings: str) -> bytes:
     return message(b"", struct.pack("!i", PROTOCOL_3) + pairs + b"\0")
 
 
+def cancel(path: Path, request: bytes) -> None:
+    """Hands a request to cancel a statement to the server; comes back when the process that carries it out has been told."""
+    with _RealSocket(socket.AF_UNIX) as aside:
+        aside.connect(str(path))
+        aside.sendall(request)
+        aside.recv(1)  # The server hangs up.
+
+
 class Connection:
     """One real connection to the server.
 

@@ -11,7 +11,7 @@ from interlock.prove.effect import EVERYTHING
 from interlock.prove.wire.django_connections import django_connections_apart
 from interlock.prove.wire.libpq import Port, controlled_libpq
 from interlock.prove.wire.postgres_process import USER, postgres_process
-from interlock.prove.wire.postgres_protocol import Connection, PostgresError, startup
+from interlock.prove.wire.postgres_protocol import Connection, PostgresError, cancel, startup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +111,15 @@ class Waiting(Protocol):
 
     def settle(self) -> None:
         """If the lock has been got: on to the statement's end, or to its next lock."""
+        ...
+
+    def wait_no_more(self) -> None:
+        """The lock has been got, or is not asked for any more."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The server's process behind it."""
         ...
 
 
@@ -235,6 +244,18 @@ class PostgresServer:
         asked = [f"SELECT t::text FROM ONLY {table.name} t" for table in self._tables.values()]
         asked += [f"SELECT last_value, is_called FROM {name}" for (name,) in self.rows(_SEQUENCES)]
         return repr([(statement, self.rows(statement)) for statement in asked]).encode()
+
+    def cancel(self, pid: int, request: bytes) -> None:
+        """Ends the statement of a connection, if it waits for a lock.
+
+        Args:
+            pid: The process that serves the connection.
+            request: The client's own message, which carries the secret.
+        """
+        for wire in [one for one in self.waiting if one.pid == pid]:
+            cancel(self.path, request)
+            wire.wait_no_more()
+        self.settle()
 
     # What a schedule begins with.
 

@@ -57,6 +57,8 @@ _CLOCKS = re.compile(
     re.IGNORECASE,
 )
 _REAL_CLOCK = "Postgres is asked for its time, which is real: there is no C compiler here to put it on virtual time (cc)"
+_COMPLETE = frozenset({b"C", b"s"})
+_ENOUGH = b"SELECT 1\0"  # As many rows as the client has asked for: how many more there are, nobody says.
 _BATCH_ENDS = frozenset({b"Q", b"S", b"F", b"c", b"f"})
 _NOTHING = frozenset[str]()
 _Types = tuple[int, ...]
@@ -146,8 +148,10 @@ class PostgresWire:
         return told
 
     def has_news(self) -> bool:
-        """Whether somebody has notified."""
-        if not self._listens or self._real is None or self._lock or self._is_closed:
+        """Whether somebody has notified, or the server has hung up, as the client asked it to."""
+        if self._is_closed:
+            return True
+        if not self._listens or self._real is None or self._lock:
             return bool(self._reply)
         if not self._reply:
             # An empty statement brings up whatever the server wants to say.
@@ -156,7 +160,7 @@ class PostgresWire:
         return bool(self._reply)
 
     def news(self) -> bytes:
-        """The notifications."""
+        """The notifications; nothing, once there is no connection any more."""
         told, self._reply = self._reply, b""
         return told
 
@@ -197,13 +201,21 @@ class PostgresWire:
         if code in {SSL_REQUEST, GSS_REQUEST}:
             return b"N"
         if code == CANCEL_REQUEST:
-            raise self._run.uncontrolled("a statement is cancelled from outside while it runs")
+            return self._cancelled(first)
         if _TIMEOUTS.search(first.raw.decode(errors="replace")):
             raise self._run.uncontrolled("a timeout of Postgres's own, whose clock is the real one, is set for a connection")
         self._sees_snapshots = self._server.sees_snapshots or bool(_SNAPSHOTS.search(first.raw.decode(errors="replace")))
         self._opening, self._real = first.raw, self._server.connect(first.raw)
         self._run.keep(self)
         return self._real.greeting
+
+    def _cancelled(self, request: Message) -> bytes:
+        """A client gives up: its statement ends, if it still waits for a lock. Otherwise it is over already."""
+        self._is_closed = True
+        _, pid = struct.unpack_from("!ii", request.body)
+        effect = Effect("postgres", "cancels its statement", frozenset({LOCKS}), frozenset({LOCKS}))
+        self._run.effect(effect, lambda: self._server.cancel(pid, request.raw), lambda _: "")
+        return b""
 
     # What it says then.
 
@@ -224,7 +236,7 @@ class PostgresWire:
                 self._end_by_client()
                 return b""
             case b"H":
-                raise self._run.uncontrolled("a Postgres client asks for answers in the middle of a batch (Flush)")
+                return self._prepared_only()
             case b"d":
                 return b""  # Rows of a COPY.
             case _:
@@ -238,6 +250,23 @@ class PostgresWire:
         portal, name, values = _bound(body)
         statement, types = self._prepared.get(name) or (_read("EXECUTE"), ())
         self._portals[portal] = (statement, types, values)
+
+    def _prepared_only(self) -> bytes:
+        """A client that has prepared statements asks what the server says of them: nothing is carried out, so no effect.
+
+        asyncpg does. After an error the server passes over everything up to the end of the batch, which is still to come.
+        """
+        assert self._real is not None  # noqa: S101 - it is open.
+        batch, self._batch = self._batch, _Batch()
+        if batch.statements:
+            raise self._run.uncontrolled("a Postgres client asks for answers in the middle of a batch (Flush)")
+        self._real.socket.sendall(batch.raw)
+        told, awaited = b"", _answers_to(batch.raw)
+        while awaited:
+            one = self._real.receive()
+            told += one.raw
+            awaited = [] if one.kind == b"E" else awaited[one.kind in awaited[0] :]
+        return told
 
     def _end_by_client(self) -> None:
         self.left()
@@ -332,12 +361,21 @@ class PostgresWire:
         """If the lock has been got: on to the statement's end, or to its next lock."""
         assert self._real is not None  # noqa: S101 - it is open.
         while self._lock and self._server.lock_awaited(self._real) != self._lock:
-            self._lock = ""
-            self._reply += self._until_ready_or_waiting(frozenset(), 0)
+            self.wait_no_more()
+
+    def wait_no_more(self) -> None:
+        """The lock has been got, or is not asked for any more."""
+        self._lock = ""
+        self._reply += self._until_ready_or_waiting(frozenset(), 0)
         if not self._lock:
             self._server.waiting.remove(self)
             if self._is_orphan:
                 self.close()
+
+    @property
+    def pid(self) -> int:
+        """The server's process behind it; none before it is open."""
+        return self._real.pid if self._real is not None else 0
 
     def _until_ready(self) -> list[Message]:
         assert self._real is not None  # noqa: S101 - it is open.
@@ -365,8 +403,8 @@ class PostgresWire:
                         return told
                 continue
             told += one.raw
-            if one.kind == b"C":
-                self._completed(text_at(one.body, 0)[0], writes, size)
+            if one.kind in _COMPLETE:
+                self._completed(text_at(one.body or _ENOUGH, 0)[0], writes, size)
             if one.kind in {b"G", b"H", b"W"}:
                 self._is_stuck = True
                 raise self._run.uncontrolled("COPY, whose rows go past the order of effects")
@@ -420,6 +458,16 @@ def _kept(read: Callable[[S], R]) -> Callable[[S], R]:
 def _is_about_locks(one: Message) -> bool:
     fields = fields_of(one.body)
     return fields.get("V") == "LOG" and fields.get("R") == "ProcSleep"
+
+
+def _answers_to(raw: bytes) -> list[bytes]:
+    """What ends the answer to each message of a batch that carries nothing out: any one of some letters."""
+    ends, place = {b"P": b"1", b"B": b"2", b"C": b"3", b"D": b"Tn"}, 0
+    awaited: list[bytes] = []
+    while (one := read_message(raw, place)) is not None:
+        place += len(one.raw)
+        awaited += [ends[one.kind]] if one.kind in ends else []
+    return awaited
 
 
 def _split(text: str) -> list[str]:
@@ -508,6 +556,8 @@ def _parts(reply: bytes) -> list[str]:
                 [", ".join(rows[:6]) or "no rows"] if tag.startswith("SELECT") else [tag, *rows[:6]] if tag != "BEGIN" else []
             )
             rows = []
+        elif one.kind == b"s":
+            parts, rows = [*parts, ", ".join(rows[:6])], []
         elif one.kind == b"E":
             parts.append(f"ERROR: {fields_of(one.body).get('M', '?')}")
     return parts

@@ -159,6 +159,9 @@ class ControlledTransport(asyncio.Transport):
         self.notice()  # There may be more.
 
     def _hand_over(self, data: bytes) -> None:
+        if not data:
+            self._hang_up()
+            return
         if not isinstance(self._protocol, asyncio.BufferedProtocol):
             self._protocol.data_received(data)
             return
@@ -169,6 +172,12 @@ class ControlledTransport(asyncio.Transport):
             buffer[:size] = left[:size]
             self._protocol.buffer_updated(size)
             left = left[size:]
+
+    def _hang_up(self) -> None:
+        """The other end has; a protocol may want to go on writing."""
+        self._is_paused = True
+        if not self._protocol.eof_received():
+            self.close()
 
     def _end(self, error: Exception | None) -> None:
         if not self._has_ended:
