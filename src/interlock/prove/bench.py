@@ -433,7 +433,6 @@ def bench(contract: Contract) -> Generator[Bench]:
     with (
         one_core(),
         running_redis() as redis,
-        closing(Postgres(network)) as postgres,
         controlled_sockets(network),
         virtual_time(network.run),
         controlled_randomness(network.chance),
@@ -441,6 +440,7 @@ def bench(contract: Contract) -> Generator[Bench]:
         known_clients_seen(network.run),
         _versions_kept(),
         _silence_of_the_dead(),
+        closing(Postgres(network)) as postgres,  # It changes some of what the others have changed, once it is wanted.
     ):
         yield Bench(contract, redis, _network=network, postgres=postgres)
 

@@ -21,12 +21,12 @@ from interlock.prove.effect import Effect, Uncontrolled
 from interlock.prove.wire.event_loop import on_a_lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.network import Network, Wire
 
-_WRITE = 2  # As in `psycopg._enums`.
+READ, WRITE = 1, 2  # As in `psycopg._enums`.
 _PATIENCE_S = 1.0
 _MOST = 1 << 16
 # While a schedule runs, the names stand for controlled ones.
@@ -51,7 +51,7 @@ class _End:
             self._exchange(data)
             return wanted
         self._flush()
-        if wanted & _WRITE or self._outbox or _select([self._near], [], [], 0)[0]:
+        if wanted & WRITE or self._outbox or _select([self._near], [], [], 0)[0]:
             return wanted
         run.wait(seconds, Effect("wait", f"wait for {self.wire.expects}"), until=self.wire.has_news)
         if not self.wire.has_news():
@@ -195,7 +195,7 @@ def controlled_libpq(network: Network, port: Port) -> Generator[None]:
     def connect(conninfo: str) -> Any:
         run = network.run()
         if run is not None:
-            _expect_ours(run, port, conninfo)
+            check_it_is_ours(run, port, _parameters(conninfo))
         return real_connect(conninfo)
 
     for name, instead in stand_ins.items():
@@ -209,18 +209,22 @@ def controlled_libpq(network: Network, port: Port) -> Generator[None]:
             setattr(waiting, name, function)
 
 
-def _expect_ours(run: Run, port: Port, conninfo: str) -> None:
-    """A connection elsewhere is none of the contract's."""
-    host, number = _asked_for(conninfo)
-    if (host, number) != (port.address[0], str(port.address[1])):
+def check_it_is_ours(run: Run, port: Port, asked: Mapping[str, Any]) -> None:
+    """A connection elsewhere is none of the contract's.
+
+    Raises:
+        Uncontrolled: If the parameters of a connection lead elsewhere.
+    """
+    host, number = asked.get("hostaddr") or asked.get("host") or "the local server", asked.get("port") or "5432"
+    if (host, str(number)) != (port.address[0], str(port.address[1])):
         raise run.uncontrolled(f"a Postgres connection to {host} port {number}, which the contract does not know")
 
 
 @lru_cache(maxsize=64)
-def _asked_for(conninfo: str) -> tuple[str, str]:
-    """The host and the port that it names. libpq goes through all that it knows of for that, in a tenth of a millisecond."""
-    asked = import_module("psycopg.conninfo").conninfo_to_dict(conninfo)
-    return asked.get("hostaddr") or asked.get("host") or "the local server", str(asked.get("port") or "5432")
+def _parameters(conninfo: str) -> Mapping[str, Any]:
+    """What it names. libpq goes through all that it knows of for that, in a tenth of a millisecond."""
+    asked: Mapping[str, Any] = import_module("psycopg.conninfo").conninfo_to_dict(conninfo)
+    return asked
 
 
 def _stand_ins(current: Callable[[], Run | None], port: Port, waiting: Any, timed_out: type[Exception]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from interlock.prove.wire.django_connections import django_connections_apart
 from interlock.prove.wire.libpq import Port, controlled_libpq
 from interlock.prove.wire.postgres_process import USER, postgres_process
 from interlock.prove.wire.postgres_protocol import Connection, PostgresError, cancel, startup
+from interlock.prove.wire.psycopg2 import controlled_psycopg2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -428,6 +429,7 @@ class Postgres:
             self._port = Port(self._network)
             self._open.callback(self._port.close)
             self._open.enter_context(controlled_libpq(self._network, self._port))
+            self._open.enter_context(controlled_psycopg2(self._network.run, self._port))
             self._open.enter_context(django_connections_apart(self._network.run))
             server.before_each = self._port.close_those_left
             self._server = server
