@@ -36,6 +36,7 @@ START_TIMEOUT_S = 10.0
 LOCALHOST = "127.0.0.1"
 # As Redis has it by default; a load that needs more is told so.
 CLIENTS_MAX = 10_000
+_CONNECTED = re.compile(rb"connected_clients:(\d+)")
 _IDLE = re.compile(rb" idle=(\d+)")
 
 
@@ -82,8 +83,9 @@ class LoadedRedis:
         return seconds * 10**6 + us == self._clock.shown_us
 
     def clients(self) -> int:
-        """How many connections are open, without our own."""
-        return sum(1 for line in self.value("CLIENT", "LIST", "TYPE", "NORMAL").splitlines() if line) - 1
+        """How many connections are open, without our own. Counted, as to write a list of a thousand holds up who calls."""
+        found = _CONNECTED.search(self.value("INFO", "clients"))
+        return int(found[1]) - 1 if found else 0
 
     def idle_s(self) -> list[int]:
         """For how long each connection has not been used, in the time of the load."""
