@@ -25,6 +25,7 @@ from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.contracts import RetryQueue
 from interlock.prove.invariant import Invariant
+from interlock.prove.load import drive
 from interlock.prove.load.run import loaded
 from interlock.prove.load.shapes import burst, steady
 from interlock.prove.loading import written_in
@@ -422,6 +423,27 @@ class TestTheAnswer:
         found = loaded(calling(lambda _, __: threading.Event().wait()), steady(10, for_s=1), budget_s=2)
         assert (found.verdict, found.calls) == (Verdict.UNKNOWN, 0)
         assert "the budget is used up: the calls had not all come back" in found.reasons
+
+    @pytest.mark.parametrize(("hangs", "who"), [("call", "the calls of"), ("work", "the work beside the calls of")])
+    def test_a_steady_load_that_hangs_is_given_up_long_before_a_great_budget_ends(
+        self, monkeypatch: pytest.MonkeyPatch, hangs: str, who: str
+    ) -> None:
+        monkeypatch.setattr(drive, "SLICE_WITHIN_S", 1.0)
+
+        @contract
+        def keys(world: World) -> None:
+            def call(number: int) -> None:
+                stores(world, number)
+                if hangs == "call" and number == 5:
+                    threading.Event().wait()
+
+            world.load(call)
+            world.run(threading.Event().wait if hangs == "work" else lambda: None)
+
+        found = loaded(keys, steady(10, for_s=60), budget_s=3600)
+        assert (found.verdict, found.violations) == (Verdict.UNKNOWN, [])
+        assert found.reasons[0].startswith("the load was given up: ")
+        assert found.reasons[1].startswith(who)
 
     def test_a_redis_that_ends_is_no_answer(self) -> None:
         def ends_it(world: World, _: int) -> None:

@@ -33,6 +33,8 @@ _SLICE_S = 0.02  # Of the time that a steady load shows: some calls are on their
 _START_S = 0.2  # Until every thread has its call, on a machine that is busy.
 _BURST_SHARE = 0.7  # Of the budget: a burst leaves all of the work.
 _BEGINS_WITHIN_S = 5.0  # Even if the budget is less: however slow a machine is, something is to be made.
+# A call and the work beside it come back within this, in real time: sleeps take none, and what clients wait for is shorter.
+SLICE_WITHIN_S = 120.0
 _REST_S = 1.0  # That takes as long as this at least, if half of the budget is not less.
 # So often in the course of a load the Redis is killed, if it is.
 _RESTARTS = 2
@@ -108,7 +110,7 @@ class _Drive:
             awaited = "the calls had not all come back"
             self._call()
         except Overdue:
-            self.seen.unfinished = f"the budget is used up: {awaited}"
+            self.seen.unfinished = self.seen.unfinished or f"the budget is used up: {awaited}"
         scene.timeline.are_calls_made = False
 
     def _prepare(self) -> None:
@@ -181,10 +183,25 @@ class _Drive:
                 restarts_s.pop(0)
                 self._restart()
             least_s = 0.0 if number else time.monotonic() + _BEGINS_WITHIN_S
-            scene.until_idle(max((ends_s + scene.ends_at_s) / 2, least_s))
+            self._await_all(max((ends_s + scene.ends_at_s) / 2, least_s), number * slice_s)
             number += 1
             self.seen.covered_s = min(until_s, self.shape.over_s)
         self.seen.covered_s = self.shape.over_s
+
+    def _await_all(self, until_s: float, shown_s: float) -> None:
+        """Waits for the calls of a slice, and for the work beside them; not for ever, however large the budget is."""
+        scene, given_up_at_s = self.scene, time.monotonic() + SLICE_WITHIN_S
+        try:
+            scene.until_idle(min(until_s, given_up_at_s))
+        except Overdue:
+            who = "the calls" if any(member.is_busy for member in scene.callers) else "the work beside the calls"
+            self.seen.is_given_up = given_up_at_s < until_s
+            if self.seen.is_given_up:
+                waited = f"within {SLICE_WITHIN_S:g} s: something waits for what does not come, or is too slow for a load"
+                self.seen.unfinished = f"{who} of {shown_s:,.2f} s did not come back {waited}"
+            else:
+                self.seen.unfinished = f"the budget is used up: {who} had not all come back"
+            raise
 
     def _restart_times(self, start_s: float, over_s: float) -> list[float]:
         if "restart" not in self.shape.faults:

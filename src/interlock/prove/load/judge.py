@@ -154,8 +154,11 @@ def _add_leaks(result: LoadResult, shape: Shape, seen: Seen) -> None:
 def _add_unknown(result: LoadResult, shape: Shape, seen: Seen) -> None:
     if result.calls < result.planned and not (shape.is_real and seen.unfinished):
         covered = f"{result.covered_s:,.1f} s of {result.over_s:,.0f} s were covered"
-        needed = f"; all of it needs about {_minutes_needed(result):,.0f} min here" if result.calls else ""
-        result.reasons.append(f"the budget is used up: {covered}, {result.calls:,} of {result.planned:,} calls{needed}")
+        needed = (
+            f"; all of it needs about {_minutes_needed(result):,.0f} min here" if result.calls and not seen.is_given_up else ""
+        )
+        why = "the load was given up" if seen.is_given_up else "the budget is used up"
+        result.reasons.append(f"{why}: {covered}, {result.calls:,} of {result.planned:,} calls{needed}")
     if seen.unfinished:
         result.reasons.append(seen.unfinished)
     result.reasons += _begun_late(result, shape, seen)

@@ -57,6 +57,7 @@ class Seen:
         at_once: Of a steady load: how many calls were on their way at one time at most.
         work_errors: What workers ended in, and how often.
         unfinished: What was left when the time was over; nothing, if nothing was.
+        is_given_up: Whether the load was not awaited any longer, though there was time left.
         settled: What became of the payments, if calls are payments.
         is_settled: Whether that is all of it, and not only what was certain when the time was over.
         rested: What the processes say of themselves in the end.
@@ -75,6 +76,7 @@ class Seen:
     at_once: int = 0
     work_errors: dict[str, int] = field(default_factory=dict[str, int])
     unfinished: str = ""
+    is_given_up: bool = False
     settled: Settled | None = None
     is_settled: bool = False
     rested: list[Rested] = field(default_factory=list["Rested"])
