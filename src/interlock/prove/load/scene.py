@@ -185,7 +185,10 @@ class Scene:
         if always or now_s - self._sampled_at_s >= _SAMPLE_EVERY_S:
             self._sampled_at_s = now_s
             files = sum(member.files() for member in self.members)
-            self.seen.open.samples.append(Sample(self.seen.accounts.calls, self.redis.clients(), self.services.open, files))
+            # The processes of a burst tell of their calls in the end: when the first has, those of the others are over too.
+            is_on = self.shape.is_real and any(member.is_busy for member in self.callers)
+            calls = 0 if is_on else self.seen.accounts.calls
+            self.seen.open.samples.append(Sample(calls, self.redis.clients(), self.services.open, files))
 
     def _tell(self) -> None:
         now_s = time.monotonic()
