@@ -97,7 +97,7 @@ class TestTheIncident:
         assert found.success < 0.95
 
     def test_its_published_fix_does_not_collide_and_charges_twice(self) -> None:
-        found = under(burst(100), queue("the_published_fix"))
+        found = under(burst(400), queue("the_published_fix"))
         assert (found.verdict, found.collisions, found.lost) == (Verdict.FAIL, 0, 0)
         assert found.duplicates > 0
         assert "charged more than once" in found.violations[0]
