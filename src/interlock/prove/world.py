@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import inspect
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from interlock.core.errors import UsageError
 from interlock.prove.effect import Effect
 from interlock.prove.imports import Imports, Spare
 from interlock.prove.invariant import Invariant
+from interlock.prove.process_loop import ProcessLoop
 from interlock.prove.provider import Provider, check_mood
 from interlock.prove.vacuity import Sometimes
 from interlock.prove.wire.http_wire import Answer, HttpWire
@@ -120,7 +120,7 @@ class World:
         self._mood = mood
         self._hosts: dict[str, Callable[[], Wire]] = {REDIS_HOST: lambda: RedisWire(run, self._redis)}
         self._wires: list[Wire] = []
-        self._runners: dict[int, asyncio.Runner] = {}
+        self._own_loops: dict[int, ProcessLoop] = {}
         self._imported: dict[int, Imports] = {}
         run.entered, run.left = self._enter, self._leave
         self.home = ""
@@ -353,10 +353,10 @@ class World:
             if not inspect.iscoroutine(made):
                 return made
             process = self._run.current().process
-            if process not in self._runners:
-                self._runners[process] = asyncio.Runner()
-                self._run.keep(_Loop(self._runners[process]))
-            return self._runners[process].run(made)
+            if process not in self._own_loops:
+                self._own_loops[process] = ProcessLoop()
+                self._run.keep(self._own_loops[process])
+            return self._own_loops[process].run(made)
 
         return whole
 
@@ -427,19 +427,6 @@ class World:
         if prefix == "240.0.0" and 0 < int(number) <= len(self._hosts):
             return list(self._hosts)[int(number) - 1]
         return name
-
-
-@dataclass(frozen=True, slots=True)
-class _Loop:
-    """The event loop of a process, for tasks that are coroutines."""
-
-    runner: asyncio.Runner
-
-    def left(self) -> None:
-        self.runner.close()
-
-    def lost(self) -> None:
-        """It is unwound with its worker."""
 
 
 def _connecting(host: str) -> Effect:
