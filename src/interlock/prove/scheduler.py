@@ -491,7 +491,7 @@ class Run:
         """The effect, with what its worker may notice once it goes on; and with the memory for that, if lanes share it."""
         if hears := self.main(worker).hears:
             effect = replace(effect, reads=effect.reads | hears)
-        return replace(effect, process=worker.process) if worker.lanes or worker.process != worker.index else effect
+        return effect.of_process(worker.process) if worker.lanes or worker.process != worker.index else effect
 
     def _switch_to_hub(self) -> None:
         """Back to who has let this worker run: the hub, or whoever has just started this lane."""
