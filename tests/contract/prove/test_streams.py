@@ -1,6 +1,7 @@
 """The connections of an event loop: what asyncio's own transport tells a protocol, the one under control tells it too.
 
-Each is tried in a loop of the standard library's, and in one of a module's own kind, which keeps asyncio's transports.
+Each is tried in a loop of the standard library's, also in debug mode, and in one of a module's own kind,
+which keeps asyncio's transports.
 """
 
 from __future__ import annotations
@@ -12,53 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interlock.core.verdict import Verdict
-from interlock.prove.contract import contract
-from interlock.prove.explore import prove
-from interlock.prove.invariant import Invariant
-from interlock.prove.wire.http_wire import Answer
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from interlock.prove.world import World
+    from interlock.prove.wire.http_wire import Answer
 
 HOST = "flags.example"
 ASKED = b"GET / HTTP/1.1\r\nHost: flags.example\r\n\r\n"
 SAID = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\r\non"
-
-
-class OfAModule(asyncio.SelectorEventLoop):
-    """A kind of loop that is nobody else's."""
-
-
-@pytest.fixture(params=[asyncio.SelectorEventLoop, OfAModule])
-def gave(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[object]]], object]:
-    """Runs a coroutine as the only worker of a schedule; answers with what it came to."""
-
-    def runs(task: Callable[[], Awaitable[object]], answer: Callable[[], Answer] = lambda: Answer(body="on")) -> object:
-        told: list[object] = []
-
-        async def noted() -> None:
-            told.append(await task())
-
-        def in_a_loop() -> None:
-            with asyncio.Runner(loop_factory=request.param) as runner:
-                runner.run(noted())
-
-        @contract(workers=1, faults=0)
-        def one_worker(world: World) -> None:
-            world.http(f"https://{HOST}", lambda _: answer())
-            world.run(in_a_loop)
-            world.sometimes("it comes to something", lambda: bool(told))
-            world.recover(lambda: None, times=0)
-            world.check(Invariant("nothing", lambda: None))
-
-        proof = prove(one_worker, budget_s=60)
-        assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
-        return told[0]
-
-    return runs
 
 
 class Noting(asyncio.Protocol):

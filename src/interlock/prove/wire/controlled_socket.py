@@ -211,6 +211,11 @@ class ControlledSocket(Certified):
         raise self._run().uncontrolled(f"a datagram to {address[-1]!r}")
 
     @property
+    def expects(self) -> str:
+        """What a client that receives now waits for, for people; empty if nothing will ever come."""
+        return self._wire.expects if self._wire is not None else ""
+
+    @property
     def _is_left_over(self) -> bool:
         """Whether it is of a schedule that is over: a module keeps clients for all of its instances, as processes do not."""
         return self._network.run() is not self._made_in
@@ -252,10 +257,9 @@ class ControlledSocket(Certified):
         """Waits for as long as was set, in virtual time."""
         if self._timeout == 0:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        expected = self._wire.expects if self._wire is not None else ""
-        if self._timeout is None and not expected:
+        if self._timeout is None and not self.expects:
             raise self._run().uncontrolled("a client waits for data that it has not asked for")
-        self._run().wait(self._timeout, Effect("wait", f"wait for {expected or 'data'}"), until=self.has_come)
+        self._run().wait(self._timeout, Effect("wait", f"wait for {self.expects or 'data'}"), until=self.has_come)
         if not self.has_come():
             raise TimeoutError("timed out")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.effect import Effect
 from interlock.prove.wire.controlled_socket import controlled
-from interlock.prove.wire.virtual_loop import VirtualLoop
+from interlock.prove.wire.virtual_loop import VirtualLoop, bury
 from interlock.prove.worker import Crashed
 
 if TYPE_CHECKING:
@@ -29,35 +29,6 @@ if TYPE_CHECKING:
 
 # Added to each wait of a loop: its clock is a float of seconds, and rounding must not let it wake too early again and again.
 ROUNDING_S = 1e-6
-_LAST_WORDS = 100
-
-
-def _bury(loop: asyncio.AbstractEventLoop) -> None:
-    """The tasks of a worker that was killed end without a word, and those that they begin when they are closed."""
-    loop.set_exception_handler(_untold)
-    buried = set[asyncio.Task[Any]]()
-    while left := asyncio.all_tasks(loop) - buried:
-        for task in left:
-            untold: Any = task
-            untold._log_destroy_pending = False  # noqa: SLF001 - nobody has forgotten it.
-            _end(untold.get_coro())
-        buried |= left
-
-
-def _untold(*_: object) -> None:
-    """What the tasks of the dead come to."""
-
-
-def _end(coroutine: Any) -> None:
-    """Closes a coroutine; again, as often as it has something else to wait for before it ends."""
-    for _ in range(_LAST_WORDS):
-        try:
-            coroutine.close()
-        except RuntimeError:
-            continue
-        except ValueError:  # It runs: it is the one that was killed.
-            pass
-        return
 
 
 class VirtualSelector(selectors.SelectSelector):
@@ -65,13 +36,17 @@ class VirtualSelector(selectors.SelectSelector):
 
     Args:
         current: The schedule.
+
+    Attributes:
+        asked_about: By descriptor: what somebody wants to be told of.
     """
 
     def __init__(self, current: Callable[[], Run | None]) -> None:
         super().__init__()
         self._current = current
+        self._waits = Effect("wait", "wait for whatever comes first")
         # The library's own dictionary: its view of it, `get_map`, takes as long as all else that is done with it here.
-        self._keys: dict[int, selectors.SelectorKey] = vars(self)["_fd_to_key"]
+        self.asked_about: dict[int, selectors.SelectorKey] = vars(self)["_fd_to_key"]
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As the real one; but while it waits, other workers act."""
@@ -81,20 +56,21 @@ class VirtualSelector(selectors.SelectSelector):
         try:
             run.stay_alive()
             happened = self._happened(loop)
-            if self._keys and not happened and not _is_busy(loop):
+            if self.asked_about and not happened and not _is_busy(loop):
                 happened = self._happened_really()
             if not happened and (timeout is None or timeout > 0) and not _is_busy(loop):
                 happened = self._waited(run, loop, timeout)
         except Crashed:
-            if loop is not None:
-                _bury(loop)
+            bury(loop)
             raise
         return happened
 
     def _waited(self, run: Run, loop: Any, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        if (worker := run.current()).lanes:
+            self._waits = self._waits.of_process(worker.process)  # Made once, and not for each wait.
         run.wait(
             None if timeout is None else timeout + ROUNDING_S,
-            Effect("wait", "wait for whatever comes first"),
+            self._waits,
             until=lambda: _is_busy(loop) or bool(self._happened(loop)),
             is_prompt=True,
         )
@@ -105,12 +81,12 @@ class VirtualSelector(selectors.SelectSelector):
 
     def _happened(self, loop: Any) -> list[tuple[selectors.SelectorKey, int]]:
         """What has happened to the sockets; and to whatever else somebody asks about, but for the pipe of a loop itself."""
-        if not self._keys:
+        if not self.asked_about:
             return []
         found: list[tuple[selectors.SelectorKey, int]] = []
         pipe = getattr(loop, "_ssock", None)  # What a loop wakes itself by.
         own, real = None if pipe is None else pipe.fileno(), False
-        for key in self._keys.values():
+        for key in self.asked_about.values():
             ours = controlled(key.fd)
             if ours is None:
                 real = real or key.fd != own
@@ -142,7 +118,7 @@ def controlled_loops(current: Callable[[], Run | None]) -> Generator[None]:
         if current() is None:
             real_init(self, selector)
             return
-        if type(self) is asyncio.SelectorEventLoop:
+        if type(self) in {asyncio.SelectorEventLoop, VirtualLoop}:
             VirtualLoop.take(self, current)
         real_init(self, VirtualSelector(current))
 

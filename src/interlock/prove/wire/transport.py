@@ -133,11 +133,16 @@ class ControlledTransport(asyncio.Transport):
     def _begin(self, waiter: asyncio.Future[None] | None) -> None:
         """The protocol knows of the connection."""
         self._has_begun = True
-        self._loop.streams.append(self)
-        self._sock.tell = self.notice
-        self.notice()
+        self._sock.tell = self._heed
+        self._heed()
         if waiter is not None and not waiter.cancelled():
             waiter.set_result(None)
+
+    def _heed(self) -> None:
+        """Something has been said to the other end, which may have answered, or will say more by itself."""
+        if self._sock.expects and self not in self._loop.listening:
+            self._loop.listening.append(self)
+        self.notice()
 
     def _deliver(self) -> None:
         self._is_due = False
@@ -190,6 +195,6 @@ class ControlledTransport(asyncio.Transport):
         finally:
             self._sock.tell = None
             self._sock.close()
-            if self in self._loop.streams:
-                self._loop.streams.remove(self)
+            if self in self._loop.listening:
+                self._loop.listening.remove(self)
             self._delivery = self._protocol = None
