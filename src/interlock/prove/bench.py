@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -17,11 +17,13 @@ from interlock.core.errors import UsageError
 from interlock.prove.clock import virtual_time
 from interlock.prove.effect import Effect, Uncontrolled, told_apart
 from interlock.prove.endless import Patience
+from interlock.prove.faults.crash_after import CrashAfter
 from interlock.prove.one_core import one_core
+from interlock.prove.onward import Onward, counted_from, merge
 from interlock.prove.passers_by import Passers, known_clients_seen
 from interlock.prove.proof import Findings, Violation
 from interlock.prove.randomness import controlled_randomness
-from interlock.prove.remains import digest
+from interlock.prove.remains import digest, kept
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant
 from interlock.prove.sources import loaded_sources
@@ -51,6 +53,11 @@ if TYPE_CHECKING:
 EFFECTS_MAX = 400
 _real_monotonic = time.monotonic  # While a schedule runs, the name stands for virtual time.
 GIVEN_EFFECTS_MAX = 100_000  # The migrations of a large project, or rows for a long list.
+
+
+def _nowhere(_: Effect) -> bool:
+    """Where nobody wants to know what could follow."""
+    return False
 
 
 def _untold(_: Effect) -> None:
@@ -185,12 +192,13 @@ class Bench:
             self._fill_database(world)
         if world.must_end:
             run.further = Patience(run, self._changes).more
+        onward = Onward(run, choose, did, partial(kept, world), self._may_die_after if found and not program.plan else _nowhere)
         choices: list[int] = []
         before_recovery: int | None = None
 
         def chosen(ready: list[Worker]) -> Worker:
             self._check_time()
-            worker = choose(ready)
+            worker = onward.choose(ready)
             choices.append(worker.index - first)
             return worker
 
@@ -199,11 +207,12 @@ class Bench:
                 self._go_up_to_the_workers(run, world)
                 first, have_changed = len(run.workers), self._watched(run)
                 run.choose, run.plan = chosen, {(worker + first, place): fault for (worker, place), fault in program.plan}
-                run.did = did
+                run.did = onward.did
                 is_whole = _went(run, _tasks(world, program.workers), world.ahead_s)
                 if found is not None:
                     awaited = world.must_happen or [something_changes(have_changed)]
                     self._take_down(found, run, first, awaited if is_whole else [])
+                    merge(found.follows, counted_from(first, onward.found))
                 if not is_whole:
                     return None
                 self._check_slips(run)
@@ -230,6 +239,8 @@ class Bench:
             Uncontrolled: If they do only because nothing was done.
         """
         broken = tuple(told for invariant in world.invariants if (told := self.contract.asked(invariant)))
+        if found is not None:
+            found.asks_history |= world.has_told_history
         if not broken and (failed := failed or _fails_by_itself(program, found, workers, world)):
             raise Uncontrolled(f"the task fails by itself: {failed}")
         return broken
@@ -246,6 +257,9 @@ class Bench:
             return None  # Nobody would clear up.
         contents = [server.contents for server in self.servers()]
         return digest(world, [one for one in contents if one is not None]) if None not in contents else None
+
+    def _may_die_after(self, effect: Effect) -> bool:
+        return self.contract.faults > 0 and self.contract.strikes(CrashAfter(), effect)
 
     def _check_time(self) -> None:
         """Ends a schedule in the middle, if the time is over: one may take seconds, on a machine that does other things too.

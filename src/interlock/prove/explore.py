@@ -15,6 +15,7 @@ from interlock.core.verdict import Verdict
 from interlock.prove.effect import Uncontrolled
 from interlock.prove.examine import examined
 from interlock.prove.executors import dask_cluster, process_pool, this_process
+from interlock.prove.onward import merge
 from interlock.prove.programs import stages
 from interlock.prove.proof import Proof, Violation
 from interlock.prove.scheduler import Run
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
     from interlock.prove.executors import Crew
+    from interlock.prove.onward import Follows
     from interlock.prove.programs import Stage
     from interlock.prove.proof import Findings
 
@@ -180,6 +182,8 @@ class _Exploration:
     told: Callable[[Progress], None]
     deep: bool
     places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    follows: Follows = field(default_factory=dict[tuple[int, int], "frozenset[tuple[int, int]] | None"])
+    asks_history: bool = False
     awaited: dict[str, str] = field(default_factory=dict[str, str])
     happened: set[str] = field(default_factory=set[str])
     is_large: bool = False
@@ -195,7 +199,13 @@ class _Exploration:
         """
         moods = crew.asked_for_moods(self.ends_at_s)
         every = stages(
-            self.contract, moods, self.places, tasks=_tasks(self.contract), is_large=lambda: self.is_large, deep=self.deep
+            self.contract,
+            moods,
+            self.places,
+            follows=lambda: None if self.asks_history else self.follows,
+            tasks=_tasks(self.contract),
+            is_large=lambda: self.is_large,
+            deep=self.deep,
         )
         for stage in every:
             self.stage, before = stage.says, self.proof.schedules
@@ -248,6 +258,8 @@ class _Exploration:
         self.is_large = self.is_large or found.is_partial
         self.awaited.update(found.awaited)
         self.happened |= found.happened
+        self.asks_history = self.asks_history or found.asks_history
+        merge(self.follows, found.follows)
         for place, effects in found.places.items():
             self.places.setdefault(place, {}).update(effects)
         self.proof.notes = sorted({*self.proof.notes, *found.notes})

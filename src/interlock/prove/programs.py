@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from interlock.core.counting import counted
 from interlock.prove.bounded import Bounded
-from interlock.prove.faults import every_fault
+from interlock.prove.placing import placed
 from interlock.prove.sampling import Sample
 from interlock.prove.search import Search
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from interlock.prove.contract import Contract
     from interlock.prove.effect import Effect
     from interlock.prove.fault import Fault
+    from interlock.prove.onward import Follows, Place
     from interlock.prove.worker import Worker
+
+    Seen = Mapping[Place, Mapping[Effect, None]]
+    Plan = tuple[tuple[Place, Fault], ...]
 
 # With three workers and a few effects each, all interleavings are thousands; with two they are dozens.
 WORKERS_IN_ALL_ORDERS = 2
@@ -100,8 +104,9 @@ class Stage:
 def stages(  # noqa: PLR0913 - each has a name, and but for three a default.
     contract: Contract,
     moods: tuple[str, ...],
-    seen: Mapping[tuple[int, int], Mapping[Effect, None]],
+    seen: Seen,
     *,
+    follows: Callable[[], Follows | None] = lambda: None,
     tasks: int = 0,
     is_large: Callable[[], bool] = lambda: False,
     deep: bool = False,
@@ -112,6 +117,8 @@ def stages(  # noqa: PLR0913 - each has a name, and but for three a default.
         contract: Whose.
         moods: The provider's.
         seen: What was seen at each place, when a stage begins; faults may strike there.
+        follows: What their worker could do at once after each effect; nothing, if an invariant can tell faults apart that come
+            to the same.
         tasks: How many the contract has: each has a worker, however few it says.
         is_large: Whether a program had more schedules than were run of it, when a stage begins. Then bounds on preemptions,
             which know no reduction, leave more to be run than all interleavings as far as they differ.
@@ -130,16 +137,25 @@ def stages(  # noqa: PLR0913 - each has a name, and but for three a default.
     else:
         programs = [Program(mood, workers, 2, is_reduced=True) for mood in moods]
         yield Stage(f"{all_orders} with {_at_most(2)}, as far as races ask for it", programs, is_whole=False)
+    at_once = follows() if is_small else None  # Of more workers, not all that may be done at a place was seen.
+    faults = tuple(_single_faults(contract, seen, at_once))
     for most in _bounds_of_faults(contract, is_large=is_large()):
-        faults = tuple(_single_faults(contract, seen))
-        programs = [Program(mood, workers, most, plan) for mood in moods for plan in faults]
-        within = f"in {all_orders}" if most is None else f"with {_at_most(most)}"
-        yield Stage(f"every single fault {within}", programs, is_told=most != 0)
+        yield _with_faults(all_orders, moods, workers, most, faults)
+    if at_once is not None and follows() is None:
+        left_out = tuple(plan for plan in _single_faults(contract, seen, None) if plan not in faults)
+        for most in _bounds_of_faults(contract, is_large=is_large()):
+            yield _with_faults(all_orders, moods, workers, most, left_out)
     if deep and not is_small:
         yield Stage(all_orders, [Program(mood, workers, None) for mood in moods])
     if deep:
         says = f"random orders and priorities with {counted(contract.faults, 'fault')} at most (seed {SEED})"
         yield Stage(says, _samples(contract, moods, seen), is_whole=False)
+
+
+def _with_faults(all_orders: str, moods: tuple[str, ...], workers: int, most: int | None, plans: tuple[Plan, ...]) -> Stage:
+    programs = [Program(mood, workers, most, plan) for mood in moods for plan in plans]
+    within = f"in {all_orders}" if most is None else f"with {_at_most(most)}"
+    return Stage(f"every single fault {within}", programs, is_told=most != 0)
 
 
 def _bounds_of_faults(contract: Contract, *, is_large: bool) -> tuple[int | None, ...]:
@@ -152,20 +168,14 @@ def _at_most(preemptions: int) -> str:
     return counted(preemptions, "preemption") + (" at most" if preemptions else "")
 
 
-def _single_faults(
-    contract: Contract, seen: Mapping[tuple[int, int], Mapping[Effect, None]]
-) -> Iterator[tuple[tuple[tuple[int, int], Fault], ...]]:
-    for place, effects in sorted(seen.items()):
-        faults = (fault for effect in effects for fault in every_fault(effect) if contract.strikes(fault, effect))
-        for fault in dict.fromkeys(faults):
-            yield ((place, fault),)
+def _single_faults(contract: Contract, seen: Seen, follows: Follows | None) -> Iterator[Plan]:
+    """Each of them as a plan; those too that come to what others do, where `follows` is nothing."""
+    return ((one,) for one in placed(seen, contract.strikes, follows))
 
 
-def _samples(
-    contract: Contract, moods: tuple[str, ...], seen: Mapping[tuple[int, int], Mapping[Effect, None]]
-) -> Iterator[Program]:
+def _samples(contract: Contract, moods: tuple[str, ...], seen: Seen) -> Iterator[Program]:
     """Programs without an end: each mood and each way to draw in turn, with a fault in every second one if there may be one."""
-    plans = [(), *_single_faults(contract, seen)] if contract.faults else [()]
+    plans = [(), *_single_faults(contract, seen, None)] if contract.faults else [()]
     length = len(seen)
     chance, number = random.Random(SEED), 0  # noqa: S311 - to be repeated.
     while True:

@@ -10,6 +10,7 @@ from interlock.core.verdict import Verdict
 if TYPE_CHECKING:
     from interlock.prove.effect import Effect, Step
     from interlock.prove.examine import Finding
+    from interlock.prove.onward import Follows
     from interlock.prove.programs import Program
 
 
@@ -46,6 +47,8 @@ class Findings:
     Attributes:
         schedules: How many were run.
         places: What was seen at each place: (worker, its n-th effect from 0).
+        follows: What the worker could do at once after each of these effects; nothing, where it once could not go on.
+        asks_history: Whether an invariant has asked for what happened, so that it may tell apart what comes to the same.
         struck: In how many of them a fault has struck.
         violation: The first schedule that broke the contract, and the last that was run.
         lost: Why the program says nothing, if control was lost.
@@ -59,6 +62,8 @@ class Findings:
 
     schedules: int = 0
     places: dict[tuple[int, int], dict[Effect, None]] = field(default_factory=dict[tuple[int, int], "dict[Effect, None]"])
+    follows: Follows = field(default_factory=dict[tuple[int, int], "frozenset[tuple[int, int]] | None"])
+    asks_history: bool = False
     struck: int = 0
     violation: Violation | None = None
     lost: str = ""

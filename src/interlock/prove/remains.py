@@ -60,17 +60,23 @@ def digest(world: World, contents: Iterable[bytes]) -> bytes | None:
         world: What the contract has set up, when its workers are done.
         contents: What the servers hold.
     """
-    if any(imports.is_shared for imports in world.imported):
+    outside = kept(world)
+    if outside is None:
         return None
+    left = hashlib.blake2b(repr((world.now_s, world.mishaps, outside)).encode(), digest_size=16)
+    for content in contents:
+        left.update(b"%d:" % len(content) + content)
+    return left.digest()
+
+
+def kept(world: World) -> list[str] | None:
+    """What is kept outside of the workers, as far as anything that follows can find it; nothing, if it cannot be told."""
     look = Look(world.home)
     try:
         look.at(world.what_follows)
     except Unseen:
         return None
-    left = hashlib.blake2b(repr((world.now_s, world.mishaps, look.told)).encode(), digest_size=16)
-    for content in contents:
-        left.update(b"%d:" % len(content) + content)
-    return left.digest()
+    return None if any(imports.is_shared for imports in world.imported) else look.told
 
 
 class Look:

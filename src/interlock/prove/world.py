@@ -73,7 +73,7 @@ class Mishap:
         worker: Whom, by name.
         fault: Its name.
         kind: Of what effect.
-        had_asked: Whether that worker had sent a request before.
+        had_asked: Whether that worker had sent a request before, whatever else it was doing at once.
     """
 
     worker: str
@@ -305,13 +305,16 @@ class World:
 
     @property
     def mishaps(self) -> tuple[Mishap, ...]:
-        """What has gone wrong so far, in order."""
+        """What has gone wrong so far, in order.
+
+        Where a worker is killed right after an effect, that may be told as before its next one, which comes to the same.
+        """
         found, asked = list[Mishap](), set[str]()
         for step in self._run.steps:
             if step.fault:
-                found.append(Mishap(step.worker, step.fault, step.effect.kind, step.worker in asked))
+                found.append(Mishap(step.worker, step.fault, step.effect.kind, step.worker.partition(".")[0] in asked))
             if step.effect.kind == "http":
-                asked.add(step.worker)
+                asked.add(step.worker.partition(".")[0])
         return tuple(found)
 
     @property

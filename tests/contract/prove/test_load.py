@@ -398,11 +398,12 @@ class TestTheAnswer:
         with pytest.raises(WorldError, match="cannot be shown the time of a load"):
             under(burst(1), calling(stores))
 
-    def test_an_invariant_that_asks_for_every_step_is_named(self) -> None:
+    @pytest.mark.parametrize("name", ["history", "mishaps"])
+    def test_an_invariant_that_asks_for_every_step_or_fault_is_named(self, name: str) -> None:
         def steps(world: World) -> Invariant:
-            return Invariant("no step", lambda: "a step" if world.history else None)
+            return Invariant("no step", lambda: "a step" if getattr(world, name) else None)
 
-        with pytest.raises(UsageError, match=r"world\.history"):
+        with pytest.raises(UsageError, match=rf"world\.{name}"):
             under(burst(1), calling(stores, invariant=steps))
 
     def test_what_the_contract_looks_at_in_the_end_is_there_for_its_invariants(self) -> None:

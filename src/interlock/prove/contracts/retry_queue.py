@@ -162,7 +162,7 @@ class RetryQueue:
         """A client may send a request again by itself, if its answer was lost; and Redis may have lost an attempt."""
 
         def broken() -> str | None:
-            again = sum(one.kind == "http" or one.fault.startswith("restart") for one in world.mishaps)
+            again = sum(_may_ask_again(one) for one in world.mishaps)
             made = self.provider.attempts(key)
             return f"{counted(made, 'attempt')} to charge {key}, where {most} are allowed" if made > most + again else None
 
@@ -172,6 +172,11 @@ class RetryQueue:
         """Only where nothing goes wrong: what follows a crash follows the lease, and a clock that is ahead is early."""
         kept = self.provider.schedule(key, self.retry_after_s)
         return Invariant(kept.says, lambda: None if world.mishaps or any(world.ahead_s) else kept.broken())
+
+
+def _may_ask_again(mishap: Mishap) -> bool:
+    """Whoever is killed before it sends a request does not send it again."""
+    return mishap.fault.startswith("restart") or (mishap.kind == "http" and mishap.fault != "crash before")
 
 
 def _used_up(mishaps: Sequence[Mishap]) -> int:
