@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from abc import ABC
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -125,6 +126,8 @@ class Look:
                 self.told.append(value.name)
             case FunctionType():
                 self._function(value)
+            case array():
+                self.told.append(repr((value.typecode, value.tobytes())))
             case _ if type(value) in _CONTAINERS:
                 self._content(value)
             case _ if (parts := _held(value)) is not None:

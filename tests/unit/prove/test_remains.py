@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -113,6 +114,16 @@ def test_what_was_bound_anew_within_a_function_is_seen() -> None:
     before = told(more)
     more()
     assert told(more) != before
+
+
+def test_numbers_in_an_array_are_seen() -> None:
+    numbers = array("L", [1])
+    before = told(numbers)
+    numbers.append(2)
+
+    assert told(numbers) != before
+    assert told(array("L", [1])) == before
+    assert told(array("Q", [1])) != before
 
 
 def test_the_same_list_twice_is_not_two_equal_ones() -> None:
