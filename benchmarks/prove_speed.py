@@ -29,6 +29,7 @@ from interlock.prove.invariant import Invariant
 from interlock.prove.programs import Program
 from interlock.prove.proof import Findings
 from interlock.prove.wire.postgres_process import USER, postgres_process
+from interlock.prove.wire.redis_connection import Connection
 from interlock.prove.wire.redis_server import running_redis
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 COMMANDS = 6
 ROUNDS = 5
+_REAL_TIME = (time.perf_counter,)  # While a schedule runs, the name stands for virtual time.
 ALL_CORES = os.sched_getaffinity(0)
 TABLE = "CREATE TABLE IF NOT EXISTS numbers (name text PRIMARY KEY, number int)"
 
@@ -155,6 +157,36 @@ class Subject:
             print(f"{self.name:16} {kind:16} {rates} {cpu_ms:6.2f} ms CPU a schedule")
 
 
+@contextmanager
+def questions_timed() -> Generator[list[float]]:
+    """How long each question to a Redis takes, in seconds."""
+    real, took, (now,) = Connection.ask, list[float](), _REAL_TIME
+
+    def ask(self: Connection, raw: bytes, replies: int = 1) -> bytes:
+        began = now()
+        try:
+            return real(self, raw, replies)
+        finally:
+            took.append(now() - began)
+
+    Connection.ask = ask  # type: ignore[method-assign]
+    try:
+        yield took
+    finally:
+        Connection.ask = real  # type: ignore[method-assign]
+
+
+def print_share_of_the_server(schedules: int) -> None:
+    """How much of a schedule the server and the way there and back take."""
+    with bench(on_redis) as own:
+        program, found, choose = Program("ok", 2, None), Findings(schedules=2), alternating()
+        own.schedule(program, choose, found)  # The server starts.
+        with questions_timed() as took:
+            rate, _ = measured(lambda: own.schedule(program, choose, found), schedules)
+    waits_ms = sum(took) / schedules * 1000
+    print(f"redis-py         of the {1000 / rate:.2f} ms of a schedule, {waits_ms:.2f} ms pass until the server has answered")
+
+
 def alternating() -> Callable[[list[Worker]], Worker]:
     """Whoever has not gone on last goes on: a switch at each command."""
     last = -1
@@ -208,6 +240,8 @@ def main() -> None:
                 subject.round(arguments.schedules)
     for subject in chosen:
         subject.print()
+    if arguments.word in "redis-py":
+        print_share_of_the_server(arguments.schedules)
 
 
 if __name__ == "__main__":
