@@ -45,7 +45,7 @@ from shop import Queue
 from interlock.prove.contract import contract
 
 
-@contract(workers=2, faults=1)
+@contract(workers=2, faults=1, kinds=("crash after",))
 def charged_once(world):
     bank = world.provider("http://api.pay.example/charges")
     queue = world.subject(Queue, world.redis_url)
