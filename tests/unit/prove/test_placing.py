@@ -18,6 +18,7 @@ from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.faults.reset import Reset
 from interlock.prove.onward import Follows, Onward, Place, merge
 from interlock.prove.placing import placed
+from interlock.prove.scenarios import crash_after_acknowledgement
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant, Search
 from tests.unit.prove.test_search import PROGRAMS, WITH_LANES, Lanes, Memory, drawn
@@ -204,3 +205,10 @@ def test_nothing_is_left_out_where_an_invariant_can_tell_it_apart() -> None:
 
     assert len(list(placed({(0, 0): [effect]}, kills, None))) == 2
     assert len(list(placed({(0, 0): [effect]}, kills, {}))) == 1
+
+
+@pytest.mark.parametrize(("kind", "is_placed"), [("redis", True), ("postgres", True), ("http", False)])
+def test_what_was_acknowledged_is_looked_for_in_whatever_server_it_is_kept(kind: str, is_placed: bool) -> None:  # noqa: FBT001 - one of each.
+    effect = Effect(kind, "COMMIT", frozenset("x"), frozenset("x"))
+
+    assert bool(list(placed({(0, 0): [effect]}, crash_after_acknowledgement.strikes, None))) == is_placed

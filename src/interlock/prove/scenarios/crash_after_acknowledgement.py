@@ -45,7 +45,7 @@ def arrange(world: World, queue: RetryQueue) -> None:
 
 def strikes(fault: Fault, effect: Effect) -> bool:
     """Before and after each command."""
-    return isinstance(fault, CrashBefore | CrashAfter) and effect.kind == "redis"
+    return isinstance(fault, CrashBefore | CrashAfter) and effect.kind in {"redis", "postgres"}
 
 
 SCENARIO = Scenario("crash after the acknowledgement", arrange, strikes=strikes)
