@@ -135,8 +135,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             above: Any = super()
             above._run_once()  # noqa: SLF001 - as always.
             return
-        self._look(run)
-        ready, timers, worker = self._ready, self._scheduled, run.current()
+        due_s = self._look(run)
+        ready, timers, worker, now_s = self._ready, self._scheduled, run.current(), run.now_s
         while True:
             for _ in range(len(ready)):  # Not those that are added meanwhile.
                 handle: Any = ready.popleft()
@@ -144,11 +144,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                     handle._run()  # noqa: SLF001
             if not ready or self._stopping or worker.has_crashed or self.listening or self._selector.asked_about:
                 return
-            if timers and timers[0]._when < steady_s(run) + self._clock_resolution:  # noqa: SLF001
+            if run.now_s != now_s or (timers and timers[0]._when < due_s):  # noqa: SLF001
                 return
 
-    def _look(self, run: Run) -> None:
-        """Finds what is to be done now; waits for it, if nothing is."""
+    def _look(self, run: Run) -> float:
+        """Finds what is to be done now; waits for it, if nothing is. Tells up to which moment timers are due."""
         timers = self._scheduled
         while timers and timers[0]._cancelled:  # noqa: SLF001 - of a loop's own.
             heapq.heappop(timers)._scheduled = False  # noqa: SLF001
@@ -162,6 +162,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             timer = heapq.heappop(timers)
             timer._scheduled = False  # noqa: SLF001
             self._ready.append(timer)
+        return due_s
 
     def _stay_alive(self, run: Run) -> None:
         try:
