@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import statistics
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from interlock.prove.world import World
 
 COMMANDS = 6
-ROUNDS = 5
+ROUNDS = 15
 _REAL_TIME = (time.perf_counter,)  # While a schedule runs, the name stands for virtual time.
 ALL_CORES = os.sched_getaffinity(0)
 TABLE = "CREATE TABLE IF NOT EXISTS numbers (name text PRIMARY KEY, number int)"
@@ -150,11 +151,15 @@ class Subject:
             self.told[1].append(measured(lambda: own.schedule(program, choose(), found), schedules))
 
     def print(self) -> None:
-        """The best round of each kind."""
+        """The best round of each kind, and how the two of each round compare."""
         for kind, rounds in zip(("without control", "under control"), self.told, strict=True):
             best, cpu_ms = max(one for one, _ in rounds), min(one for _, one in rounds)
             rates = f"{best:6.0f} schedules/s {best * 2 * COMMANDS:7.0f} commands/s"
             print(f"{self.name:16} {kind:16} {rates} {cpu_ms:6.2f} ms CPU a schedule")
+        pairs = list(zip(*self.told, strict=True))
+        times = statistics.median(under / without for (without, _), (under, _) in pairs)
+        cpu = statistics.median(under / without for (_, without), (_, under) in pairs)
+        print(f"{self.name:16} {'compared':16} {times:6.2f} times as many schedules, {cpu:.2f} times the CPU of each (medians)")
 
 
 @contextmanager
@@ -223,7 +228,7 @@ def main() -> None:
     """Measures, and prints the best of several rounds of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("word", nargs="?", default="", help="only what has this in its name")
-    parser.add_argument("--schedules", type=int, default=300, help="of each round (default: 300)")
+    parser.add_argument("--schedules", type=int, default=100, help="of each round (default: 100)")
     arguments = parser.parse_args()
     with running_redis() as server, postgres_process(is_virtual=False) as (path, _):
         url, dsn = f"unix://{server.path}", f"host={path.parent} dbname=postgres user={USER}"

@@ -86,7 +86,7 @@ def test_a_right_queue_passes_and_the_proof_says_what_was_tried(queues: Any) -> 
     [
         ("WithoutLease", "p1 was charged twice", None),
         ("LooksThenTakes", "p1 was charged twice", None),
-        ("WithoutKey", "p1 was charged twice", "crash after"),
+        ("WithoutKey", "p1 was charged twice", "lost reply"),
         ("RemovesFirst", "p1 was charged never", "crash after"),
         ("LeaseForEver", "p1 was charged never", "crash after"),
     ],
@@ -470,4 +470,4 @@ def test_what_a_module_prints_is_no_result(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert json.loads(done.stdout)["proofs"][0]["contract"] == "talks"
-    assert "as loud as it is" in done.stderr
+    assert "as loud as it is" not in done.stderr
