@@ -8,14 +8,17 @@ and nobody else acts before it has come to its end or to another lock.
 from __future__ import annotations
 
 import errno
+import math
 import re
 import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
+from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING, LOCKS, Effect, exactly
 from interlock.prove.empty import empty
+from interlock.prove.wire.deadlines import intervals_in, intervals_of, left_s, moments_in, moments_of, of_use
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -80,6 +83,8 @@ class _Statement:
         asks_time: Whether it asks the server what time it is.
         sees_snapshots: Whether it lets a transaction hold what it has found first.
         calls: Whether it calls what takes locks, tells somebody something, or counts.
+        lengths_s: How long the intervals last that it names.
+        moments_s: The moments that it names, in seconds since 1970.
     """
 
     text: str
@@ -90,6 +95,8 @@ class _Statement:
     asks_time: bool
     sees_snapshots: bool
     calls: bool
+    lengths_s: tuple[float, ...]
+    moments_s: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -291,11 +298,23 @@ class PostgresWire:
             lambda: self._asked(batch.raw, writes),
             lambda reply: _told(reply[0], is_whole=reply[1]),
         )
+        if not self._run.plan and not self._run.is_cleared_up:
+            self._note_lengths(batch)
         if not is_whole:
             goes_on = Effect("postgres", f"{said}   -- goes on", reads | {LOCKS}, writes)
             rest = self._run.effect(goes_on, self.news, lambda rest: _told(rest, is_whole=True), until=self._goes_on)
             told += rest
         return bytes(told)
+
+    def _note_lengths(self, batch: _Batch) -> None:
+        """Tells the run how long what was named here lasts, so that it can be tried what happens after that."""
+        now_s = EPOCH_S + self._run.now_s
+        for statement, _, values in batch.statements:
+            given = [value for value in values if value is not None]
+            moments_s = (*statement.moments_s, *(moment for value in given for moment in moments_of(value)))
+            lengths_s = of_use(length for value in given for length in intervals_of(value))
+            for length in (*statement.lengths_s, *lengths_s, *left_s(moments_s, now_s)):
+                self._run.grant(float(math.ceil(length)))
 
     def _check_followed(self, one: _Statement) -> None:
         if one.sets_timeout:
@@ -492,6 +511,8 @@ def _read(text: str) -> _Statement:
         asks_time=bool(_CLOCKS.search(text)),
         sees_snapshots=bool(_SNAPSHOTS.search(text)),
         calls=bool(_CALLS.search(text)),
+        lengths_s=tuple(of_use(intervals_in(text))),
+        moments_s=tuple(moments_in(text)),
     )
 
 

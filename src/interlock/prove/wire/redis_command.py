@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from interlock.prove.effect import exactly
 from interlock.prove.wire import resp
+from interlock.prove.wire.deadlines import moment_s
 from interlock.prove.wire.idle import is_greeting
 from interlock.prove.wire.redis_waits import MAY_WAIT
 
@@ -140,7 +141,7 @@ _kept = lru_cache(maxsize=_KEPT)(_read)
 def _made(parts: list[bytes], raw: bytes) -> Command:
     name, said = parts[0].upper(), _said(parts)
     grants, lasts = name in _GRANTS, name != b"SET" or len(parts) != _PLAIN_SET
-    moments_s = tuple(map(_moment_s, filter(_MOMENT.fullmatch, parts[1:])))
+    moments_s = tuple(map(moment_s, filter(_MOMENT.fullmatch, parts[1:])))
     return Command(
         parts=parts,
         raw=raw,
@@ -197,11 +198,6 @@ def brought(parts: Sequence[bytes]) -> tuple[str, ...]:
             return (hashlib.sha1(parts[1]).hexdigest(),)  # noqa: S324 - likewise.
         case _:
             return ()
-
-
-def _moment_s(word: bytes) -> float:
-    """The moment that a word names, in seconds or milliseconds since 1970."""
-    return float(word) / (1000 if float(word) > 10**11 else 1)
 
 
 def _said(parts: list[bytes]) -> str:

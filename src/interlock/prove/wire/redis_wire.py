@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.wire import resp
+from interlock.prove.wire.deadlines import left_s
 from interlock.prove.wire.footprints import KEY, programs
 from interlock.prove.wire.redis_command import LISTENING, TELLING, commands, shortened
 from interlock.prove.wire.redis_waits import Waiting, waiting
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _MARK = b"interlock"
 _REAL_CLOCK = "the server is asked for its TIME, which is real: there is no C compiler here to put it on virtual time (cc)"
-SHORTEST_DEADLINE_S, LONGEST_DEADLINE_S = 0.5, 86_400.0
 MOST_PARTS = 6
 _NOTHING = frozenset[str]()
 _LISTEN_NO_MORE = b"".join(resp.encoded(command) for command in sorted(LISTENING) if b"UNSUB" in command)
@@ -223,8 +223,7 @@ class RedisWire:
         left_ms = self._server.left_ms([name.removeprefix(KEY) for name in writes]) if lasts else []
         lengths = [left / 1000 for left in left_ms]
         now_s = EPOCH_S + self._run.now_s
-        left_s = [moment_s - now_s for command in written for moment_s in command.moments_s]
-        lengths += [left for left in left_s if SHORTEST_DEADLINE_S < left <= LONGEST_DEADLINE_S]
+        lengths += left_s((moment_s for command in written for moment_s in command.moments_s), now_s)
         for length in lengths:
             self._run.grant(float(math.ceil(length)))
 
