@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import errno
 import math
-import re
 import struct
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from interlock.prove.clock import EPOCH_S
-from interlock.prove.effect import EVERYTHING, LOCKS, Effect, exactly
-from interlock.prove.empty import empty
-from interlock.prove.wire.deadlines import intervals_in, intervals_of, left_s, moments_in, moments_of, of_use
+from interlock.prove.effect import EVERYTHING, LOCKS, Effect
+from interlock.prove.wire.deadlines import intervals_of, left_s, moments_of, of_use
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -28,90 +24,38 @@ from interlock.prove.wire.postgres_protocol import (
     message,
     read_message,
     text_at,
-    values_of,
 )
 from interlock.prove.wire.postgres_server import ANYTHING
+from interlock.prove.wire.postgres_statements import (
+    SNAPSHOTS,
+    TIMEOUTS,
+    Batch,
+    answer_of,
+    answers_to,
+    bound,
+    exactly_of,
+    parsed,
+    read,
+    said_of,
+    split,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.postgres_protocol import Connection
     from interlock.prove.wire.postgres_server import PostgresServer, Touched
+    from interlock.prove.wire.postgres_statements import Statement, Types, Values
 
-LONGEST_STATEMENT = 120
-LONGEST_VALUE = 30
-_KEPT = 1024
-_SHORT_ENOUGH = 4096  # Bytes; what is longer is seldom said twice.
-
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 # What concerns nobody else.
 _OWN = frozenset({"SET", "SHOW", "RESET", "DISCARD", "DEALLOCATE", "SAVEPOINT", "RELEASE", "BEGIN", "START", "CLOSE"})
 _LISTENING = frozenset({"LISTEN", "UNLISTEN"})
 _ENDS = frozenset({"COMMIT", "END", "ROLLBACK", "ABORT"})
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "TABLE", "MERGE"})
-_TIMEOUTS = re.compile(r"\b(lock_timeout|statement_timeout|idle_in_transaction_session_timeout)\b", re.IGNORECASE)
-_NO_TIMEOUT = re.compile(r"(=|\bto\b)\s*'?(0|default)\b", re.IGNORECASE)
-_CALLS = re.compile(r"\bpg_(try_)?advisory|\bpg_notify\b|\bnextval\b|\bsetval\b|\bdblink", re.IGNORECASE)
-_SNAPSHOTS = re.compile(r"\b(repeatable\s+read|serializable)\b", re.IGNORECASE)
-_OUTLIVES = re.compile(r"\s*(ALTER|CREATE|DROP)\s+(ROLE|USER(?!\s+MAPPING)|GROUP|DATABASE|SYSTEM|TABLESPACE)\b", re.IGNORECASE)
-_CLOCKS = re.compile(
-    r"\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(current|local)_?(timestamp|time|date)\b",
-    re.IGNORECASE,
-)
 _REAL_CLOCK = "Postgres is asked for its time, which is real: there is no C compiler here to put it on virtual time (cc)"
 _COMPLETE = frozenset({b"C", b"s"})
 _ENOUGH = b"SELECT 1\0"  # As many rows as the client has asked for: how many more there are, nobody says.
 _BATCH_ENDS = frozenset({b"Q", b"S", b"F", b"c", b"f"})
 _NOTHING = frozenset[str]()
-_Types = tuple[int, ...]
-_Values = tuple[bytes | None, ...]
-S = TypeVar("S", str, bytes)
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Statement:
-    """A statement, and all that can be told of it by itself. The schedules of a proof send the same ones over and over.
-
-    Attributes:
-        text: All of it.
-        word: Its first word, in capitals.
-        short: For people, without its parameters.
-        sets_timeout: Whether it sets a timeout of Postgres's own.
-        outlives: Whether it changes the server itself.
-        asks_time: Whether it asks the server what time it is.
-        sees_snapshots: Whether it lets a transaction hold what it has found first.
-        calls: Whether it calls what takes locks, tells somebody something, or counts.
-        lengths_s: How long the intervals last that it names.
-        moments_s: The moments that it names, in seconds since 1970.
-    """
-
-    text: str
-    word: str
-    short: str
-    sets_timeout: bool
-    outlives: bool
-    asks_time: bool
-    sees_snapshots: bool
-    calls: bool
-    lengths_s: tuple[float, ...]
-    moments_s: tuple[float, ...]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What a client sends before it waits for an answer.
-
-    Attributes:
-        raw: All of it.
-        statements: The statements that are carried out, the types of their parameters, and these.
-    """
-
-    raw: bytes = b""
-    statements: list[tuple[_Statement, _Types, _Values]] = field(
-        default_factory=empty(list[tuple[_Statement, _Types, _Values]])
-    )
 
 
 class PostgresWire:
@@ -128,9 +72,9 @@ class PostgresWire:
         self._real: Connection | None = None
         self._opening = b""
         self._buffer = b""
-        self._batch = _Batch()
-        self._prepared: dict[str, tuple[_Statement, _Types]] = {}
-        self._portals: dict[str, tuple[_Statement, _Types, _Values]] = {}
+        self._batch = Batch()
+        self._prepared: dict[str, tuple[Statement, Types]] = {}
+        self._portals: dict[str, tuple[Statement, Types, Values]] = {}
         self._state = b"I"
         self._wrote: set[str] = set()
         self._reply = b""
@@ -209,9 +153,9 @@ class PostgresWire:
             return b"N"
         if code == CANCEL_REQUEST:
             return self._cancelled(first)
-        if _TIMEOUTS.search(first.raw.decode(errors="replace")):
+        if TIMEOUTS.search(first.raw.decode(errors="replace")):
             raise self._run.uncontrolled("a timeout of Postgres's own, whose clock is the real one, is set for a connection")
-        self._sees_snapshots = self._server.sees_snapshots or bool(_SNAPSHOTS.search(first.raw.decode(errors="replace")))
+        self._sees_snapshots = self._server.sees_snapshots or bool(SNAPSHOTS.search(first.raw.decode(errors="replace")))
         self._opening, self._real = first.raw, self._server.connect(first.raw)
         self._run.keep(self)
         return self._real.greeting
@@ -231,14 +175,14 @@ class PostgresWire:
         batch.raw += one.raw
         match one.kind:
             case b"Q":
-                batch.statements += [(_read(text), (), ()) for text in _split(text_at(one.body, 0)[0])]
+                batch.statements += [(read(text), (), ()) for text in split(text_at(one.body, 0)[0])]
             case b"P":
-                name, statement, types = _parsed(one.body)
+                name, statement, types = parsed(one.body)
                 self._prepared[name] = (statement, types)
             case b"B":
                 self._bind(one.body)
             case b"E":
-                batch.statements.append(self._portals.get(text_at(one.body, 0)[0], (_read("EXECUTE"), (), ())))
+                batch.statements.append(self._portals.get(text_at(one.body, 0)[0], (read("EXECUTE"), (), ())))
             case b"X":
                 self._end_by_client()
                 return b""
@@ -250,12 +194,12 @@ class PostgresWire:
                 pass
         if one.kind not in _BATCH_ENDS:
             return b""
-        self._batch = _Batch()
+        self._batch = Batch()
         return self._carried_out(batch)
 
     def _bind(self, body: bytes) -> None:
-        portal, name, values = _bound(body)
-        statement, types = self._prepared.get(name) or (_read("EXECUTE"), ())
+        portal, name, values = bound(body)
+        statement, types = self._prepared.get(name) or (read("EXECUTE"), ())
         self._portals[portal] = (statement, types, values)
 
     def _prepared_only(self) -> bytes:
@@ -264,11 +208,11 @@ class PostgresWire:
         asyncpg does. After an error the server passes over everything up to the end of the batch, which is still to come.
         """
         assert self._real is not None  # noqa: S101 - it is open.
-        batch, self._batch = self._batch, _Batch()
+        batch, self._batch = self._batch, Batch()
         if batch.statements:
             raise self._run.uncontrolled("a Postgres client asks for answers in the middle of a batch (Flush)")
         self._real.socket.sendall(batch.raw)
-        told, awaited = b"", _answers_to(batch.raw)
+        told, awaited = b"", answers_to(batch.raw)
         while awaited:
             one = self._real.receive()
             told += one.raw
@@ -279,7 +223,7 @@ class PostgresWire:
         self.left()
         self.close()
 
-    def _carried_out(self, batch: _Batch) -> bytes:
+    def _carried_out(self, batch: Batch) -> bytes:
         statements = [statement for statement, _, _ in batch.statements]
         for one in statements:
             self._check_followed(one)
@@ -292,21 +236,21 @@ class PostgresWire:
             told, _ = self._asked(batch.raw)
             return told
         reads, writes = self._batch_touched(batch)
-        said = "; ".join(_said(one, values) for one, _, values in batch.statements if one.word not in {"BEGIN", "START"})
+        said = "; ".join(said_of(one, values) for one, _, values in batch.statements if one.word not in {"BEGIN", "START"})
         told, is_whole = self._run.effect(
-            Effect("postgres", said, reads | {LOCKS}, writes, exactly=_exactly(said, batch)),
+            Effect("postgres", said, reads | {LOCKS}, writes, exactly=exactly_of(said, batch)),
             lambda: self._asked(batch.raw, writes),
-            lambda reply: _told(reply[0], is_whole=reply[1]),
+            lambda reply: answer_of(reply[0], is_whole=reply[1]),
         )
         if not self._run.plan and not self._run.is_cleared_up:
             self._note_lengths(batch)
         if not is_whole:
             goes_on = Effect("postgres", f"{said}   -- goes on", reads | {LOCKS}, writes)
-            rest = self._run.effect(goes_on, self.news, lambda rest: _told(rest, is_whole=True), until=self._goes_on)
+            rest = self._run.effect(goes_on, self.news, lambda rest: answer_of(rest, is_whole=True), until=self._goes_on)
             told += rest
         return bytes(told)
 
-    def _note_lengths(self, batch: _Batch) -> None:
+    def _note_lengths(self, batch: Batch) -> None:
         """Tells the run how long what was named here lasts, so that it can be tried what happens after that."""
         now_s = EPOCH_S + self._run.now_s
         for statement, _, values in batch.statements:
@@ -316,7 +260,7 @@ class PostgresWire:
             for length in (*statement.lengths_s, *lengths_s, *left_s(moments_s, now_s)):
                 self._run.grant(float(math.ceil(length)))
 
-    def _check_followed(self, one: _Statement) -> None:
+    def _check_followed(self, one: Statement) -> None:
         if one.sets_timeout:
             raise self._run.uncontrolled(f"{one.text.strip()[:60]}: a timeout of Postgres's own, whose clock is the real one")
         if one.outlives and self._server.is_laid_out:
@@ -326,7 +270,7 @@ class PostgresWire:
 
     # What it touches.
 
-    def _batch_touched(self, batch: _Batch) -> Touched:
+    def _batch_touched(self, batch: Batch) -> Touched:
         reads, writes = _NOTHING, _NOTHING
         for statement, types, _ in batch.statements:
             some_reads, some_writes = self._touched(statement, types)
@@ -335,7 +279,7 @@ class PostgresWire:
             reads, self._has_snapshot = reads | {EVERYTHING}, True
         return reads, writes
 
-    def _touched(self, statement: _Statement, types: _Types) -> Touched:
+    def _touched(self, statement: Statement, types: Types) -> Touched:
         word = statement.word
         if word in _OWN:
             return _NOTHING, _NOTHING
@@ -464,121 +408,6 @@ class PostgresWire:
             self._wrote, self._has_snapshot = set(), False
 
 
-def _kept(read: Callable[[S], R]) -> Callable[[S], R]:
-    """A function that is given what is said on a connection, and reads the same only once; unless that is long."""
-    kept = lru_cache(maxsize=_KEPT)(read)
-
-    def either(said: S) -> R:
-        return kept(said) if len(said) <= _SHORT_ENOUGH else read(said)
-
-    return either
-
-
 def _is_about_locks(one: Message) -> bool:
     fields = fields_of(one.body)
     return fields.get("V") == "LOG" and fields.get("R") == "ProcSleep"
-
-
-def _answers_to(raw: bytes) -> list[bytes]:
-    """What ends the answer to each message of a batch that carries nothing out: any one of some letters."""
-    ends, place = {b"P": b"1", b"B": b"2", b"C": b"3", b"D": b"Tn"}, 0
-    awaited: list[bytes] = []
-    while (one := read_message(raw, place)) is not None:
-        place += len(one.raw)
-        awaited += [ends[one.kind]] if one.kind in ends else []
-    return awaited
-
-
-def _split(text: str) -> list[str]:
-    """The statements of a simple query. A semicolon within a text only makes one statement look like two."""
-    return [part for part in _COMMENTS.sub(" ", text).split(";") if part.strip()] or [""]
-
-
-def _first_word(text: str) -> str:
-    words = _COMMENTS.sub(" ", text).lstrip(" \t\r\n(").split(None, 1)
-    return words[0].upper() if words else ""
-
-
-@_kept
-def _read(text: str) -> _Statement:
-    word, short = _first_word(text), " ".join(_COMMENTS.sub(" ", text).split())
-    return _Statement(
-        text=text,
-        word=word,
-        short=short if len(short) <= LONGEST_STATEMENT else short[: LONGEST_STATEMENT - 3] + "...",
-        sets_timeout=word in {"SET", "ALTER"} and bool(_TIMEOUTS.search(text)) and not _NO_TIMEOUT.search(text),
-        outlives=bool(_OUTLIVES.match(text)),
-        asks_time=bool(_CLOCKS.search(text)),
-        sees_snapshots=bool(_SNAPSHOTS.search(text)),
-        calls=bool(_CALLS.search(text)),
-        lengths_s=tuple(of_use(intervals_in(text))),
-        moments_s=tuple(moments_in(text)),
-    )
-
-
-@_kept
-def _parsed(body: bytes) -> tuple[str, _Statement, _Types]:
-    """What a statement is called that is to be parsed, the statement, and the types of its parameters."""
-    name, place = text_at(body, 0)
-    text, place = text_at(body, place)
-    (count,) = struct.unpack_from("!h", body, place)
-    return name, _read(text), struct.unpack_from(f"!{count}I", body, place + 2)
-
-
-@_kept
-def _bound(body: bytes) -> tuple[str, str, _Values]:
-    """What a statement with parameters is called, what the one is called that it is made of, and the parameters."""
-    portal, place = text_at(body, 0)
-    name, place = text_at(body, place)
-    (count,) = struct.unpack_from("!h", body, place)
-    values, _ = values_of(body, place + 2 + 2 * count)
-    return portal, name, values
-
-
-def _said(statement: _Statement, values: _Values) -> str:
-    """A statement for people, with its parameters."""
-    return statement.short + (f"   [{', '.join(map(_value, values))}]" if values else "")
-
-
-def _exactly(said: str, batch: _Batch) -> str:
-    """What tells statements from others that read the same."""
-    if "..." not in said:  # Nothing was cut.
-        return ""
-    parts = [part for one, _, values in batch.statements for part in (one.text.encode(), *(value or b"" for value in values))]
-    return exactly(said, *parts)
-
-
-def _value(value: bytes | None) -> str:
-    if value is None:
-        return "NULL"
-    text = value.decode(errors="replace")
-    if not text.isprintable():
-        text = str(int.from_bytes(value, "big", signed=True)) if len(value) in {2, 4, 8} else value.hex()
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
-
-
-def _told(reply: bytes, *, is_whole: bool) -> str:
-    """What came of it, for people: rows, what was done, or the error."""
-    parts = _parts(reply)
-    return "; ".join(parts if is_whole else [*parts, "waits for a lock"])
-
-
-@_kept
-def _parts(reply: bytes) -> list[str]:
-    parts: list[str] = []
-    rows, place = list[str](), 0
-    while (one := read_message(reply, place)) is not None:
-        place += len(one.raw)
-        if one.kind == b"D":
-            rows.append("(" + ", ".join(_value(value) for value in values_of(one.body, 0)[0]) + ")")
-        elif one.kind == b"C":
-            tag = text_at(one.body, 0)[0]
-            parts += (
-                [", ".join(rows[:6]) or "no rows"] if tag.startswith("SELECT") else [tag, *rows[:6]] if tag != "BEGIN" else []
-            )
-            rows = []
-        elif one.kind == b"s":
-            parts, rows = [*parts, ", ".join(rows[:6])], []
-        elif one.kind == b"E":
-            parts.append(f"ERROR: {fields_of(one.body).get('M', '?')}")
-    return parts
