@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("redis_server")
 
 SUBJECTS = Path(__file__).parent / "subjects"
-FEW = 250
+FEW = 100
 
 
 class EnoughError(Exception):
