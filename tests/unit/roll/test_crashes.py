@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +34,7 @@ PLAN = Plan(
     steps=(Step(share=0.4, bake_s=0.01), Step(share=0.5, bake_s=0.01), Step(share=1.0, bake_s=0.0)),
     metrics=(Metric(name="failures"),),
 )
+SCATTERS = 3_001  # Neighbours go to different buckets, and each bucket has its turn.
 PACE = Pace(tick_s=0.001, lease_s=30.0, learn_s=0.002, hold_s=5.0)
 
 
@@ -82,19 +83,19 @@ class KilledFile(StateFile):
 
 @dataclass(slots=True)
 class Requests:
-    """As many of each arm as the router sends there."""
+    """As many of each arm as the router sends there, which goes by the user."""
 
     world: World
     bad: bool
     name: str = "requests"
-    users: Iterator[int] = field(default_factory=count)
+    users: Iterator[int] = field(default_factory=lambda: count(1))
 
     def poll(self) -> Sequence[Event]:
         limit = self.world.setting.limit
         return [
-            Event(arm=arm, limit=limit, user=next(self.users), failed=self.bad and arm is Arm.CANARY)
-            for number in range(20)
-            for arm in [Arm.CANARY if number * BUCKETS < limit * 20 else Arm.BASELINE]
+            Event(arm=arm, limit=limit, user=user, failed=self.bad and arm is Arm.CANARY)
+            for user in islice(self.users, 20)
+            for arm in [Arm.CANARY if user * SCATTERS % BUCKETS < limit else Arm.BASELINE]
         ]
 
     def idle(self) -> bool:
