@@ -110,7 +110,9 @@ class Bench:
     _passers: Passers = field(default_factory=Passers)
     _spare: Spare = field(default_factory=dict[tuple[str, int], "Imports"])
     postgres: Postgres | None = None
-    _firsts: dict[object, list[tuple[str, str]]] = field(default_factory=dict[object, "list[tuple[str, str]]"])
+    _firsts: dict[object, tuple[list[tuple[str, str]], bool]] = field(
+        default_factory=dict[object, "tuple[list[tuple[str, str]], bool]"]
+    )
     _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
     _ends_at_s: float = math.inf
     _cleared: set[bytes] = field(default_factory=set[bytes])  # After what is left so, all has come to what it should.
@@ -340,10 +342,13 @@ class Bench:
         if found is None or found.schedules > 1 or program.sample is not None:
             return
         now = [(f"{step.worker} {step.effect.said}", step.effect.exactly) for step in run.steps]
-        before = self._firsts.setdefault((program.mood, program.workers, program.plan), now)
-        before = before[: len(now)] if is_known else before
-        if before != now:
-            pairs = zip_longest(before, now, fillvalue=("nothing", ""))
+        place = program.mood, program.workers, program.plan
+        before, was_known = self._firsts.get(place, (now, is_known))
+        if was_known or place not in self._firsts:
+            self._firsts[place] = now, is_known
+        shared = min(len(before), len(now)) if was_known or is_known else None
+        if before[:shared] != now[:shared]:
+            pairs = zip_longest(before[:shared], now[:shared], fillvalue=("nothing", ""))
             first, second = told_apart(*next((one, other) for one, other in pairs if one != other))
             raise Uncontrolled(f"the module is not deterministic: one schedule, run twice, came to `{first}` and to `{second}`")
 

@@ -10,40 +10,58 @@ Checker SPIN", IEEE TSE 23(5), 1997. Here it is asked at one moment only, when n
 """
 
 from __future__ import annotations
+import __future__
 
+import dataclasses
 import hashlib
+import logging
+import re
 import sys
 from abc import ABC
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, EnumMeta
 from fractions import Fraction
 from functools import partial
 from pathlib import PosixPath, PurePosixPath
-from types import BuiltinFunctionType, FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType, NoneType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    NoneType,
+)
 from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 from uuid import UUID
 
 from interlock.prove.imports import names_in
 from interlock.prove.scheduler import Run
 from interlock.prove.whereabouts import is_theirs
-from interlock.prove.world import OfProcesses, World
+from interlock.prove.world import Subject, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_HAS_DEFAULT = cast("type[object]", type(cast("Any", dataclasses)._HAS_DEFAULT_FACTORY))  # noqa: SLF001 - a mark in what dataclasses make.
 _PLAIN = frozenset(
     {
         *(str, bytes, int, float, complex, bool, NoneType, range),
         *(date, datetime, timedelta, Decimal, Fraction, UUID, PosixPath, PurePosixPath),
+        *(_HAS_DEFAULT, re.Pattern, logging.Logger, GenericAlias, type(__future__.annotations), type(dataclasses.MISSING)),
     }
 )
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset, deque, defaultdict, OrderedDict, Counter, MappingProxyType})
 # What every class has, and nobody changes.
 _OF_EVERY_CLASS = frozenset(
-    {"__dict__", "__weakref__", "__slots__", "__annotations__", "__dataclass_fields__", "__dataclass_params__"}
+    {
+        *("__dict__", "__weakref__", "__slots__", "__annotations__", "__annotate__", "__annotate_func__"),
+        *("__dataclass_fields__", "__dataclass_params__", "__orig_bases__", "__parameters__", "__type_params__", "_abc_impl"),
+    }
 )
 # What a contract may have put into a world beside that, is looked at.
 _OF_THE_WORLD = frozenset(vars(World(Run(lambda ready: ready[0]), None, "ok")))
@@ -74,6 +92,7 @@ def kept(world: World) -> list[str] | None:
     """What is kept outside of the workers, as far as anything that follows can find it; nothing, if it cannot be told."""
     look = Look(world.home)
     try:
+        look.at_what_is_called_here(world.what_is_asked)
         look.at(world.what_follows)
     except Unseen:
         return None
@@ -92,9 +111,20 @@ class Look:
 
     def __init__(self, home: str) -> None:
         self._home = home
-        self._numbers: dict[int, int] = {}
+        self._is_called_here = False
+        self._numbers: dict[tuple[int, bool], int] = {}
         self._alive: list[object] = []  # So that no number is given twice.
         self.told: list[str] = []
+
+    def at_what_is_called_here(self, value: Any) -> None:
+        """Looks at something that is called in the contract's own process, where a module remembers what it was told.
+
+        Raises:
+            Unseen: As `at`.
+        """
+        before, self._is_called_here = self._is_called_here, True
+        self.at(value)
+        self._is_called_here = before
 
     def at(self, value: Any) -> None:
         """Looks at something, and whatever can be reached from it.
@@ -105,7 +135,7 @@ class Look:
         kind = cast("type[object]", type(value))
         if kind in _PLAIN:
             self.told.append(repr(value))
-        elif (number := self._numbers.setdefault(id(value), len(self._numbers))) < len(self._alive):
+        elif (number := self._numbers.setdefault((id(value), self._is_called_here), len(self._alive))) < len(self._alive):
             self.told.append(f"#{number}")
         else:
             self._alive.append(value)
@@ -114,16 +144,16 @@ class Look:
 
     def _into(self, value: Any) -> None:
         match value:
-            case Run() | OfProcesses():  # Nobody's but the workers', who are done.
+            case Run():  # Nobody's but the workers', who are done.
                 pass
             case World():
                 self._each(vars(value)[name] for name in sorted(vars(value).keys() - _OF_THE_WORLD))
-            case ModuleType() if value.__name__ != self._home:
-                self.told.append(value.__name__)
-            case type():
-                self._class(value)
-            case Enum():
-                self.told.append(value.name)
+            case Subject():  # Each process imports it anew.
+                before, self._is_called_here = self._is_called_here, False
+                self.at(value.parts)
+                self._is_called_here = before
+            case ModuleType() | type() | Enum():
+                self._named(value)
             case FunctionType():
                 self._function(value)
             case array():
@@ -135,6 +165,15 @@ class Look:
             case _:
                 self._object(value)
 
+    def _named(self, value: ModuleType | type | Enum) -> None:
+        match value:
+            case ModuleType():
+                self._module(value)
+            case type():
+                self._class(value)
+            case Enum():
+                self.told.append(value.name)
+
     def _each(self, values: Iterable[Any]) -> None:
         for value in values:
             self.at(value)
@@ -144,7 +183,7 @@ class Look:
         self._each([*container.keys(), *container.values()] if hasattr(container, "keys") else list(container))
 
     def _function(self, function: FunctionType) -> None:
-        """What it refers to, as far as it is the contract's own: a module's is imported by each process anew."""
+        """What it refers to, as far as that is not imported by each process anew."""
         code, there = function.__code__, function.__globals__
         self.told.append(f"{function.__module__}.{function.__qualname__}:{code.co_firstlineno}")
         self._each([function.__defaults__, function.__kwdefaults__, vars(function)])
@@ -153,12 +192,23 @@ class Look:
                 self.at(cell.cell_contents)
             except ValueError:
                 self.told.append("empty")
-        if function.__module__ == self._home or function.__module__ not in sys.modules:
+        if self._remembers(function.__module__):
             self._each(there[name] for name in names_in(code) if name in there)
+
+    def _module(self, module: ModuleType) -> None:
+        self.told.append(module.__name__)
+        if self._remembers(module.__name__) and module.__name__ != self._home:
+            self._each(value for name, value in vars(module).items() if not name.startswith("__"))
+
+    def _remembers(self, name: str) -> bool:
+        """Whether what is in a module may be changed by what is called: not if each process has a module of its own."""
+        if name == self._home or name not in sys.modules:
+            return True
+        return self._is_called_here and is_theirs(str(getattr(sys.modules[name], "__file__", None) or "<"))
 
     def _class(self, kind: type) -> None:
         self.told.append(f"{kind.__module__}.{kind.__qualname__}")
-        if kind.__module__ == self._home:
+        if self._remembers(kind.__module__) and not isinstance(kind, EnumMeta):
             of_class = vars(kind)
             self._each(value for name, value in of_class.items() if name not in _OF_EVERY_CLASS and not _is_slot(value))
 
@@ -167,6 +217,9 @@ class Look:
         kinds: list[type[object]] = [kind for kind in cast("type[object]", type(value)).__mro__ if kind not in _STATELESS]
         if not kinds or not all(map(self._can_be_seen, kinds)):
             raise Unseen(f"{type(value).__module__}.{type(value).__qualname__}")
+        for kind in kinds:
+            if not kind.__module__.startswith("interlock.prove."):
+                self.at_what_is_called_here(kind)
         slots = [name for kind in kinds for name, slot in vars(kind).items() if _is_slot(slot)]
         self._each(getattr(value, name, "nothing") for name in slots)
         self.at({**cast("dict[str, Any]", vars(value))} if hasattr(value, "__dict__") else None)

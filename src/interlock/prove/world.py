@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 from interlock.core.errors import UsageError
@@ -61,8 +61,32 @@ def _checked(found: object, request: Request) -> Answer | tuple[int, dict[str, A
     return cast("Answer | tuple[int, dict[str, Any]]", found)
 
 
-class OfProcesses(dict[int, S]):
-    """What each process has for itself, by its number: it ends with the process."""
+class Subject(Generic[S]):
+    """What each process makes for itself, of a class or a function that it has imported.
+
+    Args:
+        run: The schedule, which knows what process is running.
+        imported: What that process has imported.
+        kind: The class or the function.
+        args: What it is given.
+        options: What it is given by name.
+    """
+
+    def __init__(
+        self, run: Run, imported: Callable[[], Imports], kind: Callable[..., S], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        self.parts = (kind, args, options)
+        self._run = run
+        self._imported = imported
+        self._made: dict[int, S] = {}
+
+    def __call__(self) -> S:
+        """The one of the process that is running."""
+        process = self._run.current().process
+        if process not in self._made:
+            (kind, args, options), own = self.parts, self._imported().own
+            self._made[process] = own(kind)(*map(own, args), **{name: own(value) for name, value in options.items()})
+        return self._made[process]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,16 +263,7 @@ class World:
 
     def subject(self, kind: Callable[..., S], *args: Any, **options: Any) -> Callable[[], S]:
         """A function that gives each worker an instance of its own, of an import of its own, as processes have."""
-        made = OfProcesses[S]()
-
-        def instance() -> S:
-            worker = self._run.current().process
-            if worker not in made:
-                own = self._imports().own
-                made[worker] = own(kind)(*map(own, args), **{name: own(value) for name, value in options.items()})
-            return made[worker]
-
-        return instance
+        return Subject(self._run, self._imports, kind, args, options)
 
     def given(self, task: Callable[[], object]) -> None:
         """What has happened before the workers begin. Nothing goes wrong in it."""
@@ -324,9 +339,13 @@ class World:
 
     @property
     def what_follows(self) -> list[object]:
-        """What is still to be called when the workers are done, and what they are answered by; and who is next."""
-        task = self.recovery.task or self.tasks[0]
-        return [task, self.looks, [one.broken for one in self.invariants], self._hosts, len(self._run.workers)]
+        """What processes are still to do when the workers are done; and who is next."""
+        return [self.recovery.task or self.tasks[0], self.looks, len(self._run.workers)]
+
+    @property
+    def what_is_asked(self) -> list[object]:
+        """What is still to be called then in the contract's own process."""
+        return [[one.broken for one in self.invariants], self._hosts]
 
     def check_end(self) -> None:
         """Demands that every worker comes to an end: one that goes on and on, or waits for ever, breaks the contract."""

@@ -8,7 +8,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -16,7 +16,8 @@ from interlock.prove.facts import Facts
 from interlock.prove.provider import Provider
 from interlock.prove.remains import Look, Unseen, digest
 from interlock.prove.scheduler import Run
-from interlock.prove.world import OfProcesses, World
+from interlock.prove.world import World
+from tests.unit.prove import told_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,22 @@ class Kept:
     """An object of the contract's own."""
 
     names: list[str] = field(default_factory=list[str])
+
+
+class Shared:
+    """What all objects of its class share."""
+
+    names: ClassVar[list[str]] = []
+
+    def note(self, name: str) -> None:
+        self.names.append(name)
+
+
+class Booked:
+    """Writes into what its module remembers."""
+
+    def note(self, name: str) -> None:
+        SEEN.append(name)
 
 
 class Slotted:
@@ -45,6 +62,13 @@ class Named(dict[str, str]):
 def told(value: Any) -> list[str]:
     look = Look(__name__)
     look.at(value)
+    return look.told
+
+
+def seen_here(value: Any) -> list[str]:
+    """What is seen of what is called in the contract's own process."""
+    look = Look(__name__)
+    look.at_what_is_called_here(value)
     return look.told
 
 
@@ -88,6 +112,9 @@ CHANGES: dict[str, Callable[[], tuple[Any, list[str]]]] = {
     "a module of the contract's": lambda: (lambda: SEEN, SEEN),
     "a provider": through_a_provider,
     "something put into the world": through_a_world,
+    "what a class has": lambda: (Shared(), Shared.names),
+    "what a method's module has": lambda: (Booked(), SEEN),
+    "what the module of a method has that is another one": lambda: (told_elsewhere.Book(), told_elsewhere.NAMES),
 }
 
 
@@ -101,6 +128,16 @@ def test_what_has_changed_is_seen(way: str) -> None:
 
     after = told(value)
     names.clear()
+    assert after != before
+
+
+@pytest.mark.parametrize("asks", [lambda: told_elsewhere, lambda: told_elsewhere.note, lambda: closure(told_elsewhere.note)])
+def test_what_another_module_remembers_is_seen_if_it_is_called_here(asks: Callable[[], object]) -> None:
+    before = seen_here(asks())
+    told_elsewhere.NAMES.append("p1")
+    after = seen_here(asks())
+    told_elsewhere.NAMES.clear()
+
     assert after != before
 
 
@@ -139,12 +176,16 @@ def test_what_refers_to_itself_is_looked_into_once() -> None:
     assert told(ring) == ["builtins.list", "1", "#0"]
 
 
-def test_what_processes_have_for_themselves_ends_with_them() -> None:
-    made = OfProcesses[object]()
-    before = told(made)
-    made[1] = object()
+def test_what_each_process_imports_anew_is_not_what_the_contract_remembers() -> None:
+    world = World(Run(lambda ready: ready[0]), None, "ok")
+    subject = world.subject(told_elsewhere.Book)
 
-    assert told(made) == before
+    assert seen_here(closure(subject)) == seen_here(closure(subject))
+    before = seen_here(closure(subject))
+    told_elsewhere.NAMES.append("p1")
+    after = seen_here(closure(subject))
+    told_elsewhere.NAMES.clear()
+    assert after == before
 
 
 @pytest.mark.parametrize(
