@@ -100,6 +100,29 @@ async def says(dsn: str) -> None:
         await connection.close()
 
 
+async def takes_and_tells(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read"):
+            found = await connection.fetchval("SELECT balance FROM accounts WHERE id = $1", 1)
+        await connection.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1")
+        await connection.execute("INSERT INTO said (text) VALUES ($1)", str(found))
+    finally:
+        await connection.close()
+
+
+async def reads_what_may_be_locked(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SELECT 1")  # A simple query: the other one may lock the table between it and the next.
+        await connection.fetchval("SELECT balance FROM accounts WHERE id = $1", 1)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+            await connection.execute("SELECT 1")
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize("task", [takes, takes_by_sqlalchemy])
 def test_an_update_that_is_lost_is_found(task: Callable[[str], Awaitable[None]]) -> None:
     proof = proof_of(task, too_little_taken)
@@ -113,6 +136,24 @@ def test_an_update_under_a_lock_passes(task: Callable[[str], Awaitable[None]]) -
     proof = proof_of(task, too_little_taken)
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+
+
+def test_what_a_transaction_holds_from_when_it_prepared_its_first_statement_may_be_as_of_after_the_other_one() -> None:
+    def somebody_found_less(world: World) -> str | None:
+        found = world.sql("SELECT text FROM said ORDER BY text")
+        return None if found == [("100",), ("100",)] else f"they found {found}"
+
+    proof = proof_of(takes_and_tells, somebody_found_less)
+
+    assert proof.violation is not None, proof.reason
+    assert proof.violation.broken == ("they found [('100',), ('90',)]",)
+
+
+def test_a_statement_that_is_prepared_on_a_table_that_somebody_has_locked_is_unknown_at_once() -> None:
+    proof = proof_of(reads_what_may_be_locked, money_made)
+
+    assert (proof.verdict, proof.violation) == (Verdict.UNKNOWN, None)
+    assert "prepared on a table that somebody has locked" in proof.reason
 
 
 def test_the_story_shows_statements_with_values_and_rows() -> None:

@@ -73,9 +73,11 @@ class Batch:
     Attributes:
         raw: All of it.
         statements: The statements that are carried out, the types of their parameters, and these.
+        prepared: The statements that are prepared, whether they are carried out with it or not.
     """
 
     raw: bytes = b""
+    prepared: list[Statement] = field(default_factory=empty(list[Statement]))
     statements: list[tuple[Statement, Types, Values]] = field(default_factory=empty(list[tuple[Statement, Types, Values]]))
 
 

@@ -41,6 +41,9 @@ from interlock.prove.wire.postgres_statements import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interlock.prove.effect import Uncontrolled
     from interlock.prove.scheduler import Run
     from interlock.prove.wire.postgres_protocol import Connection
     from interlock.prove.wire.postgres_server import PostgresServer, Touched
@@ -179,6 +182,7 @@ class PostgresWire:
             case b"P":
                 name, statement, types = parsed(one.body)
                 self._prepared[name] = (statement, types)
+                batch.prepared.append(statement)
             case b"B":
                 self._bind(one.body)
             case b"E":
@@ -203,21 +207,50 @@ class PostgresWire:
         self._portals[portal] = (statement, types, values)
 
     def _prepared_only(self) -> bytes:
-        """A client that has prepared statements asks what the server says of them: nothing is carried out, so no effect.
-
-        asyncpg does. After an error the server passes over everything up to the end of the batch, which is still to come.
-        """
-        assert self._real is not None  # noqa: S101 - it is open.
+        """A client asks what the server says of statements that it has prepared, before it ends the batch: asyncpg does."""
         batch, self._batch = self._batch, Batch()
         if batch.statements:
             raise self._run.uncontrolled("a Postgres client asks for answers in the middle of a batch (Flush)")
-        self._real.socket.sendall(batch.raw)
-        told, awaited = b"", answers_to(batch.raw)
+        return self._prepare(batch, lambda: self._described(batch.raw))
+
+    def _prepare(self, batch: Batch, told: Callable[[], bytes]) -> bytes:
+        """Nothing is carried out, so it is no effect, unless from here on the transaction finds what there is now.
+
+        To understand a statement the server looks at the database, and what a transaction has seen first it holds. Source:
+        "Transaction Isolation" in Postgres's documentation, and `exec_parse_message` in its source.
+        """
+        if not self._sees_snapshots or self._has_snapshot or not batch.prepared:
+            return told()
+        self._has_snapshot = True
+        said = f"prepares {'; '.join(one.short for one in batch.prepared)}"
+        return bytes(self._run.effect(Effect("postgres", said, frozenset({EVERYTHING, LOCKS}), _NOTHING), told, lambda _: ""))
+
+    def _described(self, raw: bytes) -> bytes:
+        """What the server says of it. After an error it passes over everything up to the end of the batch, which is to come."""
+        assert self._real is not None  # noqa: S101 - it is open.
+        self._real.socket.sendall(raw)
+        told, awaited = b"", answers_to(raw)
         while awaited:
-            one = self._real.receive()
+            try:
+                one = self._real.receive(may_be_silent=True)
+            except TimeoutError:
+                if self._server.lock_awaited(self._real):
+                    raise self._locked_out() from None
+                continue
             told += one.raw
             awaited = [] if one.kind == b"E" else awaited[one.kind in awaited[0] :]
         return told
+
+    def _asked_at_once(self, raw: bytes) -> bytes:
+        """The server's answer to what needs no turn of its own."""
+        told, is_whole = self._asked(raw)
+        if not is_whole:
+            raise self._locked_out()
+        return told
+
+    def _locked_out(self) -> Uncontrolled:
+        self._is_stuck = True
+        return self._run.uncontrolled("a statement is prepared on a table that somebody has locked, and nobody goes on meanwhile")
 
     def _end_by_client(self) -> None:
         self.left()
@@ -233,8 +266,7 @@ class PostgresWire:
             self._run.hear(frozenset({LOCKS}))
         self._sees_snapshots = self._sees_snapshots or any(one.sees_snapshots for one in statements)
         if words <= _OWN:
-            told, _ = self._asked(batch.raw)
-            return told
+            return self._prepare(batch, lambda: self._asked_at_once(batch.raw))
         reads, writes = self._batch_touched(batch)
         said = "; ".join(said_of(one, values) for one, _, values in batch.statements if one.word not in {"BEGIN", "START"})
         told, is_whole = self._run.effect(
