@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.core.errors import WorldError
 from interlock.prove.clock import EPOCH_S
+from interlock.prove.scratch import scratch_folder
 from interlock.prove.server_clock import ServerClock, compiled_clock
 from interlock.prove.watchdog import end_with_parent
 from interlock.prove.wire.postgres_protocol import Connection, startup
@@ -69,17 +70,19 @@ def postgres_process(*, is_virtual: bool = False) -> Generator[tuple[Path, Serve
         WorldError: If there is none on this machine, or it does not start.
     """
     programs = _programs()
-    with tempfile.TemporaryDirectory(prefix="interlock-") as name:
+    # What is loaded as code stays apart: memory is often mounted so that nothing in it is carried out.
+    with tempfile.TemporaryDirectory(prefix="interlock-") as name, scratch_folder() as data:
         folder = Path(name)
-        shutil.copytree(_template(programs), folder / "data", symlinks=True)
+        shutil.copytree(_template(programs), data, symlinks=True, dirs_exist_ok=True)
         clock = _clock(folder) if is_virtual else None
         _give_away(folder)
+        _give_away(data)
         environment = {**os.environ, **(clock.environment if clock else {})}
         log, owner = folder / "log", _as_somebody()
         options = [part for setting, value in _SETTINGS.items() for part in ("-c", f"{setting}={value}")]
         with log.open("wb") as told:
             process: subprocess.Popen[bytes] = subprocess.Popen(
-                [str(programs / "postgres"), "-D", str(folder / "data"), "-k", name, *options],
+                [str(programs / "postgres"), "-D", str(data), "-k", name, *options],
                 stdout=told,
                 stderr=told,
                 user=owner.get("user"),
