@@ -125,6 +125,7 @@ def test_few_faults_are_placed_where_nobody_asks_for_more() -> None:
         "crash before",
         "delay 6 s",
         "delay 31 s",
+        "delay 36 s",
         "lost reply",
         "reset",
     ]
@@ -586,6 +587,32 @@ def test_a_worker_is_held_up_for_as_long_as_any_of_its_schedules_asks_for() -> N
 
 
 @pytest.mark.usefixtures("redis_server")
+def test_an_invariant_that_asks_for_the_history_is_shown_all_faults_and_not_only_those_that_differ() -> None:
+    """It may tell apart what leaves the same behind: whether a worker was killed after a write or before the next."""
+
+    def proof_of(ask: Callable[[World], object]) -> Proof:
+        @contract(workers=2, faults=1, kinds=("crash before", "crash after"))
+        def adds_twice(world: World) -> None:
+            def add() -> None:
+                client = redis.Redis.from_url(world.redis_url)
+                client.incr("a")
+                client.incr("a")
+
+            def broken() -> None:
+                ask(world)
+
+            world.run(add)
+            world.check(Invariant("it is asked", broken))
+
+        return prove(adds_twice, budget_s=BUDGET_S)
+
+    few, all_of_them = proof_of(lambda _: None), proof_of(lambda world: world.history)
+    late = proof_of(lambda world: world.mishaps and world.history)
+
+    assert [proof.verdict for proof in (few, all_of_them, late)] == [Verdict.PASS] * 3
+    assert few.placements < all_of_them.placements == late.placements
+
+
 def test_no_connection_ends_where_there_is_none() -> None:
     @contract(workers=1)
     def it_is_done(world: World) -> None:

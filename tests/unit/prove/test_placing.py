@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interlock.prove.bounded import Bounded
+from interlock.prove.contract import Contract
 from interlock.prove.effect import Effect
 from interlock.prove.faults.crash_after import CrashAfter
 from interlock.prove.faults.crash_before import CrashBefore
@@ -18,6 +19,7 @@ from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.faults.reset import Reset
 from interlock.prove.onward import Follows, Onward, Place, merge
 from interlock.prove.placing import placed
+from interlock.prove.programs import stages
 from interlock.prove.scenarios import crash_after_acknowledgement
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.search import Redundant, Search
@@ -205,6 +207,24 @@ def test_nothing_is_left_out_where_an_invariant_can_tell_it_apart() -> None:
 
     assert len(list(placed({(0, 0): [effect]}, kills, None))) == 2
     assert len(list(placed({(0, 0): [effect]}, kills, {}))) == 1
+
+
+@pytest.mark.parametrize("asked_in", ["of 2 workers", "with 0 preemptions", "with 1 preemption at most", "nothing"])
+def test_what_was_left_out_is_placed_as_soon_as_an_invariant_has_asked_for_the_history(asked_in: str) -> None:
+    seen = {(0, 0): {Effect("redis", "GET x", frozenset("x")): None}}
+    of_kills = Contract(lambda _: None, workers=2, faults=1, kinds=("crash before", "crash after"))
+    placed_in, asked = dict[str, list[str]](), list[str]()
+
+    def follows() -> Follows | None:
+        return None if asked else {}
+
+    for stage in stages(of_kills, ("ok",), seen, follows=follows):
+        faults = [fault.name for program in stage.programs for _, fault in program.plan]
+        if faults:
+            placed_in[stage.says] = sorted([*placed_in.get(stage.says, []), *faults])
+        asked += [stage.says] if stage.says.endswith(asked_in) else []
+
+    assert list(placed_in.values()) == [["crash after"] if asked_in == "nothing" else ["crash after", "crash before"]] * 2
 
 
 @pytest.mark.parametrize(("kind", "is_placed"), [("redis", True), ("postgres", True), ("http", False)])

@@ -2,6 +2,7 @@
 
 A collection of garbage, a machine that is moved, a network that stalls. The lengths are those of the leases,
 expiries and pauses that were seen in the run, and a second more: by then somebody else has taken over, and may be done.
+Whoever only looks now and then takes over later, by a pause of theirs at most.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ class Delay:
 
 
 def faults_at(effect: Effect) -> tuple[Fault, ...]:
-    """After something was granted: past the shortest and the longest of what ends by itself."""
+    """After something was granted: past the shortest, the longest, and both of what ends by itself."""
     lengths = [length for length in effect.lengths_s if 1 <= length <= LONGEST_S]
     if not lengths or not effect.is_late:  # To be late before that is only another order.
         return ()
-    return tuple(Delay(length + MARGIN_S) for length in sorted({min(lengths), max(lengths)}))
+    shortest, longest = min(lengths), max(lengths)
+    both = {shortest + longest} if shortest < longest else set[float]()
+    return tuple(Delay(length + MARGIN_S) for length in sorted({shortest, longest} | both))
