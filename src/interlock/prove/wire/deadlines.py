@@ -18,13 +18,32 @@ SHORTEST_S, LONGEST_S = 0.5, 86_400.0
 _MILLISECONDS_FROM = 10**11  # As seconds, that is the year 5138.
 _2000_S = 946_684_800  # From here Postgres counts the microseconds of a moment in binary.
 _BINARY_MOMENT, _BINARY_INTERVAL = 8, 16  # Bytes.
+_BINARY_NUMBERS = {2: ("!h",), 4: ("!i", "!f"), 8: ("!q", "!d")}  # By their bytes.
+_SECONDS = (
+    dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), 0.001)
+    | dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0)
+    | dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0)
+    | dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3_600.0)
+    | dict.fromkeys(("d", "day", "days"), 86_400.0)
+)
 
+_DECIMAL = re.compile(rb"\d+(?:\.\d+)?")
 _NUMBER = re.compile(r"(?<![\w.])(?:\d{10}(?:\.\d+)?|\d{13})(?![\w.])")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::?\d\d)?|Z)?")
-_INTERVAL = re.compile(r"\binterval\s+'([^']+)'|'([^']+)'\s*::\s*interval\b", re.IGNORECASE)
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|s|m|h|d)[a-z]*|(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?", re.IGNORECASE)
-_CLOCK = re.compile(r"(?:\d+ days?,? )?\d+:\d\d:\d\d(?:\.\d+)?")
-_SECONDS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)|(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?|([^\s,+-])", re.IGNORECASE)
+
+_LITERAL = r"(?:\binterval\s+'(?P<literal>[^']+)'|'(?P<cast>[^']+)'\s*::\s*interval\b)"
+_FACTOR = r"'?(?<![\w.$])(?P<factor>\$\d+|\d+(?:\.\d+)?)'?(?:\s*::\s*[a-z]+(?: precision)?)?\s*\)?"
+_MULTIPLES = tuple(
+    re.compile(spelling, re.IGNORECASE)
+    for spelling in (
+        rf"\bmake_interval\s*\(\s*(?P<unit>secs|mins|hours|days)\s*=>\s*{_FACTOR}",
+        rf"{_FACTOR}\s*\|\|\s*'\s*(?P<unit>[a-z]+)\s*'",
+        rf"{_FACTOR}\s*\*\s*\(?\s*{_LITERAL}",
+        rf"{_LITERAL}\s*\)?\s*\*\s*\(?\s*{_FACTOR}",
+    )
+)
+_ALONE = re.compile(_LITERAL, re.IGNORECASE)
 
 
 def moment_s(number: str | bytes) -> float:
@@ -56,8 +75,30 @@ def moments_in(text: str) -> Iterator[float]:
 
 def intervals_in(statement: str) -> Iterator[float]:
     """How long the intervals last that a statement names, in seconds."""
-    for one, other in _INTERVAL.findall(statement):
-        yield _lasts_s(one or other)
+    if "interval" not in statement.lower():
+        return
+    for found in _ALONE.finditer(statement):
+        before, after = statement[: found.start()].rstrip(" (")[-1:], statement[found.end() :].lstrip(" )")[:1]
+        if not {before, after} & {"*", "/"}:
+            yield _each_s(found)
+    yield from (float(factor) * seconds for factor, seconds in _multiples_in(statement) if not factor.startswith("$"))
+
+
+def multiples_in(statement: str) -> Iterator[tuple[int, float]]:
+    """The parameters of a statement that say how many seconds, minutes and so on something lasts, and how long one is."""
+    if "interval" in statement.lower():
+        yield from ((int(factor[1:]), seconds) for factor, seconds in _multiples_in(statement) if factor.startswith("$"))
+
+
+def _multiples_in(statement: str) -> Iterator[tuple[str, float]]:
+    for spelling in _MULTIPLES:
+        yield from ((found["factor"], _each_s(found)) for found in spelling.finditer(statement))
+
+
+def _each_s(found: re.Match[str]) -> float:
+    named = found.groupdict()
+    unit = named.get("unit")
+    return _lasts_s(f"1 {unit}" if unit else named.get("literal") or named.get("cast") or "")
 
 
 def moments_of(value: bytes) -> Iterator[float]:
@@ -74,13 +115,22 @@ def intervals_of(value: bytes) -> Iterator[float]:
         microseconds, days, months = struct.unpack("!qii", value)
         if not months:
             yield microseconds / 1e6 + days * _SECONDS["d"]
-    elif _CLOCK.fullmatch(text := value.decode(errors="replace")):
-        yield _lasts_s(text)
+    yield _lasts_s(value.decode(errors="replace"))
+
+
+def numbers_of(value: bytes) -> Iterator[float]:
+    """The numbers that a parameter of Postgres may be, in text or in binary."""
+    if _DECIMAL.fullmatch(value):
+        yield float(value)
+    elif len(value) in _BINARY_NUMBERS:
+        yield from (float(struct.unpack(number, value)[0]) for number in _BINARY_NUMBERS[len(value)])
 
 
 def _lasts_s(interval: str) -> float:
-    """How long an interval lasts, in words or as on a clock."""
+    """How long an interval lasts, in words or as on a clock; nothing, if it is none or not of a certain length (months)."""
     seconds = 0.0
-    for number, unit, hours, minutes, rest in _PARTS.findall(interval):
+    for number, unit, hours, minutes, rest, strange in _PARTS.findall(interval):
+        if strange or (unit and unit.lower() not in _SECONDS):
+            return 0.0
         seconds += float(number) * _SECONDS[unit.lower()] if unit else int(hours) * 3600 + int(minutes) * 60 + float(rest or 0)
     return seconds

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from interlock.prove.effect import exactly
 from interlock.prove.empty import empty
-from interlock.prove.wire.deadlines import intervals_in, moments_in, of_use
+from interlock.prove.wire.deadlines import (
+    intervals_in,
+    intervals_of,
+    left_s,
+    moments_in,
+    moments_of,
+    multiples_in,
+    numbers_of,
+    of_use,
+)
 from interlock.prove.wire.postgres_protocol import fields_of, read_message, text_at, values_of
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ class Statement:
         sees_snapshots: Whether it lets a transaction hold what it has found first.
         calls: Whether it calls what takes locks, tells somebody something, or counts.
         lengths_s: How long the intervals last that it names.
+        multiples_s: The parameters that say how long something lasts, counted from 1, and in what: 60 for minutes.
         moments_s: The moments that it names, in seconds since 1970.
     """
 
@@ -63,6 +73,7 @@ class Statement:
     sees_snapshots: bool
     calls: bool
     lengths_s: tuple[float, ...]
+    multiples_s: tuple[tuple[int, float], ...]
     moments_s: tuple[float, ...]
 
 
@@ -125,6 +136,7 @@ def read(text: str) -> Statement:
         sees_snapshots=bool(SNAPSHOTS.search(text)),
         calls=bool(_CALLS.search(text)),
         lengths_s=tuple(of_use(intervals_in(text))),
+        multiples_s=tuple(multiples_in(text)),
         moments_s=tuple(moments_in(text)),
     )
 
@@ -146,6 +158,20 @@ def bound(body: bytes) -> tuple[str, str, Values]:
     (count,) = struct.unpack_from("!h", body, place)
     values, _ = values_of(body, place + 2 + 2 * count)
     return portal, name, values
+
+
+def lengths_of(statement: Statement, values: Values, now_s: float) -> list[float]:
+    """How long what a statement names lasts from now on, in seconds, as far as something may be granted for so long."""
+    given = [value for value in values if value is not None]
+    counted = ((values[place - 1], unit) for place, unit in statement.multiples_s if place <= len(values))
+    lengths_s = of_use(
+        (
+            *(length for value in given for length in intervals_of(value)),
+            *(number * unit for value, unit in counted if value is not None for number in numbers_of(value)),
+        )
+    )
+    moments_s = (*statement.moments_s, *(moment for value in given for moment in moments_of(value)))
+    return [*statement.lengths_s, *lengths_s, *left_s(moments_s, now_s)]
 
 
 def said_of(statement: Statement, values: Values) -> str:

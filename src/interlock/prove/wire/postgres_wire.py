@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from interlock.prove.clock import EPOCH_S
 from interlock.prove.effect import EVERYTHING, LOCKS, Effect
-from interlock.prove.wire.deadlines import intervals_of, left_s, moments_of, of_use
 from interlock.prove.wire.postgres_protocol import (
     CANCEL_REQUEST,
     GSS_REQUEST,
@@ -34,6 +33,7 @@ from interlock.prove.wire.postgres_statements import (
     answers_to,
     bound,
     exactly_of,
+    lengths_of,
     parsed,
     read,
     said_of,
@@ -82,11 +82,10 @@ class PostgresWire:
         self._wrote: set[str] = set()
         self._reply = b""
         self._lock = ""
-        self._listens = False
         self._sees_snapshots = self._has_snapshot = False
         self._is_orphan = self._is_closed = self._is_stuck = False
         self.patience_s: float | None = None
-        self.expects = "a notification"
+        self.expects = ""
 
     # What the client sees.
 
@@ -105,7 +104,7 @@ class PostgresWire:
         """Whether somebody has notified, or the server has hung up, as the client asked it to."""
         if self._is_closed:
             return True
-        if not self._listens or self._real is None or self._lock:
+        if not self.expects or self._real is None or self._lock:
             return bool(self._reply)
         if not self._reply:
             # An empty statement brings up whatever the server wants to say.
@@ -250,7 +249,7 @@ class PostgresWire:
 
     def _locked_out(self) -> Uncontrolled:
         self._is_stuck = True
-        return self._run.uncontrolled("a statement is prepared on a table that somebody has locked, and nobody goes on meanwhile")
+        return self._run.uncontrolled("a statement is prepared on a table that somebody has locked")
 
     def _end_by_client(self) -> None:
         self.left()
@@ -262,7 +261,7 @@ class PostgresWire:
             self._check_followed(one)
         words = {one.word for one in statements}
         if "LISTEN" in words:
-            self._listens = True
+            self.expects = "a notification"
             self._run.hear(frozenset({LOCKS}))
         self._sees_snapshots = self._sees_snapshots or any(one.sees_snapshots for one in statements)
         if words <= _OWN:
@@ -284,12 +283,8 @@ class PostgresWire:
 
     def _note_lengths(self, batch: Batch) -> None:
         """Tells the run how long what was named here lasts, so that it can be tried what happens after that."""
-        now_s = EPOCH_S + self._run.now_s
         for statement, _, values in batch.statements:
-            given = [value for value in values if value is not None]
-            moments_s = (*statement.moments_s, *(moment for value in given for moment in moments_of(value)))
-            lengths_s = of_use(length for value in given for length in intervals_of(value))
-            for length in (*statement.lengths_s, *lengths_s, *left_s(moments_s, now_s)):
+            for length in lengths_of(statement, values, EPOCH_S + self._run.now_s):
                 self._run.grant(float(math.ceil(length)))
 
     def _check_followed(self, one: Statement) -> None:
