@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from interlock.prove.world import World
 
 psycopg2: Any = import_module("psycopg2")  # It has no types.
+extensions: Any = import_module("psycopg2.extensions")
+extras: Any = import_module("psycopg2.extras")
 
 pytestmark = pytest.mark.usefixtures("redis_server", "postgres_server")
 
@@ -71,6 +75,11 @@ def takes_by_sqlalchemy_under_a_lock(dsn: str) -> None:
     takes_by_sqlalchemy(dsn, lock="FOR UPDATE")
 
 
+def copies(connection: Any, **options: Any) -> None:
+    with connection.cursor(**options) as cursor:
+        cursor.copy_expert("COPY accounts FROM STDIN", io.StringIO("3\t100\n"))
+
+
 def moves(dsn: str) -> None:
     connection = psycopg2.connect(dsn)
     with connection, connection.cursor() as cursor:
@@ -110,24 +119,61 @@ def test_a_transaction_holds_whatever_dies_or_breaks_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("connect", "reason"),
+    ("passes_by", "reason"),
     [
         (lambda _: psycopg2.connect("host=db.example port=5433"), "a Postgres connection to db.example port 5433"),
         (lambda dsn: psycopg2.connect(dsn, async_=1), "psycopg2 in its asynchronous mode"),
+        (extensions.connection, "a connection of psycopg2 that `psycopg2.connect` has not made"),
+        (lambda dsn: psycopg2.connect(dsn).cancel(), "psycopg2's cancel"),
+        (lambda dsn: psycopg2.connect(dsn).lobject(), "psycopg2's lobject"),
+        (
+            lambda dsn: psycopg2.connect(dsn).cursor().execute("LISTEN jobs"),
+            "psycopg2 listens: a notification comes while it does not wait",
+        ),
+        (lambda dsn: copies(psycopg2.connect(dsn)), "psycopg2's copy_expert"),
+        (lambda dsn: copies(psycopg2.connect(dsn), cursor_factory=extras.DictCursor), "psycopg2's copy_expert"),
+        (lambda dsn: copies(psycopg2.connect(dsn, cursor_factory=extras.DictCursor)), "psycopg2's copy_expert"),
+        (lambda dsn: copies(psycopg2.connect(dsn, connection_factory=extras.DictConnection)), "psycopg2's copy_expert"),
     ],
 )
-def test_what_passes_by_is_unknown(connect: Callable[[str], object], reason: str) -> None:
-    def passes_by(dsn: str) -> None:
-        connect(dsn)
+def test_what_passes_by_is_unknown(passes_by: Callable[[str], object], reason: str) -> None:
+    def passes_by_and_goes_on(dsn: str) -> None:
+        with suppress(psycopg2.Error):  # A module that takes what psycopg2 refuses for an error of the database.
+            passes_by(dsn)
 
-    proof = proof_of(passes_by, [])
+    proof = proof_of(passes_by_and_goes_on, [(100,), (100,)])
 
     assert proof.verdict is Verdict.UNKNOWN
     assert reason in proof.reason
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cursor_factory": extras.DictCursor},
+        {"connection_factory": extras.DictConnection},
+        {"connection_factory": extras.RealDictConnection, "cursor_factory": extras.DictCursor},
+    ],
+    ids=repr,
+)
+def test_connections_and_cursors_are_what_a_module_has_asked_for(options: dict[str, type]) -> None:
+    def looks(dsn: str) -> None:
+        connection = psycopg2.connect(dsn, **options)
+        with connection, connection.cursor() as cursor, connection.cursor("named") as named:
+            assert isinstance(connection, options.get("connection_factory", extensions.connection))
+            assert isinstance(cursor, options.get("cursor_factory", extras.DictCursor if options else extensions.cursor))
+            cursor.execute("UPDATE accounts SET balance = balance - 1 WHERE id = 1 RETURNING balance")
+            named.execute("SELECT balance FROM accounts WHERE id = 2")
+            assert cursor.fetchone()["balance" if options else 0] + named.fetchone()[0] < 200
+        connection.close()
+
+    proof = proof_of(looks, [(98,), (100,)])
+
+    assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+
+
 def test_outside_of_a_proof_it_waits_as_it_did() -> None:
-    extensions: Any = import_module("psycopg2.extensions")
     connect = psycopg2._connect  # noqa: SLF001 - what is changed for a proof.
 
     proof_of(takes, [])
