@@ -26,6 +26,7 @@ import redis.asyncio
 
 from interlock.prove.bench import bench
 from interlock.prove.contract import contract
+from interlock.prove.explore import prove
 from interlock.prove.invariant import Invariant
 from interlock.prove.programs import Program
 from interlock.prove.proof import Findings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 COMMANDS = 6
 ROUNDS = 15
+PROOF_S = 10.0
 _REAL_TIME = (time.perf_counter,)  # While a schedule runs, the name stands for virtual time.
 ALL_CORES = os.sched_getaffinity(0)
 TABLE = "CREATE TABLE IF NOT EXISTS numbers (name text PRIMARY KEY, number int)"
@@ -192,6 +194,20 @@ def print_share_of_the_server(schedules: int) -> None:
     print(f"redis-py         of the {1000 / rate:.2f} ms of a schedule, {waits_ms:.2f} ms pass until the server has answered")
 
 
+def print_processes(seconds: float) -> None:
+    """How many schedules a proof draws in the same time with one process, and with one for each core."""
+    cores = len(ALL_CORES)
+    rates = dict[int, list[float]]()
+    for jobs in (1, cores, 1, cores, 1, cores):
+        with wherever_the_kernel_likes():
+            proof = prove(on_redis, budget_s=seconds, jobs=jobs, deep=True)
+        rates.setdefault(jobs, []).append(proof.schedules / proof.seconds)
+    for jobs, of_jobs in rates.items():
+        print(
+            f"redis-py         a proof, --jobs {jobs} {statistics.median(of_jobs):6.0f} schedules/s from its start to its end"
+        )
+
+
 def alternating() -> Callable[[list[Worker]], Worker]:
     """Whoever has not gone on last goes on: a switch at each command."""
     last = -1
@@ -246,6 +262,7 @@ def main() -> None:
     for subject in chosen:
         subject.print()
     if arguments.word in "redis-py":
+        print_processes(PROOF_S)
         print_share_of_the_server(arguments.schedules)
 
 
