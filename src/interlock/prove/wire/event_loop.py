@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import selectors
 import socket
-import sys
 from asyncio import base_events, selector_events
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from interlock.prove.effect import Effect
+from interlock.prove.wire.anyio_threads import controlled_anyio
+from interlock.prove.wire.asgiref_threads import controlled_asgiref
 from interlock.prove.wire.controlled_socket import controlled
 from interlock.prove.wire.virtual_loop import VirtualLoop, bury
 from interlock.prove.worker import Crashed
@@ -138,7 +139,7 @@ def controlled_loops(current: Callable[[], Run | None]) -> Generator[None]:
     kind.__init__, base.run_in_executor = init, run_in_executor  # type: ignore[method-assign, assignment]
     base.getaddrinfo = getaddrinfo  # type: ignore[method-assign]
     try:
-        with _anyio_threads(current):
+        with controlled_anyio(current), controlled_asgiref(current):
             yield
     finally:
         kind.__init__, base.run_in_executor = real_init, real_executor  # type: ignore[method-assign]
@@ -161,24 +162,3 @@ def on_a_lane(run: Run, loop: Any, task: Callable[[], Any]) -> asyncio.Future[An
 
     run.start(run.lane(run.main(run.current())), body)
     return future
-
-
-@contextmanager
-def _anyio_threads(current: Callable[[], Run | None]) -> Generator[None]:
-    """The threads that anyio keeps for Starlette's and FastAPI's functions that are not async."""
-    backend: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "AsyncIOBackend", None)
-    if backend is None:
-        yield
-        return
-    real = backend.__dict__["run_sync_in_worker_thread"]
-
-    async def run_sync(_: Any, func: Callable[..., Any], args: tuple[Any, ...], *rest: Any, **options: Any) -> Any:
-        if current() is None:
-            return await real.__get__(None, backend)(func, args, *rest, **options)
-        return await asyncio.to_thread(func, *args)
-
-    backend.run_sync_in_worker_thread = classmethod(run_sync)
-    try:
-        yield
-    finally:
-        backend.run_sync_in_worker_thread = real
