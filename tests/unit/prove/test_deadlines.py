@@ -70,6 +70,7 @@ def test_what_is_no_moment_or_none_that_comes_soon_is_the_end_of_nothing(text: s
     [
         ("SELECT 1 FROM jobs WHERE locked_at < now() - interval '30 seconds'", [30]),
         ("UPDATE jobs SET until = now() + '5 minutes'::interval", [300]),
+        ("UPDATE jobs\n   SET until = now()\n\t+ 5   *   interval   '1 minute'", [300]),
         ("UPDATE jobs SET until = now() + INTERVAL '1 hour 30 min'", [5400]),
         ("UPDATE jobs SET until = now() + interval '00:00:30.5'", [30.5]),
         ("UPDATE jobs SET until = now() + '0 days 30.000000 seconds'::interval", [30]),
@@ -107,6 +108,7 @@ def test_an_interval_lasts_as_long_as_it_says(statement: str, expected: list[flo
         (b"1 hour 30 min", [5400]),
         (b"30", []),
         (b"in 5 minutes", []),
+        (b"5 minutes, " * 10, []),
         (b"5 months", []),
         (b"some text", []),
         (b"", []),

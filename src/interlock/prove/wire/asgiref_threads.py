@@ -26,7 +26,8 @@ def controlled_asgiref(current: Callable[[], Run | None]) -> Generator[None]:
         run = current()
         if run is None:
             return real(self, *args, **options)
-        if run.current() is not run.main(run.current()):
+        worker = run.here()
+        if worker is not None and worker is not run.main(worker):
             raise run.uncontrolled("asgiref's async_to_sync, by which a thread of an event loop waits for it")
 
         async def main() -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SHORTEST_S, LONGEST_S = 0.5, 86_400.0
+_LONGEST_TEXT = 64  # Of an interval; "1 day, 23:59:59.999999" has 22.
 _MILLISECONDS_FROM = 10**11  # As seconds, that is the year 5138.
 _2000_S = 946_684_800  # From here Postgres counts the microseconds of a moment in binary.
 _BINARY_MOMENT, _BINARY_INTERVAL = 8, 16  # Bytes.
@@ -77,6 +78,7 @@ def intervals_in(statement: str) -> Iterator[float]:
     """How long the intervals last that a statement names, in seconds."""
     if "interval" not in statement.lower():
         return
+    statement = _on_one_line(statement)
     for found in _ALONE.finditer(statement):
         before, after = statement[: found.start()].rstrip(" (")[-1:], statement[found.end() :].lstrip(" )")[:1]
         if not {before, after} & {"*", "/"}:
@@ -87,7 +89,13 @@ def intervals_in(statement: str) -> Iterator[float]:
 def multiples_in(statement: str) -> Iterator[tuple[int, float]]:
     """The parameters of a statement that say how many seconds, minutes and so on something lasts, and how long one is."""
     if "interval" in statement.lower():
-        yield from ((int(factor[1:]), seconds) for factor, seconds in _multiples_in(statement) if factor.startswith("$"))
+        found = _multiples_in(_on_one_line(statement))
+        yield from ((int(factor[1:]), seconds) for factor, seconds in found if factor.startswith("$"))
+
+
+def _on_one_line(statement: str) -> str:
+    """With no two spaces beside each other, in which there could be very many ways to read it."""
+    return " ".join(statement.split())
 
 
 def _multiples_in(statement: str) -> Iterator[tuple[str, float]]:
@@ -128,6 +136,8 @@ def numbers_of(value: bytes) -> Iterator[float]:
 
 def _lasts_s(interval: str) -> float:
     """How long an interval lasts, in words or as on a clock; nothing, if it is none or not of a certain length (months)."""
+    if len(interval) > _LONGEST_TEXT:
+        return 0.0
     seconds = 0.0
     for number, unit, hours, minutes, rest, strange in _PARTS.findall(interval):
         if strange or (unit and unit.lower() not in _SECONDS):

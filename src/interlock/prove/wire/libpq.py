@@ -53,7 +53,7 @@ class _End:
         self._flush()
         if wanted & WRITE or self._outbox or _select([self._near], [], [], 0)[0]:
             return wanted
-        run.wait(seconds, Effect("wait", f"wait for {self.wire.expects}"), until=self.wire.has_news)
+        run.wait(seconds, Effect("wait", f"wait for {self.wire.expects or 'data'}"), until=self.wire.has_news)
         if not self.wire.has_news():
             return 0
         told = self.wire.news()
