@@ -99,7 +99,7 @@ def _portal(kind: Any) -> Generator[Any]:
             raise
         finally:
             portal.call(portal.stop, is_broken_off)
-            loop.run_until_complete(task)
+            loop.run_until_complete(asyncio.wait([task]))  # Whatever it comes to: in a thread nobody would be told either.
 
 
 class _Awaited(Future[Any]):
