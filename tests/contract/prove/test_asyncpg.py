@@ -219,3 +219,47 @@ def test_a_server_that_is_asked_to_end_a_statement_that_waits_for_nobody_has_not
     proof = proof_of(gives_up_too_late, too_little_taken)
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_who_listens_before_looking_is_told_in_every_order_and_who_looks_first_is_not(looks_first: bool) -> None:  # noqa: FBT001 - both.
+    async def waits_until_it_is_said(dsn: str) -> None:
+        connection, heard = await asyncpg.connect(dsn), asyncio.Event()
+        try:
+            found = await connection.fetchval("SELECT count(*) FROM said") if looks_first else 0
+            await connection.add_listener("said", lambda *_: heard.set())
+            if not looks_first:
+                found = await connection.fetchval("SELECT count(*) FROM said")
+            if not found:
+                await asyncio.wait_for(heard.wait(), 60)
+            await connection.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1")
+        except TimeoutError:
+            pass
+        finally:
+            await connection.close()
+
+    async def says_it(dsn: str) -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with connection.transaction():
+                await connection.execute("INSERT INTO said (text) VALUES ('a')")
+                await connection.execute("NOTIFY said")
+        finally:
+            await connection.close()
+
+    @contract(faults=0)
+    def one_waits_for_the_other(world: World) -> None:
+        world.given_schema(ACCOUNTS)
+        dsn = world.postgres_dsn
+        world.run(lambda: waits_until_it_is_said(dsn), lambda: says_it(dsn))
+        world.recover(lambda: None, times=1)
+
+        def broken() -> str | None:
+            found = world.sql("SELECT balance FROM accounts WHERE id = 1")
+            return None if found == [(90,)] else f"the balance is {found}"
+
+        world.check(Invariant("it was heard", broken))
+
+    proof = prove(one_waits_for_the_other, budget_s=300)
+
+    assert proof.verdict is (Verdict.FAIL if looks_first else Verdict.PASS), proof.reason
