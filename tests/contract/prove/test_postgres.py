@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import orm
 
 from interlock.core.verdict import Verdict
@@ -106,6 +107,18 @@ async def locks_then_writes_async(dsn: str) -> None:
         await connection.execute("UPDATE accounts SET balance = %s WHERE id = 1", (balance - 10,))
 
 
+async def by_a_pool(dsn: str, *, lock: str = "") -> None:
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=2) as pool, pool.connection() as connection:
+        query = "SELECT balance FROM accounts WHERE id = %s " + lock  # noqa: S608 - no value in it.
+        cursor = await connection.execute(query, (1,))
+        balance = (await cursor.fetchone() or [0])[0]
+        await connection.execute("UPDATE accounts SET balance = %s WHERE id = 1", (balance - 10,))
+
+
+async def by_a_pool_with_a_lock(dsn: str) -> None:
+    await by_a_pool(dsn, lock="FOR UPDATE")
+
+
 class Base(orm.DeclarativeBase):
     """What SQLAlchemy makes tables of."""
 
@@ -173,7 +186,7 @@ def by_django_with_a_lock(dsn: str) -> None:
     by_django(dsn, lock=True)
 
 
-@pytest.mark.parametrize("task", [reads_then_writes, reads_then_writes_async, by_sqlalchemy, by_django])
+@pytest.mark.parametrize("task", [reads_then_writes, reads_then_writes_async, by_a_pool, by_sqlalchemy, by_django])
 def test_an_update_that_is_lost_is_found(task: Callable[[str], object]) -> None:
     proof = proof_of(task, expected="20 are taken", is_so=first_balance(80))
 
@@ -182,7 +195,15 @@ def test_an_update_that_is_lost_is_found(task: Callable[[str], object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "task", [locks_then_writes, writes_at_once, locks_then_writes_async, by_sqlalchemy_with_a_lock, by_django_with_a_lock]
+    "task",
+    [
+        locks_then_writes,
+        writes_at_once,
+        locks_then_writes_async,
+        by_a_pool_with_a_lock,
+        by_sqlalchemy_with_a_lock,
+        by_django_with_a_lock,
+    ],
 )
 def test_an_update_under_a_lock_passes(task: Callable[[str], object]) -> None:
     proof = proof_of(task, expected="20 are taken", is_so=first_balance(80))
