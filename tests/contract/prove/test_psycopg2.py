@@ -27,7 +27,11 @@ extras: Any = import_module("psycopg2.extras")
 
 pytestmark = pytest.mark.usefixtures("redis_server", "postgres_server")
 
-ACCOUNTS = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL); INSERT INTO accounts VALUES (1, 100), (2, 100)"
+ACCOUNTS = """
+CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
+INSERT INTO accounts VALUES (1, 100), (2, 100);
+CREATE TABLE prices (n int);
+"""
 
 
 def proof_of(task: Callable[[str], None], expected: list[tuple[int]], *, faults: int = 0) -> Proof:
@@ -87,7 +91,20 @@ def moves(dsn: str) -> None:
         cursor.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2")
 
 
-@pytest.mark.parametrize("task", [takes, takes_by_sqlalchemy])
+def takes_by_a_named_cursor(dsn: str, *, lock: str = "") -> None:
+    connection = psycopg2.connect(dsn)
+    with connection, connection.cursor("balances") as found, connection.cursor() as cursor:
+        found.execute(f"SELECT id, balance FROM accounts ORDER BY id {lock}")  # noqa: S608 - a constant.
+        ((_, balance), _) = found
+        cursor.execute("UPDATE accounts SET balance = %s WHERE id = 1", (balance - 10,))
+    connection.close()
+
+
+def takes_by_a_named_cursor_under_a_lock(dsn: str) -> None:
+    takes_by_a_named_cursor(dsn, lock="FOR UPDATE")
+
+
+@pytest.mark.parametrize("task", [takes, takes_by_sqlalchemy, takes_by_a_named_cursor])
 def test_an_update_that_is_lost_is_found(task: Callable[[str], None]) -> None:
     proof = proof_of(task, [(80,), (100,)])
 
@@ -95,11 +112,29 @@ def test_an_update_that_is_lost_is_found(task: Callable[[str], None]) -> None:
     assert proof.violation.broken == ("found [(90,), (100,)]",)
 
 
-@pytest.mark.parametrize("task", [takes_under_a_lock, takes_by_sqlalchemy_under_a_lock])
+@pytest.mark.parametrize("task", [takes_under_a_lock, takes_by_sqlalchemy_under_a_lock, takes_by_a_named_cursor_under_a_lock])
 def test_an_update_under_a_lock_passes(task: Callable[[str], None]) -> None:
     proof = proof_of(task, [(80,), (100,)])
 
     assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+
+
+def test_what_a_cursor_fetches_matters_to_those_who_write_it_and_to_nobody_else() -> None:
+    def schedules_with(query: str) -> int:
+        def looks_and_takes(dsn: str) -> None:
+            connection = psycopg2.connect(dsn)
+            connection.autocommit = True
+            with connection.cursor("found", withhold=True) as found, connection.cursor() as cursor:
+                found.execute(query)
+                found.fetchall()
+                cursor.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1")
+            connection.close()
+
+        proof = proof_of(looks_and_takes, [(80,), (100,)])
+        assert (proof.verdict, proof.reason) == (Verdict.PASS, "")
+        return proof.schedules
+
+    assert schedules_with("SELECT n FROM prices") < schedules_with("SELECT balance FROM accounts")
 
 
 def test_the_story_shows_statements_and_rows() -> None:

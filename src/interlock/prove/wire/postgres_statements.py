@@ -35,6 +35,7 @@ TIMEOUTS = re.compile(r"\b(lock_timeout|statement_timeout|idle_in_transaction_se
 _NO_TIMEOUT = re.compile(r"(=|\bto\b)\s*'?(0|default)\b", re.IGNORECASE)
 _CALLS = re.compile(r"\bpg_(try_)?advisory|\bpg_notify\b|\bnextval\b|\bsetval\b|\bdblink", re.IGNORECASE)
 SNAPSHOTS = re.compile(r"\b(repeatable\s+read|serializable)\b", re.IGNORECASE)
+_CURSOR = re.compile(r"\bCURSOR\b(?:\s+WITH(?:OUT)?\s+HOLD)?\s+FOR\s+(.*)", re.IGNORECASE | re.DOTALL)
 _OUTLIVES = re.compile(r"\s*(ALTER|CREATE|DROP)\s+(ROLE|USER(?!\s+MAPPING)|GROUP|DATABASE|SYSTEM|TABLESPACE)\b", re.IGNORECASE)
 _CLOCKS = re.compile(
     r"\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(current|local)_?(timestamp|time|date)\b",
@@ -59,6 +60,7 @@ class Statement:
         asks_time: Whether it asks the server what time it is.
         sees_snapshots: Whether it lets a transaction hold what it has found first.
         calls: Whether it calls what takes locks, tells somebody something, or counts.
+        declared: The query of the cursor that it declares; empty if it declares none.
         lengths_s: How long the intervals last that it names.
         multiples_s: The parameters that say how long something lasts, counted from 1, and in what: 60 for minutes.
         moments_s: The moments that it names, in seconds since 1970.
@@ -72,6 +74,7 @@ class Statement:
     asks_time: bool
     sees_snapshots: bool
     calls: bool
+    declared: str
     lengths_s: tuple[float, ...]
     multiples_s: tuple[tuple[int, float], ...]
     moments_s: tuple[float, ...]
@@ -135,6 +138,7 @@ def read(text: str) -> Statement:
         asks_time=bool(_CLOCKS.search(text)),
         sees_snapshots=bool(SNAPSHOTS.search(text)),
         calls=bool(_CALLS.search(text)),
+        declared=found[1] if word == "DECLARE" and (found := _CURSOR.search(_COMMENTS.sub(" ", text))) else "",
         lengths_s=tuple(of_use(intervals_in(text))),
         multiples_s=tuple(multiples_in(text)),
         moments_s=tuple(moments_in(text)),

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _OWN = frozenset({"SET", "SHOW", "RESET", "DISCARD", "DEALLOCATE", "SAVEPOINT", "RELEASE", "BEGIN", "START", "CLOSE"})
 _LISTENING = frozenset({"LISTEN", "UNLISTEN"})
 _ENDS = frozenset({"COMMIT", "END", "ROLLBACK", "ABORT"})
+_FETCHES = frozenset({"FETCH", "MOVE"})
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "TABLE", "MERGE"})
 _REAL_CLOCK = "Postgres is asked for its time, which is real: there is no C compiler here to put it on virtual time (cc)"
 _COMPLETE = frozenset({b"C", b"s"})
@@ -80,6 +81,7 @@ class PostgresWire:
         self._portals: dict[str, tuple[Statement, Types, Values]] = {}
         self._state = b"I"
         self._wrote: set[str] = set()
+        self._cursors: dict[str, Touched] = {}
         self._reply = b""
         self._lock = ""
         self._sees_snapshots = self._has_snapshot = False
@@ -315,12 +317,16 @@ class PostgresWire:
         if word in _LISTENING:  # From then on, or from the end of the transaction on, notifications come.
             self._wrote.add(LOCKS)
             return _NOTHING, frozenset({LOCKS})
-        if word not in _QUERIES:
+        if word in _FETCHES:  # It goes on with what a cursor of this connection has begun.
+            return self._cursors.get(statement.short.split()[-1], ANYTHING)
+        if word not in _QUERIES and not statement.declared:
             return ANYTHING
-        reads, writes = self._server.touched(statement.text, types)
+        reads, writes = self._server.touched(statement.declared or statement.text, types)
         if statement.calls:
             writes |= {LOCKS}
         self._wrote |= writes
+        if statement.declared:
+            self._cursors[statement.short.split()[1]] = reads, writes
         return reads, writes
 
     def _footprint(self) -> frozenset[str]:
