@@ -115,6 +115,7 @@ class Bench:
     )
     _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
     _ends_at_s: float = math.inf
+    _over: Run = field(default_factory=lambda: Run(_first))  # The last one. Whoever has asked for it may want to know more.
     _cleared: set[bytes] = field(default_factory=set[bytes])  # After what is left so, all has come to what it should.
 
     def moods(self) -> tuple[str, ...]:
@@ -187,7 +188,8 @@ class Bench:
             where: Tells which of the user's lines led to an effect.
         """
         self.redis.clear()
-        run = make(self._first_in_time, time_passes=self._pass_time, where=where)
+        self._over.let_go()
+        self._over = run = make(self._first_in_time, time_passes=self._pass_time, where=where)
         world = self._arranged(run, program.mood)
         world.spare = self._spare if make is Run else {}  # Real processes import everything themselves.
         if world.wants_postgres:

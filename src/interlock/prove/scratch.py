@@ -29,8 +29,19 @@ def scratch_folder() -> Generator[Path]:
     memory = MEMORY if "TMPDIR" not in os.environ and _has_room() else None
     if memory is not None:
         remove_abandoned(memory)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=memory) as name, _locked(Path(name)):
+    prefix = _prefix(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=memory) as name, _locked(Path(name)):
         yield Path(name)
+
+
+def remove_those_of(folder: Path) -> None:
+    """Removes what was in memory for processes that had their temporary files in a folder, and are gone."""
+    for left in MEMORY.glob(f"{_prefix(folder)}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    return f"{PREFIX}{folder.name}-"
 
 
 def remove_abandoned(memory: Path) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from interlock.core.errors import InterlockError
 from interlock.prove.passers_by import cut_off
+from interlock.prove.scratch import remove_those_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -70,6 +71,11 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
 
 
 _watches: list[_Watch] = []
+
+
+def is_supervised() -> bool:
+    """Whether this process is a child that gives an answer and ends at once, with all that it has."""
+    return bool(_watches)
 
 
 def _arm() -> None:
@@ -213,6 +219,7 @@ def _folder() -> Generator[Path]:
         yield folder
     finally:
         rmtree(folder, ignore_errors=True)
+        remove_those_of(folder)
 
 
 class _Stopped(BaseException):

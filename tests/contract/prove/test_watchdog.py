@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import redis
 
 from interlock.core.errors import UsageError, WorldError
 from interlock.core.verdict import Verdict
-from interlock.prove import watchdog
+from interlock.prove import scratch, watchdog
 from interlock.prove.bench import bench
 from interlock.prove.clock import virtual_time
 from interlock.prove.contract import contract
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from interlock.prove.world import World
 
+real_sleep = time.sleep  # While a schedule runs, the name stands for another one.
 RESTLESS = Path(__file__).parent.parent / "prove_subjects" / "restless.py"
 
 
@@ -86,6 +88,43 @@ def test_a_module_that_does_not_come_back_is_unknown_and_the_answer_says_where(r
     assert proof.reason == f"the module does not come back from {RESTLESS}:{line_of(task)} in {name}"
     assert list(folder.iterdir()) == []
     wait_until(lambda: not running_below(folder), "the server of the proof still runs")
+
+
+@pytest.mark.usefixtures("redis_server", "postgres_server")
+def test_nothing_of_a_database_is_left_in_memory(restless: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contract(workers=2, faults=0)
+    def on_a_database(world: World) -> None:
+        world.given_schema("CREATE TABLE numbers (n int)")
+        world.run(restless.computes)
+        world.check(Invariant("rows", lambda: None if world.sql("SELECT * FROM numbers") == [] else "there are rows"))
+
+    with tempfile.TemporaryDirectory(prefix="ilk-") as name:
+        memory = Path(name)
+        memory.chmod(0o711)  # The server runs as somebody else.
+        monkeypatch.delenv("TMPDIR", raising=False)
+        monkeypatch.setattr(scratch, "MEMORY", memory)
+        monkeypatch.setattr(scratch, "ROOM", 0)
+        proof = watched(on_a_database, budget_s=6)
+
+        assert proof.reason.startswith("the module does not come back")
+        assert list(memory.iterdir()) == []
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_what_it_takes_to_clear_up_at_the_end_is_not_taken_for_a_module_that_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contract(workers=2, faults=1)
+    def counts(world: World) -> None:
+        url = world.redis_url
+        world.run(lambda: redis.Redis.from_url(url).incr("n"))
+        world.check(Invariant("it is there", lambda: None if world.redis("EXISTS", "n") else "it is gone"))
+
+    monkeypatch.setattr(gc, "collect", lambda *_: real_sleep(60))  # As with a large heap.
+    proof = watched(counts, budget_s=3, deep=True)
+
+    assert proof.reason in {"", "the budget of 3 s is used up"}
+    assert proof.schedules > 100
 
 
 def test_the_pool_says_it_too(restless: Any, folder: Path) -> None:

@@ -119,7 +119,9 @@ class _Awaited(Future[Any]):
 
     def _await(self, timeout: float | None) -> None:
         if not self.done():
-            self._loop.run_until_complete(asyncio.wait([asyncio.wrap_future(self, loop=self._loop)], timeout=timeout))
+            task = asyncio.wrap_future(self, loop=self._loop)
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())  # Nobody is to warn of it.
+            self._loop.run_until_complete(asyncio.wait([task], timeout=timeout))
 
 
 def _inline(kind: Any, loop: asyncio.AbstractEventLoop) -> Any:

@@ -13,6 +13,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from interlock.prove.watchdog import is_supervised
 from interlock.prove.wire.controlled_socket import ControlledSocket
 from interlock.prove.wire.event_loop import controlled_loops
 from interlock.prove.wire.readiness import virtual_readiness
@@ -80,7 +81,8 @@ def _ended_in_silence() -> Generator[None]:
         try:
             yield
         finally:
-            gc.collect()
+            if not is_supervised():  # It ends in the next moment, and a large heap takes seconds.
+                gc.collect()
             sys.unraisablehook = real_hook
 
 
