@@ -170,6 +170,29 @@ def test_what_is_async_may_be_called_from_where_nothing_is(at_once: bool) -> Non
     assert proof_of(task).verdict is (Verdict.PASS if at_once else Verdict.FAIL)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_more_go_to_threads_at_once_than_a_limiter_lets(at_once: int) -> None:
+    async def two_in_threads(url: str) -> None:
+        limiter, users = anyio.CapacityLimiter(at_once), Users(url, at_once=False)
+
+        def create() -> None:
+            with suppress(HTTPException):
+                users.create("ada")
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(lambda: anyio.to_thread.run_sync(create, limiter=limiter))
+
+    @contract(workers=1, faults=0)
+    def users(world: World) -> None:
+        url = world.redis_url
+        world.run(lambda: two_in_threads(url))
+        world.recover(lambda: None, times=1)
+        world.check(Invariant("created once", lambda: None if world.redis("LLEN", "created") == 1 else "created twice"))
+
+    assert prove(users, budget_s=120).verdict is (Verdict.PASS if at_once == 1 else Verdict.FAIL)
+
+
 def test_a_thread_that_waits_for_its_event_loop_is_unknown() -> None:
     async def nothing() -> None: ...
 

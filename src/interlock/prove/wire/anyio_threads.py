@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,10 +45,17 @@ def _change(changed: ExitStack, owner: Any, name: str, instead: Callable[[Any], 
 
 
 def _on_lanes(current: Callable[[], Run | None], real: Any) -> Any:
-    async def run_sync(backend: Any, func: Callable[..., Any], args: tuple[Any, ...], *rest: Any, **options: Any) -> Any:
+    async def run_sync(
+        backend: Any,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        abandon_on_cancel: bool = False,  # noqa: FBT001, FBT002 - as anyio has it.
+        limiter: Any = None,
+    ) -> Any:
         if current() is None:
-            return await real.__get__(None, backend)(func, args, *rest, **options)
-        return await asyncio.to_thread(func, *args)
+            return await real.__get__(None, backend)(func, args, abandon_on_cancel, limiter)
+        async with limiter or nullcontext():
+            return await asyncio.to_thread(func, *args)
 
     return classmethod(run_sync)
 
