@@ -26,6 +26,7 @@ from interlock.prove.explore import Proof, prove
 from interlock.prove.faults.crash_after import CrashAfter
 from interlock.prove.faults.lost_reply import LostReply
 from interlock.prove.invariant import Invariant
+from interlock.prove.loading import written_in
 from interlock.prove.scheduler import Run, Stuck
 from interlock.prove.story import story
 from interlock.prove.wire.http_wire import Answer
@@ -317,6 +318,20 @@ def test_a_file_without_contracts_is_a_usage_error(
 
     assert main(["prove", str(path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_annotations_in_a_file_of_contracts_are_looked_up_in_it(tmp_path: Path) -> None:
+    """As dataclasses, pydantic and SQLAlchemy do, by the name of the module."""
+    path = tmp_path / "with_annotations.py"
+    path.write_text(
+        "from __future__ import annotations\n\n"
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n\n"
+        "from interlock.prove import contract\n\n\n"
+        "@dataclass\nclass Order:\n    currency: ClassVar[str] = 'EUR'\n    id: str\n\n\n"
+        "@contract\ndef pays(world):\n    world.provider('http://pay.example/')\n"
+    )
+
+    assert [one.name for one in written_in(path)] == ["pays"]
 
 
 def first(ready: list[Worker]) -> Worker:

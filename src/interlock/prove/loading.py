@@ -62,10 +62,11 @@ def _imported(path: Path) -> object:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path}: not a Python file")
     sys.path[:0] = [str(path.resolve().parent), str(Path.cwd())]
-    module = module_from_spec(spec)
+    module = sys.modules[spec.name] = module_from_spec(spec)  # Where what reads annotations looks for their names.
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[spec.name]
         raise UsageError(f"{path}{_line(error, path)}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
 

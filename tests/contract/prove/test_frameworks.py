@@ -18,10 +18,12 @@ from fastapi import BackgroundTasks, FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from tenacity import AsyncRetrying, retry, stop_after_attempt, wait_exponential, wait_fixed
 
+from interlock.cli.main import main
 from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.explore import Proof, prove
 from interlock.prove.invariant import Invariant
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("redis_server")
 
+EXAMPLE = REPOSITORY / "examples" / "contracts" / "payment_service.py"
 CHARGES = "http://api.pay.example/charges"
 TAKEN = 409
 
@@ -168,6 +171,17 @@ def test_what_is_async_may_be_called_from_where_nothing_is(at_once: bool) -> Non
         async_to_sync(create)()
 
     assert proof_of(task).verdict is (Verdict.PASS if at_once else Verdict.FAIL)
+
+
+@pytest.mark.usefixtures("postgres_server")
+def test_the_service_of_the_examples_charges_again_after_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    """FastAPI, SQLAlchemy, asyncpg, redis, httpx and tenacity, as they are."""
+    assert main(["prove", f"{EXAMPLE}::by_a_lock_alone", "--budget", "300s"]) == 1
+
+    told = capsys.readouterr().out
+    assert "** crash after" in told
+    assert "BROKEN: p1 was charged twice" in told
+    assert "confirmed in real processes: 5 of 5, 5 SIGKILLs" in told
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
