@@ -262,6 +262,11 @@ class Bench:
         contents = [server.contents for server in self.servers()]
         return digest(world, [one for one in contents if one is not None]) if None not in contents else None
 
+    def forget(self) -> None:
+        """Lets the last schedule go, so that whoever was left over in it is cleared away in silence."""
+        self._over.let_go()
+        self._over = Run(_first)
+
     def _may_die_after(self, effect: Effect) -> bool:
         return self.contract.faults > 0 and self.contract.strikes(CrashAfter(), effect)
 
@@ -465,7 +470,11 @@ def bench(contract: Contract) -> Generator[Bench]:
         _silence_of_the_dead(),
         closing(Postgres(network)) as postgres,  # It changes some of what the others have changed, once it is wanted.
     ):
-        yield Bench(contract, redis, _network=network, postgres=postgres)
+        own = Bench(contract, redis, _network=network, postgres=postgres)
+        try:
+            yield own
+        finally:
+            own.forget()
 
 
 @contextmanager
