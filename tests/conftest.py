@@ -50,9 +50,9 @@ _ALONE = {
 }
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `--numprocesses auto` means."""
-    return int((os.cpu_count() or 1) * WORKERS_A_CORE)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """How many processes `--numprocesses auto` means, unless somebody has said it."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else int(len(os.sched_getaffinity(0)) * WORKERS_A_CORE)
 
 
 @pytest.fixture(scope="session", autouse=True)
