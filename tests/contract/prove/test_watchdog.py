@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 import redis
 
@@ -25,6 +26,7 @@ from interlock.prove.invariant import Invariant
 from interlock.prove.programs import Program
 from interlock.prove.scheduler import Run
 from interlock.prove.watchdog import supervised
+from interlock.prove.wire.postgres_process import USER, postgres_process
 from interlock.prove.wire.redis_server import running_redis
 
 if TYPE_CHECKING:
@@ -108,6 +110,11 @@ def test_nothing_of_a_database_is_left_in_memory(restless: Any, monkeypatch: pyt
 
         assert proof.reason.startswith("the module does not come back")
         assert list(memory.iterdir()) == []
+
+
+def test_a_database_has_no_memory_outside_of_its_folder(postgres_server: None) -> None:  # noqa: ARG001 - it must be there.
+    with postgres_process() as (path, _), psycopg.connect(host=str(path.parent), dbname="postgres", user=USER) as connection:
+        assert connection.execute("SHOW dynamic_shared_memory_type").fetchone() == ("mmap",)
 
 
 @pytest.mark.usefixtures("redis_server")

@@ -47,6 +47,7 @@ _SETTINGS = {
     "checkpoint_timeout": "1d",  # Virtual time may make great steps.
     "jit": "off",
     "shared_buffers": "16MB",
+    "dynamic_shared_memory_type": "mmap",  # In its folder, with which it goes, however the server ends.
     "max_connections": "100",
     "max_prepared_transactions": "10",
     "deadlock_timeout": "1ms",
