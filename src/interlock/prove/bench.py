@@ -115,7 +115,6 @@ class Bench:
     )
     _happened: set[str] = field(default_factory=set[str])  # It is not looked for again.
     _ends_at_s: float = math.inf
-    _over: Run = field(default_factory=lambda: Run(_first))  # The last one. Whoever has asked for it may want to know more.
     _cleared: set[bytes] = field(default_factory=set[bytes])  # After what is left so, all has come to what it should.
 
     def moods(self) -> tuple[str, ...]:
@@ -188,8 +187,7 @@ class Bench:
             where: Tells which of the user's lines led to an effect.
         """
         self.redis.clear()
-        self._over.let_go()
-        self._over = run = make(self._first_in_time, time_passes=self._pass_time, where=where)
+        run = make(self._first_in_time, time_passes=self._pass_time, where=where)
         world = self._arranged(run, program.mood)
         world.spare = self._spare if make is Run else {}  # Real processes import everything themselves.
         if world.wants_postgres:
@@ -261,11 +259,6 @@ class Bench:
             return None  # Nobody would clear up.
         contents = [server.contents for server in self.servers()]
         return digest(world, [one for one in contents if one is not None]) if None not in contents else None
-
-    def forget(self) -> None:
-        """Lets the last schedule go, so that whoever was left over in it is cleared away in silence."""
-        self._over.let_go()
-        self._over = Run(_first)
 
     def _may_die_after(self, effect: Effect) -> bool:
         return self.contract.faults > 0 and self.contract.strikes(CrashAfter(), effect)
@@ -470,11 +463,7 @@ def bench(contract: Contract) -> Generator[Bench]:
         _silence_of_the_dead(),
         closing(Postgres(network)) as postgres,  # It changes some of what the others have changed, once it is wanted.
     ):
-        own = Bench(contract, redis, _network=network, postgres=postgres)
-        try:
-            yield own
-        finally:
-            own.forget()
+        yield Bench(contract, redis, _network=network, postgres=postgres)
 
 
 @contextmanager

@@ -403,12 +403,6 @@ class Run:
             self.acting = None
             logging.disable(before)
 
-    def let_go(self) -> None:
-        """It is over. A library may keep a client of it for ever, in a cache; but with the client none of what has happened."""
-        self.steps, self.workers, self.lanes, self.places, self.belongings = [], [], [], {}, {}
-        self.choose, self.further, self.where = _first, None, nowhere
-        self.time_passes = self.did = self.entered = self.left = _untold
-
     def _start(self, task: Callable[[], object], name: str, ahead_s: float) -> None:
         index, life = len(self.workers), sum(worker.name == name for worker in self.workers)
         worker = Worker(index, name, Chance(self.seed, name, life, index), ahead_s=ahead_s)
@@ -525,11 +519,3 @@ def _switch(to: greenlet.greenlet) -> None:
         to.switch()
     finally:
         asyncio._set_running_loop(loop)  # noqa: SLF001 - likewise.
-
-
-def _first(ready: list[Worker]) -> Worker:
-    return ready[0]
-
-
-def _untold(_: object) -> None:
-    """Nobody wants to know."""
