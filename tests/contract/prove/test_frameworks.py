@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,14 +25,19 @@ from interlock.core.verdict import Verdict
 from interlock.prove.contract import contract
 from interlock.prove.explore import Proof, prove
 from interlock.prove.invariant import Invariant
+from interlock.prove.wire.anyio_threads import controlled_anyio
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from interlock.prove.world import World
 
 pytestmark = pytest.mark.usefixtures("redis_server")
+
+django_conf: Any = import_module("django.conf")  # Django has no types.
+django_http: Any = import_module("django.http")
+django_test: Any = import_module("django.test")
 
 EXAMPLE = REPOSITORY / "examples" / "contracts" / "payment_service.py"
 CHARGES = "http://api.pay.example/charges"
@@ -120,6 +127,63 @@ def by_test_client_without_a_start(app: FastAPI) -> int:
     return TestClient(app).post("/users/ada").status_code
 
 
+def django_view(*, at_once: bool, is_async: bool) -> Callable[..., Any]:
+    """A view of either kind, which is told the address of the server."""
+
+    def create(request: Any) -> Any:
+        status = 200
+        try:
+            Users(request.headers["server"], at_once=at_once).create("ada")
+        except HTTPException as error:
+            status = error.status_code
+        return django_http.HttpResponse(status=status)
+
+    async def create_async(request: Any) -> Any:
+        url, status = request.headers["server"], 200
+        async with redis.asyncio.Redis.from_url(url) as client:
+            try:
+                await Users(url, at_once=at_once).create_async(client, "ada")
+            except HTTPException as error:
+                status = error.status_code
+        return django_http.HttpResponse(status=status)
+
+    return create_async if is_async else create
+
+
+@contextmanager
+def django_with(view: Callable[..., Any]) -> Iterator[None]:
+    """Django with this view alone. It can be set up once in a process: as for the tests of its ORM."""
+    if not django_conf.settings.configured:
+        django_conf.settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}}, USE_TZ=True)
+        import_module("django").setup()
+    urls: Any = ModuleType("urls")
+    urls.urlpatterns = [import_module("django.urls").path("", view)]
+    with django_test.override_settings(ROOT_URLCONF=urls, ALLOWED_HOSTS=["*"], MIDDLEWARE=[]):
+        yield
+
+
+def by_django_client(url: str) -> None:
+    assert django_test.Client().get("/", headers={"server": url}).status_code in {200, TAKEN}
+
+
+async def by_django_async_client(url: str) -> None:
+    assert (await django_test.AsyncClient().get("/", headers={"server": url})).status_code in {200, TAKEN}
+
+
+def by_flask(url: str, *, at_once: bool) -> None:
+    app: Any = import_module("flask").Flask("shop")
+
+    def create() -> tuple[str, int]:
+        try:
+            Users(url, at_once=at_once).create("ada")
+        except HTTPException as error:
+            return "", error.status_code
+        return "", 200
+
+    app.post("/users")(create)
+    assert app.test_client().post("/users").status_code in {200, TAKEN}
+
+
 def proof_of(task: Callable[[str], object]) -> Proof:
     """The proof that of two workers one creates a user."""
 
@@ -156,6 +220,31 @@ def test_requests_to_an_app_are_carried_out_in_every_order(app: Callable[..., Fa
     assert broken.violation.broken == ("created 2 times",)
     assert (right.verdict, right.reason) == (Verdict.PASS, "")
     assert right.schedules > 2
+
+
+@pytest.mark.parametrize("ask", [by_django_client, by_django_async_client])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_views_of_django_are_carried_out_in_every_order(ask: Callable[[str], Any], *, is_async: bool, at_once: bool) -> None:
+    with django_with(django_view(at_once=at_once, is_async=is_async)):
+        proof = proof_of(ask)
+
+    assert proof.verdict is (Verdict.PASS if at_once else Verdict.FAIL), proof.reason
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_requests_to_flask_are_carried_out_in_every_order(at_once: bool) -> None:  # noqa: FBT001 - both.
+    proof = proof_of(lambda url: by_flask(url, at_once=at_once))
+
+    assert proof.verdict is (Verdict.PASS if at_once else Verdict.FAIL), proof.reason
+
+
+def test_with_another_anyio_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In anyio 3 there is no such class, and its threads are seen as threads."""
+    monkeypatch.delattr("anyio._backends._asyncio.AsyncIOBackend")
+    before = anyio.from_thread.start_blocking_portal
+    with controlled_anyio(lambda: None):
+        assert anyio.from_thread.start_blocking_portal is before
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -216,7 +305,16 @@ def test_a_thread_that_waits_for_its_event_loop_is_unknown() -> None:
     async def by_anyio() -> None:
         await anyio.to_thread.run_sync(run_in_the_loop, nothing)
 
-    for task, said in ((by_asgiref, "asgiref's async_to_sync"), (by_anyio, "anyio.from_thread")):
+    def by_trio() -> None:
+        with anyio.from_thread.start_blocking_portal("trio"):
+            pass
+
+    unknown: list[tuple[Callable[[], Any], str]] = [
+        (by_asgiref, "asgiref's async_to_sync"),
+        (by_anyio, "anyio.from_thread"),
+        (by_trio, "an event loop of trio"),
+    ]
+    for task, said in unknown:
         proof = proof_of(lambda _, task=task: task())  # type: ignore[misc]
         assert proof.verdict is Verdict.UNKNOWN
         assert said in proof.reason

@@ -24,11 +24,12 @@ _NOT_STARTED = "Task exited without calling task_status.started()"  # As anyio h
 
 @contextmanager
 def controlled_anyio(current: Callable[[], Run | None]) -> Generator[None]:
-    """Keeps anyio from starting threads while a schedule runs, if anybody has imported it."""
-    if "anyio" not in sys.modules:
+    """Keeps anyio from starting threads while a schedule runs, if anybody has imported it, and it is anyio 4."""
+    own: Any = import_module("anyio._backends._asyncio") if "anyio" in sys.modules else None
+    backend = getattr(own, "AsyncIOBackend", None)
+    if backend is None:
         yield
         return
-    backend: Any = import_module("anyio._backends._asyncio").AsyncIOBackend
     threads: Any = import_module("anyio.from_thread")
     with ExitStack() as changed:
         _change(changed, backend, "run_sync_in_worker_thread", partial(_on_lanes, current))
