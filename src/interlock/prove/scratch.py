@@ -1,4 +1,4 @@
-"""A folder for the files of a server, gone afterwards: in memory where there is room: a disk takes a second for them.
+"""A folder for the files of a server, gone afterwards; in memory where there is room, since a disk takes a second for them.
 
 One whose process was killed is removed by the next: as long as the process lives, or one that it was forked into, it is locked.
 """
